@@ -1,0 +1,36 @@
+"""Gridworlds and particle worlds as pure JAX functions, exact to their references."""
+
+import inspect
+from typing import Any
+
+from jumanji.env import Environment
+
+from envs_jax.doorkey import ColoredDoorKey, DoorKey, LavaDoorKey, TwoDoor
+
+_TASKS: dict[str, tuple[type[Environment[Any, Any, Any]], dict[str, Any]]] = {
+    "SimpleDoorKey": (DoorKey, {}),
+    "LavaDoorKey": (LavaDoorKey, {}),
+    "ColoredDoorKey": (ColoredDoorKey, {"num_keys": 2}),
+    "TwoDoor": (TwoDoor, {"world_size": 20, "room_size": (20, 20)}),
+}
+
+
+def tasks() -> list[str]:
+    """The names that `make` knows."""
+    return list(_TASKS)
+
+
+def make(task: str, **overrides: Any) -> Any:
+    """The environment of a task, with the task's defaults changed by `overrides`.
+
+    Raises:
+        ValueError: an unknown task or override; the message lists the known ones.
+    """
+    if task not in _TASKS:
+        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}")
+    factory, defaults = _TASKS[task]
+    known = [name for name in inspect.signature(factory).parameters if name != "self"]
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise ValueError(f"{task} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    return factory(**{**defaults, **overrides})

@@ -1,0 +1,76 @@
+"""Many environments as one: batched steps, automatic resets, episode statistics."""
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import chex
+import jax
+import jax.numpy as jnp
+from jumanji.env import Environment
+from jumanji.types import TimeStep
+
+State = TypeVar("State")
+
+
+class VectorState(NamedTuple, Generic[State]):
+    """The environments' states and the running sums of their episodes."""
+
+    env: State  # every leaf with a leading axis [N]
+    episode_return: jax.Array  # float32[N, ...], as the reward
+    episode_length: jax.Array  # int32[N]
+
+
+class VectorEnv(Generic[State]):
+    """`num_envs` copies of an environment that reset themselves, as Jumanji's auto-reset does.
+
+    After an episode's last step the observation is the first one of the next episode; reward,
+    discount and step type are the last step's. `extras` has, beside the environment's own:
+    `next_obs`, the observation before the reset (it costs nothing unless it is read);
+    `next_state`, the environment's state before the reset; `episode_return` and
+    `episode_length`, the sums up to and including this step.
+    """
+
+    def __init__(self, env: Environment[Any, Any, Any], num_envs: int) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.env, self.num_envs = env, num_envs
+
+    def reset(self, key: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
+        """Starts every environment on its own layout."""
+        states, timestep = jax.vmap(self.env.reset)(jax.random.split(key, self.num_envs))
+        zeros = jnp.zeros_like(timestep.reward)
+        state = VectorState(states, zeros, jnp.zeros(self.num_envs, jnp.int32))
+        return state, self._with_extras(timestep, states, zeros, state.episode_length)
+
+    def step(self, state: VectorState[Any], action: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
+        """Steps every environment and resets the finished ones."""
+        stepped, timestep = jax.vmap(self.env.step)(state.env, action)
+        fresh, _ = jax.vmap(self.env.reset)(stepped.key)
+        last = timestep.last()
+        states = _select(last, fresh, stepped)
+        returns = state.episode_return + timestep.reward
+        lengths = state.episode_length + 1
+        timestep = self._with_extras(timestep, stepped, returns, lengths)
+        timestep = timestep.replace(observation=jax.vmap(self.env.observe)(states))  # type: ignore[attr-defined]
+        cleared = _select(last, (jnp.zeros_like(returns), jnp.zeros_like(lengths)), (returns, lengths))
+        return VectorState(states, *cleared), timestep
+
+    def _with_extras(
+        self, timestep: TimeStep[Any], states: Any, returns: jax.Array, lengths: jax.Array
+    ) -> TimeStep[Any]:
+        statistics = {"episode_return": returns, "episode_length": lengths}
+        ends = {"next_obs": timestep.observation, "next_state": states}
+        return timestep.replace(extras={**timestep.extras, **statistics, **ends})  # type: ignore[attr-defined]
+
+
+def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
+    """`num_envs` environments stepped as one, with automatic resets; see `VectorEnv`."""
+    return VectorEnv(env, num_envs)
+
+
+def _select(mask: chex.Array, on_true: Any, on_false: Any) -> Any:
+    """Selects whole environments by `mask` bool[N]."""
+
+    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(choose, on_true, on_false)

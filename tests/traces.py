@@ -1,0 +1,32 @@
+"""The recorded episodes of the reference system that the tests replay."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
+FOLDER = Path(__file__).resolve().parents[2] / "shared" / "traces"
+
+
+@cache
+def load(name: str) -> dict[str, np.ndarray]:
+    """The arrays of one recording; the test fails loudly where the recordings are absent."""
+    path = FOLDER / f"{name}.npz"
+    if not path.is_file():
+        pytest.fail(f"THE REFERENCE'S RECORDINGS ARE ABSENT: {path} is not there, so nothing was compared with it")
+    with np.load(path) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def episodes(data: dict[str, np.ndarray]) -> list[tuple[slice, slice]]:
+    """(frames, transitions) of each episode; the frames include the last one."""
+    frames = list(zip(data["ep_frame_start"][:-1], data["ep_frame_start"][1:]))
+    steps = list(zip(data["ep_tr_start"][:-1], data["ep_tr_start"][1:]))
+    return [(slice(*f), slice(*s)) for f, s in zip(frames, steps)]
+
+
+def transition_frames(data: dict[str, np.ndarray]) -> np.ndarray:
+    """int[T], the frame before each transition; the one after it is the next."""
+    return np.concatenate([np.arange(f.start, f.stop - 1) for f, _ in episodes(data)])
