@@ -1,0 +1,1 @@
+"""A large language model as policy teacher for reinforcement learning, compiled into JAX."""

@@ -1,0 +1,14 @@
+"""Look-ups in tables of a few entries, as comparisons: CPUs have no vectors for gathers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def pick(table: jax.Array | np.ndarray, place: jax.Array) -> jax.Array:
+    """`table[place]` for a table with few rows; a place outside it gives the first row."""
+    place = jnp.asarray(place)[(...,) + (None,) * (table.ndim - 1)]
+    chosen = jnp.asarray(table[0])
+    for i in range(1, table.shape[0]):
+        chosen = jnp.where(place == i, table[i], chosen)
+    return chosen

@@ -1,0 +1,174 @@
+"""Plan files: for each caption of a task, the plans a language model answered, with their probabilities."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+FORMAT: Final = "jaxteach-plans"
+VERSION: Final = 1
+SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
+WITHOUT_OBJECT: Final = ("explore", "wait")
+MAX_BYTES: Final = 16 * 2**20
+MAX_PLANS: Final = 64
+MAX_SKILLS: Final = 16
+
+
+class PlanFileError(ValueError):
+    """A plan file that can't be used; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Skills to carry out one after the other, each with the object it is for (None: none)."""
+
+    probability: float
+    skills: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class CaptionPlans:
+    """What the model answered to one caption."""
+
+    sees: tuple[str, ...]
+    holds: str | None
+    plans: tuple[Plan, ...]
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """The plans of the tasks that share their captions, and where they come from."""
+
+    tasks: tuple[str, ...]
+    captions: tuple[CaptionPlans, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def recorded_plans(task: str) -> PlanFile:
+    """The plans that ship with the package, recorded from the reference's language model."""
+    folder = resources.files("jaxteach.teacher") / "plans"
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".json"):
+            plans = _parse(entry.read_text("utf-8"), entry.name)
+            if task in plans.tasks:
+                return plans
+    raise PlanFileError(f"no recorded plans ship for {task}; give a plan file")
+
+
+def load_plans(path: str | Path, task: str) -> PlanFile:
+    """Reads and checks a plan file.
+
+    Raises:
+        PlanFileError: the file is missing, malformed or for other tasks.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise PlanFileError(f"{path} is larger than {MAX_BYTES} bytes and so no plan file")
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise PlanFileError(f"can't read the plan file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise PlanFileError(f"{path} is not a text file and so no plan file") from None
+    plans = _parse(text, str(path))
+    if task not in plans.tasks:
+        raise PlanFileError(f"{path} is for {', '.join(plans.tasks)}, not for {task}")
+    return plans
+
+
+def save_plans(plans: PlanFile, path: str | Path) -> None:
+    """Writes a plan file that `load_plans` reads."""
+    captions = [
+        {
+            "sees": list(entry.sees),
+            "holds": entry.holds,
+            "plans": [
+                {"p": plan.probability, "skills": [list(skill) for skill in plan.skills]} for plan in entry.plans
+            ],
+        }
+        for entry in plans.captions
+    ]
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tasks": list(plans.tasks),
+        "provenance": plans.provenance,
+        "captions": captions,
+    }
+    Path(path).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+
+
+def _parse(text: str, name: str) -> PlanFile:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PlanFileError(f"{name} is no plan file, it is not JSON: {error}") from None
+    try:
+        return _plan_file(document)
+    except _Malformed as error:
+        raise PlanFileError(f"{name} is malformed: {error}") from None
+
+
+class _Malformed(Exception):
+    """What is wrong inside a plan file."""
+
+
+def _expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise _Malformed(message)
+
+
+def _plan_file(document: Any) -> PlanFile:
+    _expect(isinstance(document, dict), "it is not an object")
+    _expect(document.get("format") == FORMAT, f'its "format" is not "{FORMAT}"')
+    _expect(document.get("version") == VERSION, f'its "version" is not {VERSION}, the one this jaxteach reads')
+    tasks, captions = document.get("tasks"), document.get("captions")
+    _expect(_is_names(tasks) and len(tasks) > 0, '"tasks" is not a list of task names')
+    _expect(isinstance(captions, list), '"captions" is not a list')
+    provenance = document.get("provenance", {})
+    _expect(isinstance(provenance, dict), '"provenance" is not an object')
+    parsed = tuple(_caption(entry, f"caption {i}") for i, entry in enumerate(captions))
+    keys = [(caption.sees, caption.holds) for caption in parsed]
+    for i, key in enumerate(keys):
+        _expect(key not in keys[:i], f"caption {i} stands there twice")
+    return PlanFile(tuple(tasks), parsed, provenance)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _caption(entry: Any, where: str) -> CaptionPlans:
+    _expect(isinstance(entry, dict), f"{where} is not an object")
+    sees, holds, plans = entry.get("sees"), entry.get("holds"), entry.get("plans")
+    _expect(_is_names(sees), f'{where}: "sees" is not a list of names')
+    _expect(holds is None or isinstance(holds, str), f'{where}: "holds" is neither a name nor null')
+    _expect(isinstance(plans, list), f'{where}: "plans" is not a list')
+    _expect(0 < len(plans) <= MAX_PLANS, f"{where} has {len(plans)} plans, not 1..{MAX_PLANS}")
+    parsed = tuple(_plan(plan, f"{where}, plan {i}") for i, plan in enumerate(plans))
+    total = math.fsum(plan.probability for plan in parsed)
+    _expect(abs(total - 1) < 1e-3, f"{where}: the probabilities sum to {total:g}, not to 1")
+    return CaptionPlans(tuple(sees), holds, parsed)
+
+
+def _plan(entry: Any, where: str) -> Plan:
+    _expect(isinstance(entry, dict), f"{where} is not an object")
+    probability, skills = entry.get("p"), entry.get("skills")
+    is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
+    _expect(is_number and 0 < probability <= 1, f'{where}: "p" is not a probability above 0')
+    _expect(isinstance(skills, list), f'{where}: "skills" is not a list')
+    _expect(0 < len(skills) <= MAX_SKILLS, f"{where} has {len(skills)} skills, not 1..{MAX_SKILLS}")
+    return Plan(float(probability), tuple(_skill(skill, where) for skill in skills))
+
+
+def _skill(entry: Any, where: str) -> tuple[str, str | None]:
+    _expect(isinstance(entry, list) and len(entry) == 2, f"{where}: a skill is not a pair [skill, object]")
+    name, target = entry
+    _expect(name in SKILLS, f"{where}: {name!r} is none of the skills {', '.join(SKILLS)}")
+    if name in WITHOUT_OBJECT:
+        _expect(target is None, f"{where}: {name} takes no object")
+    else:
+        _expect(isinstance(target, str), f"{where}: {name} needs an object")
+    return name, target

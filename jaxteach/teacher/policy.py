@@ -1,0 +1,138 @@
+"""The teacher as one jitted function: memory and observation to a distribution over actions."""
+
+from dataclasses import field
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+import envs_jax
+from envs_jax.grid.constants import NUM_ACTIONS, Actions
+from jaxteach.teacher.captions import NO_CAPTION, Captions, Objects, Scene
+from jaxteach.teacher.lookup import pick
+from jaxteach.teacher.plans import load_plans, recorded_plans
+from jaxteach.teacher.skills import FINISHED, STUCK, Pose, explore, go_to, read_map
+from jaxteach.teacher.table import SkillTable, compile_plans
+
+COLORED_CAPTIONS: dict[str, bool] = {
+    "SimpleDoorKey": False,
+    "LavaDoorKey": False,
+    "ColoredDoorKey": True,
+    "TwoDoor": False,
+}
+
+
+@flax.struct.dataclass
+class Teacher:
+    """A policy made of a language model's plans, frozen into a table.
+
+    Calling it is pure: `jit`, `vmap` and `scan` it. It sees the observation alone, and a memory
+    of where keys were last seen. A plan's action is that of its first skill that gives one; the
+    soft teacher mixes the plans' actions by the plans' probabilities, the hard one draws a plan
+    at every step. A caption without plans gives a row of zeros, so it weighs nothing in a
+    cross-entropy against the teacher.
+
+    Where several first actions of a shortest path are equal, *forward* is taken before *left*
+    before *right* (see `skills.go_to`).
+    """
+
+    table: SkillTable
+    vocabulary: Captions = field(metadata={"pytree_node": False})
+    view_size: int = field(metadata={"pytree_node": False})
+    soft: bool = field(metadata={"pytree_node": False})
+
+    @property
+    def captions(self) -> list[str]:
+        """The texts of all captions; `caption` gives numbers into this list."""
+        return self.vocabulary.texts
+
+    def reset(self) -> jax.Array:
+        """The empty memory at the start of an episode, int32[names of keys]."""
+        return jnp.full(self.vocabulary.memory_size, -1, jnp.int32)
+
+    def remember(self, memory: jax.Array, obs: jax.Array) -> jax.Array:
+        """The memory after an observation."""
+        return self.vocabulary.remember(memory, self.vocabulary.read(newest_frame(obs)))
+
+    def caption(self, memory: jax.Array, obs: jax.Array) -> jax.Array:
+        """int32[], the caption of an observation; -1 for one that no world of the task shows."""
+        del memory
+        return self.vocabulary.caption_id(self.vocabulary.read(newest_frame(obs)))
+
+    def __call__(self, memory: jax.Array, obs: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step of the teacher.
+
+        Args:
+            memory: int32[names of keys], from `reset` or the step before.
+            obs: uint8[W, H, 4 * F], the newest frame on the last four channels.
+            key: PRNG key; only the hard teacher draws from it.
+
+        Returns:
+            The new memory and float32[7], the probabilities of the actions.
+        """
+        memory = self.remember(memory, obs)
+        actions, weights = self.plan_actions(memory, obs)
+        if not self.soft:
+            plan = jax.random.categorical(key, jnp.log(weights))
+            weights = jnp.where(weights.sum() > 0, jax.nn.one_hot(plan, weights.shape[0]), weights)
+        return memory, weights @ jax.nn.one_hot(actions, NUM_ACTIONS, dtype=jnp.float32)
+
+    def plan_actions(self, memory: jax.Array, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The action of each plan, int32[P], and its probability, float32[P], for a memory that holds `obs`."""
+        words = newest_frame(obs)
+        scene = self.vocabulary.read(words)
+        caption = self.vocabulary.caption_id(scene)
+        known = caption != NO_CAPTION
+        row = jnp.maximum(caption, 0)
+        results = self._skill_results(words, obs.shape[:2], scene, self.vocabulary.locate(memory, scene))
+        plans = pick(jnp.asarray(self.table.skills), row)
+        weights = jnp.where(known, pick(jnp.asarray(self.table.probabilities), row), 0)
+        return _first_action(results, plans), weights
+
+    def _skill_results(self, words: jax.Array, size: Any, scene: Scene, objects: Objects) -> jax.Array:
+        """int32[skill numbers of the table], what each skill gives: an action, or `FINISHED`."""
+        pose = Pose(scene.agent_cell // size[1], scene.agent_cell % size[1], scene.agent_dir)
+        world = read_map(words, scene.agent_cell, size)
+        x, y = objects.targets // size[1], objects.targets % size[1]
+        walks = jax.vmap(go_to, in_axes=(None, None, 0, 0, None))(world, pose, x, y, size[1])
+        walks = jnp.where(walks == STUCK, Actions.done, walks)[self.vocabulary.object_targets]
+        on_object = [walks] + [jnp.full_like(walks, a) for a in (Actions.pickup, Actions.drop, Actions.toggle)]
+        by_object = jnp.where(objects.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
+        exploring = explore(world, pose, size[1], self.view_size)
+        idle = jnp.int32(Actions.done)
+        return jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)])
+
+
+def make_teacher(task: str, plans: str = "recorded", soft: bool = True, **overrides: Any) -> Teacher:
+    """The teacher of a task.
+
+    Args:
+        task: a task of `envs_jax.tasks()`.
+        plans: "recorded" for the plans that ship with the package, or the path of a plan file.
+        soft: mix the plans; else draw one at every step.
+        overrides: the parameters with which the task's environment is made.
+
+    Raises:
+        ValueError: an unknown task or override, or a plan file that can't be used.
+    """
+    env = envs_jax.make(task, **overrides)
+    if task not in COLORED_CAPTIONS:
+        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(COLORED_CAPTIONS)}")
+    vocabulary = Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
+    source = recorded_plans(task) if plans == "recorded" else load_plans(plans, task)
+    return Teacher(compile_plans(source, vocabulary), vocabulary, env.view_size, soft)
+
+
+def newest_frame(obs: jax.Array) -> jax.Array:
+    """uint32[W * H], the last four channels of uint8[W, H, 4 * F] as one word a cell."""
+    return jax.lax.bitcast_convert_type(obs[..., -4:], jnp.uint32).reshape(-1)
+
+
+def _first_action(results: jax.Array, plans: jax.Array) -> jax.Array:
+    """int32[P], for plans int32[P, S] of skill numbers the first result that is an action."""
+    given = pick(results, plans)
+    action = jnp.full(plans.shape[0], Actions.done, jnp.int32)
+    for i in reversed(range(plans.shape[1])):
+        action = jnp.where(given[:, i] == FINISHED, action, given[:, i])
+    return action
