@@ -145,7 +145,7 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
     def step(self, state: RoomState, action: chex.Array) -> tuple[RoomState, TimeStep[chex.Array]]:
         """One step: count, act, look, judge."""
         history = self._push_frame(state)
-        state, in_lava = act(state, action, self.size)
+        state, in_lava = act(state, jnp.asarray(action), self.size)
         state = state._replace(step_count=state.step_count + 1, history=history)
         state = state._replace(seen=state.seen | see(state, self.size, self.view_size))
         success = (action == Actions.toggle) & (state.door_state == OPEN).any()

@@ -32,7 +32,8 @@ class VectorEnv(Generic[State]):
     def __init__(self, env: Environment[Any, Any, Any], num_envs: int) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}")
-        self.env, self.num_envs = env, num_envs
+        self.env: Any = env
+        self.num_envs = num_envs
 
     def reset(self, key: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
         """Starts every environment on its own layout."""

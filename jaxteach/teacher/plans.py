@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from jaxteach.errors import UserError
+
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
 SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
@@ -16,7 +18,7 @@ MAX_PLANS: Final = 64
 MAX_SKILLS: Final = 16
 
 
-class PlanFileError(ValueError):
+class PlanFileError(UserError):
     """A plan file that can't be used; the message is one sentence that says why."""
 
 

@@ -71,24 +71,57 @@ class Teacher:
         Returns:
             The new memory and float32[7], the probabilities of the actions.
         """
-        memory = self.remember(memory, obs)
-        actions, weights = self.plan_actions(memory, obs)
-        if not self.soft:
-            plan = jax.random.categorical(key, jnp.log(weights))
-            weights = jnp.where(weights.sum() > 0, jax.nn.one_hot(plan, weights.shape[0]), weights)
-        return memory, weights @ jax.nn.one_hot(actions, NUM_ACTIONS, dtype=jnp.float32)
+        scene = self.vocabulary.read(newest_frame(obs))
+        memory = self.vocabulary.remember(memory, scene)
+        return memory, self._mix(*self._plan_actions(memory, obs, scene), key)
+
+    def label(
+        self, memory: jax.Array, obs: jax.Array, first: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The teacher along finished trajectories, all steps at once but for the memory.
+
+        Args:
+            memory: int32[N, names of keys], before the first step.
+            obs: uint8[T, N, W, H, 4 * F].
+            first: bool[T, N], an episode begins with this observation.
+            key: PRNG key; only the hard teacher draws from it.
+
+        Returns:
+            The memory after the last step, float32[T, N, 7] as `__call__` would give, and
+            int32[T, N], the captions' numbers.
+        """
+        scenes = jax.vmap(jax.vmap(lambda frame: self.vocabulary.read(newest_frame(frame))))(obs)
+
+        def carry_on(memory: jax.Array, step: tuple[jax.Array, Scene]) -> tuple[jax.Array, jax.Array]:
+            memory = jnp.where(step[0][:, None], self.reset(), memory)
+            memory = jax.vmap(self.vocabulary.remember)(memory, step[1])
+            return memory, memory
+
+        memory, memories = jax.lax.scan(carry_on, memory, (first, scenes))
+        actions, weights = jax.vmap(jax.vmap(self._plan_actions))(memories, obs, scenes)
+        captions = jax.vmap(jax.vmap(self.vocabulary.caption_id))(scenes)
+        return memory, self._mix(actions, weights, key), captions
 
     def plan_actions(self, memory: jax.Array, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The action of each plan, int32[P], and its probability, float32[P], for a memory that holds `obs`."""
-        words = newest_frame(obs)
-        scene = self.vocabulary.read(words)
+        return self._plan_actions(memory, obs, self.vocabulary.read(newest_frame(obs)))
+
+    def _plan_actions(self, memory: jax.Array, obs: jax.Array, scene: Scene) -> tuple[jax.Array, jax.Array]:
         caption = self.vocabulary.caption_id(scene)
-        known = caption != NO_CAPTION
         row = jnp.maximum(caption, 0)
-        results = self._skill_results(words, obs.shape[:2], scene, self.vocabulary.locate(memory, scene))
+        objects = self.vocabulary.locate(memory, scene)
+        results = self._skill_results(newest_frame(obs), obs.shape[:2], scene, objects)
         plans = pick(jnp.asarray(self.table.skills), row)
-        weights = jnp.where(known, pick(jnp.asarray(self.table.probabilities), row), 0)
-        return _first_action(results, plans), weights
+        weights = pick(jnp.asarray(self.table.probabilities), row)
+        return _first_action(results, plans), jnp.where(caption == NO_CAPTION, 0, weights)
+
+    def _mix(self, actions: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
+        """float32[..., 7] from the plans' actions and probabilities, [..., P] each."""
+        if not self.soft:
+            plan = jax.random.categorical(key, jnp.log(weights))
+            drawn = jax.nn.one_hot(plan, weights.shape[-1], dtype=jnp.float32)
+            weights = jnp.where(weights.sum(-1, keepdims=True) > 0, drawn, weights)
+        return (weights[..., None] * jax.nn.one_hot(actions, NUM_ACTIONS, dtype=jnp.float32)).sum(-2)
 
     def _skill_results(self, words: jax.Array, size: Any, scene: Scene, objects: Objects) -> jax.Array:
         """int32[skill numbers of the table], what each skill gives: an action, or `FINISHED`."""

@@ -104,7 +104,7 @@ def go_to(world: Map, pose: Pose, target_x: jax.Array, target_y: jax.Array, heig
     columns = np.arange(world.solid.shape[0], dtype=np.int32)[None]
     world_bits = np.uint32((1 << height) - 1)
 
-    def state_bits(x: jax.Array, y: jax.Array, direction: jax.Array) -> jax.Array:
+    def state_bits(x: jax.Array, y: jax.Array, direction: jax.Array | np.ndarray) -> jax.Array:
         inside = (y >= 0) & (y < height)
         here = (columns == x) & (directions == direction) & inside
         return jnp.where(here, jnp.uint32(1) << y.astype(jnp.uint32), jnp.uint32(0))

@@ -1,0 +1,271 @@
+"""Every option of training and evaluation, with its default and its help; the commands are made from it."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+import envs_jax
+from jaxteach.errors import UserError
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+TASK_STEPS: dict[str, int] = {
+    "SimpleDoorKey": 150_000,
+    "LavaDoorKey": 500_000,
+    "ColoredDoorKey": 600_000,
+    "TwoDoor": 600_000,
+}
+"""How many environment steps a run takes unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """The numbers of PPO and of the distillation."""
+
+    rollout_length: int = 32
+    """steps of every environment in an iteration"""
+    epochs: int = 3
+    """passes over the samples of an iteration"""
+    batch_size: int = 256
+    """samples in a gradient step"""
+    learning_rate: float = 1e-3
+    """of Adam"""
+    adam_eps: float = 1e-8
+    """of Adam"""
+    max_grad_norm: float = 0.5
+    """gradients are clipped to this norm"""
+    gamma: float = 0.99
+    """discount of one step"""
+    lam: float = 0.95
+    """lambda of generalized advantage estimation; 1 gives plain returns to go, as the reference has"""
+    clip: float = 0.2
+    """how far PPO lets the policy's ratio, and the value, move"""
+    value_coef: float = 0.5
+    """weight of the value loss"""
+    entropy_coef: float = 0.001
+    """weight of the entropy bonus"""
+    distill_schedule: Literal["halving", "linear"] = "halving"
+    """how the weight of the teacher fades: halved every --distill_half_life steps, 0 after twelve
+    halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
+    before --distill_end iterations, then 0"""
+    distill_coef: float = 10.0
+    """weight of the teacher at first"""
+    distill_half_life: int = 20_000
+    """environment steps in which the weight halves"""
+    distill_decay: float = 0.005
+    """what the line loses in an iteration"""
+    distill_floor: float = 0.1
+    """the least the line comes to"""
+    distill_end: int = 3000
+    """iteration from which on the line is 0"""
+
+    def coefficient(self, iteration: jax.Array, steps: int) -> jax.Array:
+        """float32[], the weight of the teacher in an iteration of `steps` environment steps."""
+        count = iteration.astype(jnp.float32)
+        if self.distill_schedule == "linear":
+            line = jnp.maximum(self.distill_coef - self.distill_decay * count, self.distill_floor)
+            return jnp.where(iteration < self.distill_end, line, 0.0).astype(jnp.float32)
+        halvings = count * (steps / self.distill_half_life)
+        return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """The task's world; what is not given is the task's own default."""
+
+    view_size: int | None = None
+    """side of the square that the agent sees, odd"""
+    num_keys: int | None = None
+    """keys in the room (ColoredDoorKey)"""
+    max_steps: int | None = None
+    """steps until an episode is truncated"""
+    frame_stack: int | None = None
+    """how many observations are stacked"""
+
+    def make(self, task: str) -> Any:
+        """The environment of a task."""
+        try:
+            return envs_jax.make(task, **self.overrides())
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def overrides(self) -> dict[str, int]:
+        """The parameters that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Which teacher."""
+
+    plans: str = "recorded"
+    """a plan file, or "recorded": the answers that ship with jaxteach"""
+    hard_planner: Flag = False
+    """the teacher draws one plan at every step, instead of mixing all plans"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Trains a student on a task, taught by a language model's recorded plans."""
+
+    task: str
+    """the task, see the README's table; upper and lower case are the same"""
+    savedir: str | None = None
+    """name of the run's folder, <logdir>/ppo/<task>/<savedir>; a fresh one when left out"""
+    logdir: str = "log"
+    """where runs are kept"""
+    seed_list: tuple[int, ...] = (0,)
+    """seeds; several train side by side in one program"""
+    total_steps: int | None = None
+    """environment steps of each seed; by default what the task needs"""
+    n_itr: int | None = None
+    """iterations, instead of --total_steps"""
+    num_envs: int = 64
+    """environments of each seed"""
+    no_teacher: Flag = False
+    """pure reinforcement learning"""
+    network: Literal["egocentric", "reference"] = "egocentric"
+    """the student: a small perceptron on egocentric features, or the reference's CNN"""
+    recurrent: Flag = False
+    """with an LSTM (--network reference)"""
+    resume: Flag = False
+    """go on with the run in --savedir from its last checkpoint"""
+    eval_interval: int = 5
+    """iterations between evaluations, which are also the points that are logged"""
+    num_eval: int = 128
+    """episodes in an evaluation while training"""
+    final_eval: int = 1000
+    """episodes in the evaluation of the finished student, 0 for none"""
+    save_interval: int = 100
+    """iterations between checkpoints; the last iteration is always kept"""
+    world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
+    teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
+    ppo: tyro.conf.OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
+
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.num_envs * self.ppo.rollout_length
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations the run takes."""
+        if self.n_itr is not None:
+            return self.n_itr
+        steps = TASK_STEPS[self.task] if self.total_steps is None else self.total_steps
+        return max(1, steps // self.steps_per_iteration)
+
+    def check(self) -> None:
+        """Raises `UserError` for numbers that make no sense."""
+        at_least_one = ["num_envs", "eval_interval", "save_interval", "num_eval", "n_itr", "total_steps"]
+        _check_at_least(self, at_least_one, 1)
+        _check_at_least(self, ["final_eval"], 0)
+        _check_at_least(self.ppo, ["rollout_length", "epochs", "batch_size", "distill_half_life"], 1)
+        _check_at_least(self.ppo, ["learning_rate", "adam_eps", "max_grad_norm", "clip"], 1e-12)
+        _check_at_least(self.ppo, ["value_coef", "entropy_coef", "distill_coef", "distill_decay", "distill_floor"], 0)
+        for name in ("gamma", "lam"):
+            if not 0 <= getattr(self.ppo, name) <= 1:
+                raise UserError(f"--{name} must be within 0..1, not {getattr(self.ppo, name)}")
+        if not self.seed_list or len(set(self.seed_list)) < len(self.seed_list):
+            raise UserError("--seed_list must name different seeds, and at least one")
+        if any(not 0 <= seed < 2**32 for seed in self.seed_list):
+            raise UserError("--seed_list must name seeds within 0..4294967295")
+        if self.n_itr is not None and self.total_steps is not None:
+            raise UserError("give --n_itr or --total_steps, not both")
+        if self.recurrent and self.network != "reference":
+            raise UserError("the egocentric network has no recurrence; add --network reference to --recurrent")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Plays episodes with a trained student, or with the teacher itself."""
+
+    task: str
+    """the task of the run"""
+    loaddir: str | None = None
+    """name of the run's folder, <logdir>/ppo/<task>/<loaddir>"""
+    loadmodel: int | None = None
+    """iteration of the checkpoint; the last one when left out"""
+    savedir: str | None = None
+    """name of the folder for the results, <logdir>/ppo/<task>/<savedir>; a fresh one when left out"""
+    logdir: str = "log"
+    """where runs are kept"""
+    eval_teacher: Flag = False
+    """play with the teacher instead of a student"""
+    seed: int = 0
+    """which of the run's seeds to evaluate, as listed in its --seed_list"""
+    num_eval: int = 100
+    """episodes for each environment seed"""
+    env_seed_list: tuple[int, ...] = (0,)
+    """seeds of the layouts"""
+    greedy: Flag = False
+    """take the likeliest action instead of a sampled one"""
+    random_actions: float = 0.0
+    """share of actions replaced by random ones"""
+    num_videos: int = 4
+    """episodes to film"""
+    world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
+    teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
+
+    def check(self) -> None:
+        """Raises `UserError` for numbers that make no sense."""
+        _check_at_least(self, ["num_eval"], 1)
+        _check_at_least(self, ["num_videos"], 0)
+        if not self.env_seed_list or any(not 0 <= seed < 2**32 for seed in self.env_seed_list):
+            raise UserError("--env_seed_list must name seeds within 0..4294967295")
+        if not 0 <= self.random_actions <= 1:
+            raise UserError(f"--random_actions must be within 0..1, not {self.random_actions}")
+        if self.eval_teacher == (self.loaddir is not None):
+            raise UserError("give --loaddir for a student or --eval_teacher for the teacher, one of them")
+
+
+def canonical_task(name: str) -> str:
+    """The task's name as `envs_jax.make` spells it.
+
+    Raises:
+        UserError: an unknown task.
+    """
+    by_lower = {task.lower(): task for task in envs_jax.tasks()}
+    if name.lower() not in by_lower:
+        raise UserError(f"unknown task {name!r}; known are {', '.join(envs_jax.tasks())}")
+    return by_lower[name.lower()]
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as plain JSON."""
+    return asdict(config)
+
+
+def from_json(document: Any) -> TrainConfig:
+    """The inverse of `to_json`.
+
+    Raises:
+        UserError: the document is no configuration of a run.
+    """
+    try:
+        parts = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig}
+        values = {name: parts[name](**value) if name in parts else value for name, value in document.items()}
+        values["seed_list"] = tuple(values["seed_list"])
+        return TrainConfig(**values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"config.json is not one of a jaxteach run: {error}") from None
+
+
+def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
+    """The options in which two runs differ, "name: a, not b" each."""
+    found = []
+    for part_a, part_b in ((one, other), (one.world, other.world), (one.teacher, other.teacher), (one.ppo, other.ppo)):
+        for option in fields(part_a):
+            a, b = getattr(part_a, option.name), getattr(part_b, option.name)
+            if option.name not in ("world", "teacher", "ppo") and a != b:
+                found.append(f"{option.name}: {a}, not {b}")
+    return found
+
+
+def _check_at_least(config: Any, names: list[str], least: float) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name} must be at least {least:g}, not {value}")

@@ -1,0 +1,75 @@
+"""The compiled programs of a run, for all its seeds at once."""
+
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from envs_jax.vector import vectorize
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.evaluate import Episodes, run_episodes, student_policy
+from jaxteach.learner import Learner, LearnerState
+from jaxteach.networks import make_network
+from jaxteach.teacher import make_teacher
+
+
+class Experiment:
+    """What a configuration stands for: the world, the student, the teacher, and the programs that use them.
+
+    Every array of a `LearnerState` has a leading axis for the seeds.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.env = config.world.make(config.task)
+        self.network = make_network(config.network, self.env.action_spec.num_values, config.recurrent)
+        teacher = None
+        if not config.no_teacher:
+            try:
+                soft = not config.teacher.hard_planner
+                teacher = make_teacher(config.task, config.teacher.plans, soft, **config.world.overrides())
+            except ValueError as error:
+                raise UserError(str(error)) from None
+        self.learner = Learner(vectorize(self.env, config.num_envs), self.network, config.ppo, teacher)
+
+    @cached_property
+    def _keys(self) -> tuple[jax.Array, jax.Array]:
+        """The keys for training and for evaluation, one for each seed."""
+        keys = [jax.random.split(jax.random.key(seed)) for seed in self.config.seed_list]
+        return jnp.stack([pair[0] for pair in keys]), jnp.stack([pair[1] for pair in keys])
+
+    def init(self) -> LearnerState:
+        """The state before the first iteration."""
+        return jax.jit(jax.vmap(self.learner.init))(self._keys[0])
+
+    @property
+    def abstract_state(self) -> LearnerState:
+        """The shapes and dtypes of `init`'s result."""
+        return jax.eval_shape(jax.vmap(self.learner.init), self._keys[0])
+
+    def compile_chunk(self) -> Any:
+        """(state, iteration, count) -> (state, metrics [seeds, eval_interval]); the state is donated."""
+        most = self.config.eval_interval
+
+        def chunk(state: LearnerState, iteration: jax.Array, count: jax.Array) -> Any:
+            return jax.vmap(lambda one: self.learner.chunk(one, iteration, count, most))(state)
+
+        number = jax.ShapeDtypeStruct((), jnp.int32)
+        return jax.jit(chunk, donate_argnums=0).lower(self.abstract_state, number, number).compile()
+
+    def compile_evaluation(self, episodes: int, greedy: bool = False) -> Any:
+        """(params, iteration) -> `Episodes` [seeds, episodes]."""
+
+        def evaluate(params: Any, keys: jax.Array, iteration: jax.Array) -> Episodes:
+            def one(params: Any, key: jax.Array) -> Episodes:
+                policy = student_policy(self.network, params, greedy)
+                carry = self.network.initial_carry(episodes)
+                return run_episodes(self.env, policy, carry, jax.random.fold_in(key, iteration), episodes)
+
+            return jax.vmap(one)(params, keys)
+
+        number = jax.ShapeDtypeStruct((), jnp.int32)
+        program = jax.jit(evaluate).lower(self.abstract_state.params, self._keys[1], number).compile()
+        return lambda params, iteration: program(params, self._keys[1], jnp.int32(iteration))

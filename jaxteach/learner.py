@@ -1,0 +1,198 @@
+"""PPO with a teacher: one update from rollout to new parameters, and compiled chunks of updates."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from envs_jax.grid.constants import NUM_ACTIONS
+from envs_jax.vector import VectorEnv
+from jaxteach import losses
+from jaxteach.config import PPOConfig
+from jaxteach.networks import Network, forward
+from jaxteach.returns import generalized_advantages
+from jaxteach.rollout import Actor, Trajectory, collect, start
+from jaxteach.teacher import Teacher
+
+
+class LearnerState(NamedTuple):
+    """All that an update changes."""
+
+    params: Any
+    opt_state: optax.OptState
+    actor: Actor
+    memory: jax.Array  # int32[N, names], the teacher's; [N, 0] without a teacher
+    key: jax.Array
+
+
+class Batch(NamedTuple):
+    """What the loss reads; [T, N, ...] or a part of it."""
+
+    inputs: jax.Array
+    first: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    returns: jax.Array
+    teacher_probs: jax.Array  # float32[T, N, actions], or [T, N, 0] without a teacher
+
+
+class Learner:
+    """The student's training on one task.
+
+    Args:
+        venv: the environments.
+        network: the student.
+        config: the numbers of PPO and of the distillation.
+        teacher: None for pure reinforcement learning.
+    """
+
+    def __init__(self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: Teacher | None) -> None:
+        self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(config.max_grad_norm),
+            optax.adam(config.learning_rate, eps=config.adam_eps),
+        )
+
+    def init(self, key: jax.Array) -> LearnerState:
+        """Fresh parameters and environments."""
+        params_key, env_key, key = jax.random.split(key, 3)
+        actor = start(self.venv, self.network, env_key)
+        inputs = jax.vmap(self.network.prepare)(actor.obs)
+        params = self.network.init(params_key, inputs[None], actor.first[None], actor.carry)
+        names = 0 if self.teacher is None else self.teacher.vocabulary.memory_size
+        memory = jnp.full((self.venv.num_envs, names), -1, jnp.int32)
+        return LearnerState(params, self.optimizer.init(params), actor, memory, key)
+
+    def chunk(
+        self, state: LearnerState, iteration: jax.Array, count: jax.Array, most: int
+    ) -> tuple[LearnerState, dict[str, jax.Array]]:
+        """`count` updates, the first of them number `iteration`.
+
+        Args:
+            state: changed by every update.
+            iteration: int32[].
+            count: int32[], at most `most`.
+            most: length of the metrics' leading axis; those past `count` are 0.
+        """
+        shapes = jax.eval_shape(self.update, state, iteration)[1]
+        metrics = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
+
+        def body(i: jax.Array, carry: Any) -> Any:
+            state, metrics = carry
+            state, row = self.update(state, iteration + i)
+            return state, jax.tree.map(lambda rows, new: rows.at[i].set(new), metrics, row)
+
+        return jax.lax.fori_loop(0, count, body, (state, metrics))
+
+    def update(self, state: LearnerState, iteration: jax.Array) -> tuple[LearnerState, dict[str, jax.Array]]:
+        """Rollout, labels, advantages, and the epochs of gradient steps; also the update's metrics."""
+        key, act_key, label_key, shuffle_key = jax.random.split(state.key, 4)
+        config = self.config
+        actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, config.rollout_length)
+        coefficient = self._coefficient(iteration)
+        memory, teacher_probs = self._label(state.memory, trajectory, label_key, coefficient > 0)
+        advantages = generalized_advantages(
+            trajectory.reward, trajectory.value, trajectory.next_value, trajectory.last, config.gamma, config.lam
+        )
+        batch = Batch(
+            inputs=trajectory.inputs,
+            first=trajectory.first,
+            action=trajectory.action,
+            log_prob=trajectory.log_prob,
+            value=trajectory.value,
+            advantage=(advantages - advantages.mean()) / (advantages.std() + 1e-8),
+            returns=advantages + trajectory.value,
+            teacher_probs=teacher_probs,
+        )
+        params, opt_state, terms = self._improve(state, batch, trajectory.carry, coefficient, shuffle_key)
+        metrics = (
+            terms
+            | _episode_metrics(trajectory)
+            | {
+                "kickstarting_coef": coefficient,
+                "silent_teacher": (teacher_probs.sum(-1) == 0).mean(),
+            }
+        )
+        return LearnerState(params, opt_state, actor, memory, key), metrics
+
+    def _coefficient(self, iteration: jax.Array) -> jax.Array:
+        if self.teacher is None:
+            return jnp.float32(0)
+        return self.config.coefficient(iteration, self.venv.num_envs * self.config.rollout_length)
+
+    def _label(
+        self, memory: jax.Array, trajectory: Trajectory, key: jax.Array, listens: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The teacher's memory and probabilities; a student that no longer listens doesn't ask."""
+        teacher = self.teacher
+        if teacher is None:
+            return memory, jnp.zeros((*trajectory.action.shape, 0), jnp.float32)
+
+        def ask(memory: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return teacher.label(memory, trajectory.obs, trajectory.first, key)[:2]
+
+        def skip(memory: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return memory, jnp.zeros((*trajectory.action.shape, NUM_ACTIONS), jnp.float32)
+
+        return jax.lax.cond(listens, ask, skip, memory)
+
+    def _improve(
+        self, state: LearnerState, batch: Batch, carry: Any, coefficient: jax.Array, key: jax.Array
+    ) -> tuple[Any, optax.OptState, dict[str, jax.Array]]:
+        """The epochs; without recurrence single steps are shuffled, with it whole environments."""
+        recurrent = bool(jax.tree.leaves(carry))
+        if not recurrent:
+            batch = jax.tree.map(lambda leaf: leaf.reshape(1, -1, *leaf.shape[2:]), batch)
+        columns = batch.action.shape[1]
+        size = min(columns, max(1, self.config.batch_size // batch.action.shape[0]))
+        count = columns // size
+
+        def step(params_and_state: Any, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+            params, opt_state = params_and_state
+            part = jax.tree.map(lambda leaf: leaf[:, rows], batch)
+            part_carry = jax.tree.map(lambda leaf: leaf[rows], carry)
+            grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
+            updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), terms
+
+        def epoch(params_and_state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+            rows = jax.random.permutation(key, columns)[: count * size].reshape(count, size)
+            return jax.lax.scan(step, params_and_state, rows)
+
+        keys = jax.random.split(key, self.config.epochs)
+        (params, opt_state), terms = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
+        return params, opt_state, jax.tree.map(jnp.mean, terms)
+
+    def _loss(
+        self, params: Any, batch: Batch, carry: Any, coefficient: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        output, _ = forward(self.network, params, batch.inputs, batch.first, carry)
+        log_probs = jax.nn.log_softmax(output.logits)
+        chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
+        config = self.config
+        terms = {
+            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip),
+            "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip),
+            "entropy": losses.entropy(output.logits),
+        }
+        loss = terms["policy_loss"] + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
+        if batch.teacher_probs.shape[-1] > 0:
+            terms["kickstarting_loss"] = losses.kickstarting_loss(output.logits, batch.teacher_probs)
+            loss += coefficient * terms["kickstarting_loss"]
+        return loss, terms | {"loss": loss}
+
+
+def _episode_metrics(trajectory: Trajectory) -> dict[str, jax.Array]:
+    """Sums over the episodes that ended in the rollout."""
+    ended = trajectory.last
+    returns = jnp.where(ended, trajectory.episode_return, 0)
+    return {
+        "episodes": ended.sum(),
+        "return_sum": returns.sum(),
+        "return_square_sum": (returns**2).sum(),
+        "length_sum": jnp.where(ended, trajectory.episode_length, 0).sum(),
+        "success_sum": (returns > 0).sum(),
+    }

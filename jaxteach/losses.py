@@ -1,0 +1,33 @@
+"""The terms of the loss, as means over samples."""
+
+import jax
+import jax.numpy as jnp
+
+
+def policy_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array, clip: float) -> jax.Array:
+    """PPO's clipped surrogate (arXiv 1707.06347), float32[], from float32[B] each."""
+    ratio = jnp.exp(log_probs - old_log_probs)
+    clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
+    return -jnp.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def value_loss(values: jax.Array, old_values: jax.Array, returns: jax.Array, clip: float) -> jax.Array:
+    """Half the squared error, the worse of the value and the value clipped near the old one, float32[]."""
+    clipped = old_values + jnp.clip(values - old_values, -clip, clip)
+    return 0.5 * jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2).mean()
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """The mean entropy in nats of float32[B, actions], float32[]."""
+    log_probs = jax.nn.log_softmax(logits)
+    return -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
+
+
+def kickstarting_loss(logits: jax.Array, teacher_probs: jax.Array) -> jax.Array:
+    """The student's cross-entropy against the teacher (arXiv 1803.03835), float32[].
+
+    Args:
+        logits: float32[B, actions].
+        teacher_probs: float32[B, actions]; a row of zeros, where the teacher is silent, adds 0.
+    """
+    return -(teacher_probs * jax.nn.log_softmax(logits)).sum(-1).mean()

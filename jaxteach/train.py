@@ -1,0 +1,19 @@
+"""`python -m jaxteach.train`: trains a student on a task."""
+
+import time
+
+from jaxteach.errors import run_command
+
+
+def main() -> None:
+    started = time.perf_counter()
+    # Imported here so that wall times count the imports, as a user does.
+    from jaxteach.cli import parse
+    from jaxteach.config import TrainConfig
+    from jaxteach.training import train
+
+    train(parse(TrainConfig, "python -m jaxteach.train"), started)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,180 @@
+"""A training run from its options to its folder: compiled chunks inside; evaluation, logs and checkpoints here."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from jaxteach.config import TrainConfig, canonical_task
+from jaxteach.errors import UserError
+from jaxteach.evaluate import Episodes
+from jaxteach.experiment import Experiment
+from jaxteach.learner import LearnerState
+from jaxteach.progress import TrainingProgress
+from jaxteach.runs import Checkpoints, MetricsLog, check_resumable, create_run, find_run, write_json
+
+TRAIN_TAGS = {
+    "return_mean": "Train/Return Mean",
+    "return_std": "Train/Return Std",
+    "episode_length": "Train/Eplen",
+    "success_rate": "Train/Success Rate",
+    "loss": "Train/Loss",
+    "entropy": "Train/Mean Entropy",
+    "kickstarting_loss": "Train/Kickstarting Loss",
+    "policy_loss": "Train/Policy Loss",
+    "value_loss": "Train/Value Loss",
+    "kickstarting_coef": "Train/Kickstarting Coef",
+    "silent_teacher": "Train/Silent Teacher",
+}
+TEST_TAGS = {"return_mean": "Test/Return", "episode_length": "Test/Eplen", "success_rate": "Test/Success Rate"}
+
+
+def train(config: TrainConfig, started: float) -> Path:
+    """Trains, or goes on training, and returns the run's folder.
+
+    Args:
+        config: the options.
+        started: the clock (`time.perf_counter`) when the command began; wall times count from it.
+
+    Raises:
+        UserError: the options can't be met.
+    """
+    config = replace(config, task=canonical_task(config.task))
+    config.check()
+    experiment = Experiment(config)
+    folder = _open_run(config)
+    console = Console()
+    console.print(f"run {folder}", highlight=False, soft_wrap=True)
+    with closing(Checkpoints(folder)) as checkpoints:
+        done, state = checkpoints.restore(experiment.abstract_state) if config.resume else (0, experiment.init())
+        with (
+            closing(MetricsLog(folder, config.seed_list, done)) as log,
+            TrainingProgress(console, config.iterations, done) as progress,
+        ):
+            Session(experiment, log, checkpoints, progress, started - log.wall_s).run(state, done, folder)
+    return folder
+
+
+def _open_run(config: TrainConfig) -> Path:
+    if not config.resume:
+        return create_run(config)
+    if config.savedir is None:
+        raise UserError("--resume needs the --savedir of the run to go on with")
+    folder, stored = find_run(config.logdir, config.task, config.savedir)
+    check_resumable(config, stored)
+    return folder
+
+
+class Session:
+    """One sitting of a run."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        log: MetricsLog,
+        checkpoints: Checkpoints,
+        progress: TrainingProgress,
+        started: float,
+    ) -> None:
+        self.experiment, self.config = experiment, experiment.config
+        self.log, self.checkpoints, self.progress, self.started = log, checkpoints, progress, started
+
+    def run(self, state: LearnerState, done: int, folder: Path) -> None:
+        """Trains from iteration `done` to the end, and evaluates what came out."""
+        chunk = self.experiment.compile_chunk()
+        evaluate = self.experiment.compile_evaluation(self.config.num_eval)
+        self.progress.say(f"compiled {self._wall():.1f} s after the start")
+        saved = done
+        while done < self.config.iterations:
+            began = time.perf_counter()
+            count = min(self.config.eval_interval, self.config.iterations - done)
+            state, metrics = chunk(state, jnp.int32(done), jnp.int32(count))
+            rows = {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
+            speed = count * self.config.steps_per_iteration * len(self.config.seed_list)
+            speed /= time.perf_counter() - began
+            done += count
+            self._record(done, rows, evaluate(state.params, done), speed)
+            if done - saved >= self.config.save_interval or done == self.config.iterations:
+                self.checkpoints.save(done, state)
+                saved = done
+        if self.config.final_eval:
+            self._conclude(state, done, folder)
+
+    def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
+        """Logs the iterations of a chunk and the evaluation after it."""
+        env_steps, points = done * self.config.steps_per_iteration, []
+        count = metrics["episodes"].shape[1]
+        for i, seed in enumerate(self.config.seed_list):
+            rows = [_train_values({name: leaf[i, j] for name, leaf in metrics.items()}) for j in range(count)]
+            for number, row in enumerate(rows, done - count + 1):
+                tags = {tag: row[name] for name, tag in TRAIN_TAGS.items() if row.get(name) is not None}
+                self.log.scalars(seed, tags, number, number * self.config.steps_per_iteration)
+            test = summary(jax.tree.map(lambda leaf, i=i: leaf[i], outcome))
+            self.log.scalars(seed, {tag: test[name] for name, tag in TEST_TAGS.items()}, done, env_steps)
+            place = {"iteration": done, "env_steps": env_steps, "wall_s": self._wall(), "seed": seed}
+            points.append(place | test | dict(_averages(rows)) | {"steps_per_s": speed})
+        self.log.points(points)
+        means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
+        self.progress.show(done, means, speed)
+
+    def _conclude(self, state: LearnerState, done: int, folder: Path) -> None:
+        """Evaluates the finished student and writes `summary.json`."""
+        trained_s = self._wall()
+        outcome = self.experiment.compile_evaluation(self.config.final_eval)(state.params, done + 1)
+        results = []
+        for i, seed in enumerate(self.config.seed_list):
+            result = summary(jax.tree.map(lambda leaf, i=i: leaf[i], outcome))
+            steps = done * self.config.steps_per_iteration
+            results.append({"seed": seed, "env_steps": steps, "wall_s": trained_s} | result)
+            self.progress.say(
+                f"seed {seed}: success {result['success_rate']:.3f}, return {result['return_mean']:.3f}, "
+                f"length {result['episode_length']:.1f} over {self.config.final_eval} episodes, "
+                f"after {steps:,} steps and {trained_s:.1f} s"
+            )
+        write_json(folder / "summary.json", results)
+
+    def _wall(self) -> float:
+        return time.perf_counter() - self.started
+
+
+_SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef", "wall_s")
+
+
+def summary(outcome: Episodes) -> dict[str, Any]:
+    """The means over the episodes of an evaluation, as plain numbers."""
+    return {
+        "success_rate": float(np.mean(outcome.success)),
+        "return_mean": float(np.mean(outcome.episode_return)),
+        "return_std": float(np.std(outcome.episode_return)),
+        "episode_length": float(np.mean(outcome.length)),
+        "episodes": int(np.size(outcome.length)),
+    }
+
+
+def _train_values(row: dict[str, np.ndarray]) -> dict[str, float | None]:
+    """The values of one iteration; None for what no ended episode could tell."""
+    sums = {"episodes", "return_sum", "return_square_sum", "length_sum", "success_sum"}
+    values: dict[str, float | None] = {name: float(value) for name, value in row.items() if name not in sums}
+    episodes = int(row["episodes"])
+    names = ("return_mean", "return_std", "episode_length", "success_rate")
+    if episodes == 0:
+        return values | dict.fromkeys(names)
+    mean = float(row["return_sum"]) / episodes
+    variance = float(row["return_square_sum"]) / episodes - mean**2
+    length, success = float(row["length_sum"]) / episodes, float(row["success_sum"]) / episodes
+    return values | dict(zip(names, (mean, max(variance, 0.0) ** 0.5, length, success)))
+
+
+def _averages(rows: list[dict[str, float | None]]) -> Iterator[tuple[str, float | None]]:
+    """Means over the iterations of a chunk; what an evaluation also tells gets the prefix `train_`."""
+    for name in rows[0]:
+        known = [value for row in rows if (value := row[name]) is not None]
+        prefix = "train_" if name in ("return_mean", "return_std", "episode_length", "success_rate") else ""
+        yield prefix + name, float(np.mean(known)) if known else None
