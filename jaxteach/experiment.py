@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from envs_jax.vector import vectorize
-from jaxteach.config import TrainConfig
+from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes, run_episodes, student_policy
 from jaxteach.learner import Learner, LearnerState
 from jaxteach.networks import make_network
-from jaxteach.teacher import make_teacher
+from jaxteach.teacher import Teacher, make_teacher
 
 
 class Experiment:
@@ -25,13 +25,7 @@ class Experiment:
         self.config = config
         self.env = config.world.make(config.task)
         self.network = make_network(config.network, self.env.action_spec.num_values, config.recurrent)
-        teacher = None
-        if not config.no_teacher:
-            try:
-                soft = not config.teacher.hard_planner
-                teacher = make_teacher(config.task, config.teacher.plans, soft, **config.world.overrides())
-            except ValueError as error:
-                raise UserError(str(error)) from None
+        teacher = None if config.no_teacher else load_teacher(config.task, config.teacher, config.world)
         self.learner = Learner(vectorize(self.env, config.num_envs), self.network, config.ppo, teacher)
 
     @cached_property
@@ -73,3 +67,15 @@ class Experiment:
         number = jax.ShapeDtypeStruct((), jnp.int32)
         program = jax.jit(evaluate).lower(self.abstract_state.params, self._keys[1], number).compile()
         return lambda params, iteration: program(params, self._keys[1], jnp.int32(iteration))
+
+
+def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:
+    """The teacher that the options name.
+
+    Raises:
+        UserError: it can't be had.
+    """
+    try:
+        return make_teacher(task, config.plans, not config.hard_planner, **world.overrides())
+    except ValueError as error:
+        raise UserError(str(error)) from None

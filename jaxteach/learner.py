@@ -145,7 +145,7 @@ class Learner:
         """The epochs; without recurrence single steps are shuffled, with it whole environments."""
         recurrent = bool(jax.tree.leaves(carry))
         if not recurrent:
-            batch = jax.tree.map(lambda leaf: leaf.reshape(1, -1, *leaf.shape[2:]), batch)
+            batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
         columns = batch.action.shape[1]
         size = min(columns, max(1, self.config.batch_size // batch.action.shape[0]))
         count = columns // size

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ def folder_of(logdir: str, task: str, name: str) -> Path:
     return Path(logdir).resolve() / "ppo" / task / name
 
 
-def fresh_folder(logdir: str, task: str, name: str | None) -> Path:
-    """Makes a new folder, named after the time of day where no name is given.
+def fresh_folder(logdir: str, task: str, name: str | None, prefix: str = "") -> Path:
+    """Makes a new folder, named `prefix` and the date and time where no name is given.
 
     Raises:
         UserError: the folder exists, or can't be made.
     """
-    stem = name or datetime.now().strftime("%Y%m%d-%H%M%S")
+    stem = name or prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
     for candidate in [stem] if name else [stem, *(f"{stem}-{i}" for i in range(2, 100))]:
         folder = folder_of(logdir, task, candidate)
         try:
@@ -183,22 +183,42 @@ class Checkpoints:
         Raises:
             UserError: there is none, or it is damaged or of another network.
         """
+        step, wanted = self._choose(iteration), _named_leaves(like)
+        leaves = self._read(step, wanted, lambda: self._manager.restore(step, args=ocp.args.StandardRestore(wanted)))
+        return step, _with_leaves(like, leaves)
+
+    def restore_params(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
+        """As `restore`, of the network's parameters alone."""
+        step = self._choose(iteration)
+        wanted = {f".params{name}": leaf for name, leaf in _named_leaves(like).items()}
+        targets = ocp.checkpoint_utils.construct_restore_args(wanted)
+        arguments = ocp.args.PyTreeRestore(wanted, restore_args=targets, partial_restore=True)
+        with ocp.PyTreeCheckpointer() as reader:
+            leaves = self._read(
+                step, wanted, lambda: reader.restore(self._folder / str(step) / "default", args=arguments)
+            )
+        return step, _with_leaves(like, {name.removeprefix(".params"): leaf for name, leaf in leaves.items()})
+
+    def _choose(self, iteration: int | None) -> int:
         kept = sorted(self._manager.all_steps())
         step = kept[-1] if iteration is None and kept else iteration
         if step is None or step not in kept:
             listed = f"it has those of iterations {', '.join(map(str, kept))}" if kept else "it has none"
             raise UserError(f"{self._folder} has no such checkpoint: {listed}")
-        wanted = _named_leaves(like)
+        return step
+
+    def _read(self, step: int, wanted: dict[str, Any], restore: Callable[[], Any]) -> dict[str, Any]:
+        """What `restore` reads, if it is as wanted."""
         try:
-            leaves = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
+            leaves = restore()
             fits = all((leaves[name].shape, leaves[name].dtype) == (x.shape, x.dtype) for name, x in wanted.items())
         # Orbax raises errors of many kinds for files that are not as it wrote them.
         except Exception:
             fits, leaves = False, {}
         if not fits:
-            damaged = self._folder / str(step)
-            raise UserError(f"the checkpoint {damaged} can't be read: it is damaged, or of another network or task")
-        return step, _with_leaves(like, leaves)
+            path = self._folder / str(step)
+            raise UserError(f"the checkpoint {path} can't be read: it is damaged, or of another network or task")
+        return leaves
 
     def close(self) -> None:
         """Waits until all is written."""

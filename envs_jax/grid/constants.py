@@ -31,7 +31,7 @@ IDX_TO_OBJECT: Final = {index: name for name, index in OBJECT_TO_IDX.items()}
 IDX_TO_COLOR: Final = {index: name for name, index in COLOR_TO_IDX.items()}
 NUM_COLORS: Final = len(COLOR_TO_IDX)
 
-UNSEEN, EMPTY, WALL = 0, 1, 2
+UNSEEN, EMPTY, WALL, FLOOR = 0, 1, 2, 3
 DOOR, KEY, BALL, BOX, GOAL, LAVA, AGENT = 4, 5, 6, 7, 8, 9, 10
 OPEN, CLOSED, LOCKED = 0, 1, 2
 GREY: Final = COLOR_TO_IDX["grey"]

@@ -1,0 +1,15 @@
+"""`python -m jaxteach.eval`: plays episodes with a trained student, or with the teacher itself."""
+
+from jaxteach.errors import run_command
+
+
+def main() -> None:
+    from jaxteach.cli import parse
+    from jaxteach.config import EvalConfig
+    from jaxteach.playing import play
+
+    play(parse(EvalConfig, "python -m jaxteach.eval"))
+
+
+if __name__ == "__main__":
+    run_command(main)
