@@ -14,7 +14,7 @@ Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 TASK_STEPS: dict[str, int] = {
     "SimpleDoorKey": 150_000,
-    "LavaDoorKey": 500_000,
+    "LavaDoorKey": 400_000,
     "ColoredDoorKey": 600_000,
     "TwoDoor": 600_000,
 }
@@ -135,11 +135,11 @@ class TrainConfig:
     """go on with the run in --savedir from its last checkpoint"""
     eval_interval: int = 5
     """iterations between evaluations, which are also the points that are logged"""
-    num_eval: int = 128
+    num_eval: int = 125
     """episodes in an evaluation while training"""
     final_eval: int = 1000
     """episodes in the evaluation of the finished student, 0 for none"""
-    save_interval: int = 100
+    save_interval: int = 25
     """iterations between checkpoints; the last iteration is always kept"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)

@@ -5,9 +5,11 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     from jaxteach.cli import parse
+    from jaxteach.compilation import use_cache
     from jaxteach.config import EvalConfig
     from jaxteach.playing import play
 
+    use_cache()
     play(parse(EvalConfig, "python -m jaxteach.eval"))
 
 

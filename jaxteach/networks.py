@@ -5,7 +5,6 @@ from typing import Any, Final, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxteach.features import egocentric_features
 
@@ -34,7 +33,7 @@ class EgocentricNet(nn.Module):
         hidden = inputs.astype(jnp.float32)
         # Sums over a row of cells reach the world's side, single cells 1: bring them near each other.
         hidden = jnp.minimum(hidden, 4.0) * 0.5
-        hidden = nn.relu(_dense(self.width, np.sqrt(2))(hidden))
+        hidden = nn.relu(_dense(self.width, 2.0)(hidden))
         return _heads(hidden, self.num_actions), carry
 
     @staticmethod
@@ -130,10 +129,11 @@ def make_network(name: str, num_actions: int, recurrent: bool) -> Network:
 
 
 def _dense(width: int, scale: float) -> nn.Dense:
-    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(scale))
+    """A layer whose outputs begin with variance `scale` for inputs of variance 1."""
+    return nn.Dense(width, kernel_init=nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal"))
 
 
 def _heads(hidden: jax.Array, num_actions: int) -> Output:
-    actor = nn.relu(_dense(64, np.sqrt(2))(hidden))
-    critic = nn.relu(_dense(64, np.sqrt(2))(hidden))
-    return Output(_dense(num_actions, 0.01)(actor), _dense(1, 1.0)(critic)[..., 0])
+    actor = nn.relu(_dense(64, 2.0)(hidden))
+    critic = nn.relu(_dense(64, 2.0)(hidden))
+    return Output(_dense(num_actions, 1e-4)(actor), _dense(1, 1.0)(critic)[..., 0])

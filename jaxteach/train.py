@@ -9,9 +9,11 @@ def main() -> None:
     started = time.perf_counter()
     # Imported here so that wall times count the imports, as a user does.
     from jaxteach.cli import parse
+    from jaxteach.compilation import use_cache
     from jaxteach.config import TrainConfig
     from jaxteach.training import train
 
+    use_cache()
     train(parse(TrainConfig, "python -m jaxteach.train"), started)
 
 

@@ -1,7 +1,8 @@
 """A training run from its options to its folder: compiled chunks inside; evaluation, logs and checkpoints here."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,9 @@ from jaxteach.experiment import Experiment
 from jaxteach.learner import LearnerState
 from jaxteach.progress import TrainingProgress
 from jaxteach.runs import Checkpoints, MetricsLog, check_resumable, create_run, find_run, write_json
+
+Evaluation = Callable[[Any, int], Episodes]
+"""(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
 
 TRAIN_TAGS = {
     "return_mean": "Train/Return Mean",
@@ -88,8 +92,10 @@ class Session:
 
     def run(self, state: LearnerState, done: int, folder: Path) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
-        chunk = self.experiment.compile_chunk()
-        evaluate = self.experiment.compile_evaluation(self.config.num_eval)
+        with ThreadPoolExecutor(1) as compiler:
+            evaluation = compiler.submit(self.experiment.compile_evaluation, self.config.num_eval)
+            chunk = self.experiment.compile_chunk()
+            evaluate = evaluation.result()
         self.progress.say(f"compiled {self._wall():.1f} s after the start")
         saved = done
         while done < self.config.iterations:
@@ -105,7 +111,7 @@ class Session:
                 self.checkpoints.save(done, state)
                 saved = done
         if self.config.final_eval:
-            self._conclude(state, done, folder)
+            self._conclude(evaluate, state, done, folder)
 
     def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
         """Logs the iterations of a chunk and the evaluation after it."""
@@ -124,10 +130,12 @@ class Session:
         means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
         self.progress.show(done, means, speed)
 
-    def _conclude(self, state: LearnerState, done: int, folder: Path) -> None:
-        """Evaluates the finished student and writes `summary.json`."""
+    def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int, folder: Path) -> None:
+        """Evaluates the finished student, in as many rounds as it takes, and writes `summary.json`."""
         trained_s = self._wall()
-        outcome = self.experiment.compile_evaluation(self.config.final_eval)(state.params, done + 1)
+        rounds = -(-self.config.final_eval // self.config.num_eval)
+        played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
+        outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
         results = []
         for i, seed in enumerate(self.config.seed_list):
             result = summary(jax.tree.map(lambda leaf, i=i: leaf[i], outcome))
@@ -135,7 +143,7 @@ class Session:
             results.append({"seed": seed, "env_steps": steps, "wall_s": trained_s} | result)
             self.progress.say(
                 f"seed {seed}: success {result['success_rate']:.3f}, return {result['return_mean']:.3f}, "
-                f"length {result['episode_length']:.1f} over {self.config.final_eval} episodes, "
+                f"length {result['episode_length']:.1f} over {result['episodes']} episodes, "
                 f"after {steps:,} steps and {trained_s:.1f} s"
             )
         write_json(folder / "summary.json", results)

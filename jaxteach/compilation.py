@@ -1,0 +1,38 @@
+"""Compiled programs kept on disk, so that a second start need not compile."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+MIN_COMPILE_S = 0.3
+
+
+def use_cache() -> None:
+    """Turns JAX's persistent compilation cache on, unless the user has set it.
+
+    Programs for the CPU hold for one kind of processor, so each kind has a folder of its own:
+    a home folder may be shared by different machines.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.values["jax_compilation_cache_dir"]:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "jaxteach" / _processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_S)
+
+
+def _processor() -> str:
+    """A short name for the kind of processor and its instructions."""
+    facts = platform.machine() + platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        wanted = ("model name", "flags", "Features", "CPU part")
+        facts += "".join(sorted({line for line in info.read_text().splitlines() if line.startswith(wanted)}))
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
