@@ -1,6 +1,7 @@
 """Every option of training and evaluation, with its default and its help; the commands are made from it."""
 
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -32,7 +33,9 @@ class PPOConfig:
     batch_size: int = 256
     """samples in a gradient step"""
     learning_rate: float = 1e-3
-    """of Adam"""
+    """of Adam, at first"""
+    final_learning_rate: float = 0.0
+    """of Adam at the end of the run; between, it falls in a line. The reference keeps 1e-3"""
     adam_eps: float = 1e-8
     """of Adam"""
     max_grad_norm: float = 0.5
@@ -164,7 +167,11 @@ class TrainConfig:
         _check_at_least(self, ["final_eval"], 0)
         _check_at_least(self.ppo, ["rollout_length", "epochs", "batch_size", "distill_half_life"], 1)
         _check_at_least(self.ppo, ["learning_rate", "adam_eps", "max_grad_norm", "clip"], 1e-12)
-        _check_at_least(self.ppo, ["value_coef", "entropy_coef", "distill_coef", "distill_decay", "distill_floor"], 0)
+        _check_at_least(
+            self.ppo,
+            ["final_learning_rate", "value_coef", "entropy_coef", "distill_coef", "distill_decay", "distill_floor"],
+            0,
+        )
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self.ppo, name) <= 1:
                 raise UserError(f"--{name} must be within 0..1, not {getattr(self.ppo, name)}")
@@ -219,6 +226,18 @@ class EvalConfig:
             raise UserError(f"--random_actions must be within 0..1, not {self.random_actions}")
         if self.eval_teacher == (self.loaddir is not None):
             raise UserError("give --loaddir for a student or --eval_teacher for the teacher, one of them")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Compares runs: their learning curves as a picture, their figures as a table."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of runs, <logdir>/ppo/<task>/<savedir>"""
+    out: str = "report"
+    """folder for report.md and report.png"""
+    threshold: float = 0.95
+    """success rate for the columns `steps to` and `seconds to`"""
 
 
 def canonical_task(name: str) -> str:

@@ -26,7 +26,8 @@ class Experiment:
         self.env = config.world.make(config.task)
         self.network = make_network(config.network, self.env.action_spec.num_values, config.recurrent)
         teacher = None if config.no_teacher else load_teacher(config.task, config.teacher, config.world)
-        self.learner = Learner(vectorize(self.env, config.num_envs), self.network, config.ppo, teacher)
+        venv = vectorize(self.env, config.num_envs)
+        self.learner = Learner(venv, self.network, config.ppo, teacher, config.iterations)
 
     @cached_property
     def _keys(self) -> tuple[jax.Array, jax.Array]:

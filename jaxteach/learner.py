@@ -47,13 +47,18 @@ class Learner:
         network: the student.
         config: the numbers of PPO and of the distillation.
         teacher: None for pure reinforcement learning.
+        iterations: updates in the whole run, over which the learning rate falls.
     """
 
-    def __init__(self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: Teacher | None) -> None:
+    def __init__(
+        self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: Teacher | None, iterations: int
+    ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
+        gradient_steps = iterations * config.epochs * (venv.num_envs * config.rollout_length // config.batch_size)
+        rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(config.max_grad_norm),
-            optax.adam(config.learning_rate, eps=config.adam_eps),
+            optax.adam(rate, eps=config.adam_eps),
         )
 
     def init(self, key: jax.Array) -> LearnerState:

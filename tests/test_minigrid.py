@@ -1,0 +1,119 @@
+"""The physics and the view against the real `minigrid` package, on its own Door, Key, Wall and Lava."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from minigrid.core.constants import IDX_TO_COLOR
+from minigrid.core.grid import Grid
+from minigrid.core.mission import MissionSpace
+from minigrid.core.world_object import Door, Key, Lava, Wall
+from minigrid.minigrid_env import MiniGridEnv
+
+import envs_jax
+from envs_jax.grid.observe import see
+from envs_jax.grid.state import unpack_rows
+
+STEPS, WORLDS = 80, 10
+
+
+class CopiedWorld(MiniGridEnv):
+    """MiniGrid on a world given as an array."""
+
+    def __init__(self, arrays, view_size):
+        self.arrays = arrays
+        mission = MissionSpace(mission_func=lambda: "")
+        super().__init__(mission, grid_size=len(arrays["grid"]), max_steps=10**6, agent_view_size=view_size)
+        self.reset(seed=0)
+
+    def _gen_grid(self, width, height):
+        self.grid = Grid(width, height)
+        for (x, y), kind in np.ndenumerate(self.arrays["grid"][..., 0]):
+            color = IDX_TO_COLOR[self.arrays["grid"][x, y, 1]]
+            made = {2: Wall, 4: lambda c=color: Door(c, is_locked=True), 5: lambda c=color: Key(c), 9: Lava}
+            if kind in made:
+                self.grid.set(x, y, made[kind]())
+        self.agent_pos, self.agent_dir = tuple(self.arrays["agent_pos"].tolist()), int(self.arrays["agent_dir"])
+        self.mission = ""
+
+    def visible(self):
+        """bool[W, H], the cells of the world that are seen now."""
+        _, mask = self.gen_obs_grid()
+        seen = np.zeros((self.width, self.height), bool)
+        left, ahead = self.agent_view_size // 2, self.agent_view_size - 1
+        for column, row in np.argwhere(mask):
+            x, y = self.agent_pos + self.dir_vec * (ahead - row) + self.right_vec * (column - left)
+            if 0 <= x < self.width and 0 <= y < self.height:
+                seen[x, y] = True
+        return seen
+
+    def facts(self):
+        """What is compared, as `env.to_arrays` names it, and what is visible."""
+        held = [5, self.carrying.encode()[1]] if self.carrying else [0, 0]
+        place = {"agent_pos": np.array(self.agent_pos), "agent_dir": np.array(self.agent_dir)}
+        return place | {"carrying": np.array(held), "grid": self.grid.encode(), "visible": self.visible()}
+
+
+def in_front_of_the_world_s_edge(env):
+    x, y = env.front_pos
+    return not (0 <= x < env.width and 0 <= y < env.height)
+
+
+def walk(env, state, actions):
+    """The facts along a walk in JAX, each with a leading axis of steps."""
+
+    def step(state, action):
+        state, _ = env.step(state, action)
+        now = unpack_rows(see(state, env.size, env.view_size), env.size)
+        return state, env.to_arrays(state) | {"visible": now}
+
+    return jax.lax.scan(step, state, actions)[1]
+
+
+def assert_equal_walks(ours, theirs):
+    for name, values in theirs.items():
+        np.testing.assert_array_equal(ours[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("view_size", [3, 5, 7])
+@pytest.mark.parametrize("task", ["SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor"])
+def test_random_walks_equal_minigrid_s(task, view_size):
+    env = envs_jax.make(task, view_size=view_size)
+    states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(view_size), WORLDS))
+    starts = jax.device_get(jax.jit(jax.vmap(env.to_arrays))(states))
+    rng = np.random.default_rng(view_size)
+    actions, facts = np.zeros((WORLDS, STEPS), np.int32), []
+    for world in range(WORLDS):
+        real = CopiedWorld({name: array[world] for name, array in starts.items()}, view_size)
+        for i in range(STEPS):
+            # Mostly forward, so that walks get somewhere; never off the world, where MiniGrid fails.
+            action = int(rng.choice([0, 1, 2, 2, 2, 3, 3, 4, 5, 5, 6]))
+            actions[world, i] = 0 if in_front_of_the_world_s_edge(real) else action
+            real.step(int(actions[world, i]))
+            facts.append(real.facts())
+    theirs = {
+        name: np.stack([f[name] for f in facts]).reshape(WORLDS, STEPS, *facts[0][name].shape) for name in facts[0]
+    }
+    ours = jax.jit(jax.vmap(lambda state, acts: walk(env, state, acts)))(states, jnp.asarray(actions))
+    assert_equal_walks(ours, theirs)
+    assert task == "TwoDoor" or theirs["carrying"].any(), "no walk picked a key up"
+
+
+@pytest.mark.parametrize("view_size", [3, 7])
+def test_a_walk_through_a_door_equals_minigrid_s(view_size):
+    """A door locked, unlocked by the key, looked and walked through, closed behind."""
+    env = envs_jax.make("SimpleDoorKey", view_size=view_size, room_size=(6, 6))
+    grid = np.tile(np.array([1, 0, 0], np.uint8), (10, 10, 1))
+    grid[0, :6] = grid[5, :6] = grid[:6, 0] = grid[:6, 5] = (2, 5, 0)
+    grid[5, 2], grid[3, 2] = (4, 1, 2), (5, 1, 0)
+    arrays = {"grid": grid, "agent_pos": np.array([2, 2]), "agent_dir": np.int32(0)}
+    state = env.make_state(**arrays, carrying=(0, 0), seen=np.zeros((10, 10), bool), step_count=0)
+    real, facts = CopiedWorld(arrays, view_size), []
+    actions = [5, 3, 2, 2, 5, 5, 4, 5, 2, 2, 2, 0, 2, 1, 1, 4, 3, 0, 0, 5, 1, 1, 2, 2, 2]
+    for action in actions:
+        real.step(action)
+        facts.append(real.facts())
+    theirs = {name: np.stack([f[name] for f in facts]) for name in facts[0]}
+    assert_equal_walks(jax.jit(lambda state: walk(env, state, jnp.asarray(actions)))(state), theirs)
+    assert set(theirs["grid"][:, 5, 2, 2]) == {0, 1, 2}
+    assert theirs["agent_pos"][-1][0] > 5
