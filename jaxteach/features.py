@@ -43,8 +43,8 @@ def _frame_features(
 ) -> jax.Array:
     channels = _channels(words)
     others = channels * ~is_agent
-    along_x = _centred(others.sum(1, dtype=jnp.uint8), x)
-    along_y = _centred(others.sum(2, dtype=jnp.uint8), y)
+    along_x = _centred(others.sum(2, dtype=jnp.uint8), x)
+    along_y = _centred(others.sum(1, dtype=jnp.uint8), y)
     flipped_x, flipped_y = along_x[:, ::-1], along_y[:, ::-1]
     # Ahead of an agent that looks east are larger x, to its right larger y, and so on around.
     ahead = pick(jnp.stack([along_x, along_y, flipped_x, flipped_y]), direction)

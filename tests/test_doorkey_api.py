@@ -1,0 +1,195 @@
+"""The DoorKey environments as a user meets them: specs, traces, injection, parameters, automatic resets."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jumanji.testing.env_not_smoke import check_env_does_not_smoke, check_env_specs_does_not_smoke
+from jumanji.types import StepType
+
+import envs_jax
+from envs_jax.grid.constants import KEY, NO_DIRECTION
+from envs_jax.vector import vectorize
+from tests.traces import TASKS
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_jumanji_s_own_checks(task):
+    env = envs_jax.make(task, max_steps=20)
+    check_env_does_not_smoke(env)
+    check_env_specs_does_not_smoke(env)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_trace(task):
+    env = envs_jax.make(task)
+    chex.clear_trace_counter()
+    reset = jax.jit(chex.assert_max_traces(env.reset, n=1))
+    step = jax.jit(chex.assert_max_traces(env.step, n=1))
+    for seed in range(3):
+        state, _ = reset(jax.random.key(seed))
+        for action in range(7):
+            state, timestep = step(state, jnp.int32(action))
+    assert timestep.observation.dtype == jnp.uint8
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides"), [("SimpleDoorKey", {}), ("TwoDoor", {}), ("ColoredDoorKey", {"num_keys": 4})]
+)
+def test_states_survive_the_way_through_arrays(task, overrides):
+    env = envs_jax.make(task, **overrides)
+    step, arrays_of = jax.jit(env.step), jax.jit(env.to_arrays)
+    state, _ = env.reset(jax.random.key(5))
+    for action in np.random.default_rng(0).integers(0, 6, 40):
+        state, timestep = step(state, jnp.int32(action))
+        arrays = arrays_of(state)
+        again = env.make_state(**arrays)
+        chex.assert_trees_all_equal(arrays_of(again), arrays)
+        np.testing.assert_array_equal(env.observe(again), timestep.observation)
+
+
+def test_frames_are_stacked_oldest_first():
+    single, stacked = envs_jax.make("SimpleDoorKey"), envs_jax.make("SimpleDoorKey", frame_stack=3)
+    key = jax.random.key(2)
+    (a, first), (b, first_stack) = single.reset(key), stacked.reset(key)
+    frames = [first.observation] * 3
+    np.testing.assert_array_equal(first_stack.observation, jnp.concatenate(frames, -1))
+    for action in (2, 1, 2, 2, 0):
+        (a, x), (b, y) = single.step(a, jnp.int32(action)), stacked.step(b, jnp.int32(action))
+        frames = [*frames[1:], x.observation]
+        np.testing.assert_array_equal(y.observation, jnp.concatenate(frames, -1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": np.zeros((10, 10), np.uint8)}, "shape"),
+        ({"agent_dir": 4}, "within 0..3"),
+        ({"agent_pos": (3, 10)}, "within 0..9"),
+        ({"carrying": (6, 0)}, "carrying"),
+        ({"carrying": (5, 1)}, "one more is carried"),
+        ({"seen": np.zeros((9, 10), bool)}, "seen"),
+        ({"step_count": -1}, "step_count"),
+        ({"wall": (3, 3)}, "wall"),
+        ({"lava": (3, 3)}, "at most 0 lava"),
+    ],
+)
+def test_worlds_that_a_state_can_t_hold(change, message):
+    env = envs_jax.make("SimpleDoorKey")
+    state, _ = env.reset(jax.random.key(0))
+    arrays = {name: np.array(array) for name, array in env.to_arrays(state).items()}
+    grid = arrays["grid"]
+    for name, content in (("wall", (2, 5, 0)), ("lava", (9, 0, 0))):
+        if name in change:
+            grid[change[name]] = content
+    given = {name: value for name, value in change.items() if name not in ("wall", "lava")}
+    with pytest.raises(ValueError, match=message):
+        env.make_state(**(arrays | given))
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "message"),
+    [
+        ("DoorKey", {}, "known are SimpleDoorKey"),
+        ("SimpleDoorKey", {"viewsize": 3}, "it has world_size"),
+        ("SimpleDoorKey", {"view_size": 4}, "odd"),
+        ("SimpleDoorKey", {"room_size": (3, 10)}, "room_size"),
+        ("SimpleDoorKey", {"max_steps": 0}, "max_steps"),
+        ("ColoredDoorKey", {"num_keys": 7}, "num_keys"),
+        ("TwoDoor", {"num_keys": 2}, "TwoDoor has one key"),
+    ],
+)
+def test_unknown_tasks_and_parameters(task, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        envs_jax.make(task, **overrides)
+
+
+def test_parameters_change_the_world():
+    env = envs_jax.make("SimpleDoorKey", room_size=(6, 6), max_steps=7, view_size=5)
+    state, timestep = env.reset(jax.random.key(0))
+    assert state.room_size.tolist() == [6, 6]
+    for _ in range(7):
+        assert timestep.step_type != StepType.LAST
+        state, timestep = env.step(state, jnp.int32(6))
+    assert timestep.step_type == StepType.LAST
+    assert timestep.discount == 1
+
+
+def walk(venv, seed, steps, actions=7):
+    """Every timestep of random play, stacked; the first is that of the reset."""
+    state, first = venv.reset(jax.random.key(seed))
+    drawn = jax.random.randint(jax.random.key(seed + 1), (steps, venv.num_envs), 0, actions)
+    _, timesteps = jax.jit(lambda state: jax.lax.scan(venv.step, state, drawn))(state)
+    return first, timesteps
+
+
+def test_automatic_resets_keep_the_final_observation_and_statistics():
+    env = envs_jax.make("LavaDoorKey", max_steps=12)
+    _, steps = walk(vectorize(env, 32), 0, 60)
+    last = np.asarray(steps.last())
+    assert (last & (steps.discount == 0)).any()
+    assert (last & (steps.discount == 1)).any()
+    fresh = jax.vmap(jax.vmap(lambda obs: (obs[..., 3] != NO_DIRECTION).sum()))(steps.observation)
+    np.testing.assert_array_equal(fresh, 1)
+    np.testing.assert_array_equal(steps.observation[~last], steps.extras["next_obs"][~last])
+    final = jax.vmap(jax.vmap(env.observe))(steps.extras["next_state"])
+    np.testing.assert_array_equal(final, steps.extras["next_obs"])
+    assert (steps.observation[last] != steps.extras["next_obs"][last]).any((1, 2, 3)).mean() > 0.9
+    length, total = np.zeros(32, int), np.zeros(32)
+    for t in range(60):
+        length, total = length + 1, total + steps.reward[t]
+        np.testing.assert_array_equal(steps.extras["episode_length"][t], length)
+        np.testing.assert_allclose(steps.extras["episode_return"][t], total, atol=1e-6)
+        length, total = np.where(last[t], 0, length), np.where(last[t], 0, total)
+
+
+def test_reset_environments_differ_and_play_on_like_single_ones():
+    env = envs_jax.make("SimpleDoorKey", max_steps=5)
+    venv = vectorize(env, 8)
+    state, _ = venv.reset(jax.random.key(3))
+    for _ in range(5):
+        state, timestep = venv.step(state, jnp.zeros(8, jnp.int32))
+    assert timestep.last().all()
+    rooms = {tuple(cells) for cells in np.asarray(jnp.column_stack([state.env.agent_cell, state.env.door_cell[:, 0]]))}
+    assert len(rooms) > 4
+    after, batched = venv.step(state, jnp.full(8, 2, jnp.int32))
+    for i in range(8):
+        _, timestep = env.step(jax.tree.map(lambda leaf, i=i: leaf[i], state.env), jnp.int32(2))
+        np.testing.assert_array_equal(timestep.observation, batched.observation[i])
+    assert after.episode_length.tolist() == [1] * 8
+
+
+def test_the_same_seed_gives_the_same_bits():
+    venv = vectorize(envs_jax.make("ColoredDoorKey", max_steps=10), 16)
+    one, two, other = (walk(venv, seed, 30)[1].observation for seed in (7, 7, 8))
+    np.testing.assert_array_equal(one, two)
+    assert (one != other).any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=150, max_size=150), st.integers(0, 2**31 - 1))
+def test_invariants_of_any_walk(actions, seed):
+    """One agent, keys conserved, what was seen stays seen, rewards within bounds."""
+    env = envs_jax.make("ColoredDoorKey")
+    state, _ = env.reset(jax.random.key(seed))
+
+    def step(state, action):
+        state, timestep = env.step(state, action)
+        return state, (env.to_arrays(state), timestep.observation, timestep.reward)
+
+    _, (arrays, obs, reward) = _scan(step)(state, jnp.asarray(actions, jnp.int32))
+    keys = (arrays["grid"][..., 0] == KEY).sum((1, 2)) + (arrays["carrying"][:, 0] == KEY)
+    np.testing.assert_array_equal(keys, 2)
+    np.testing.assert_array_equal((obs[..., 3] != NO_DIRECTION).sum((1, 2)), 1)
+    assert (arrays["seen"][1:] >= arrays["seen"][:-1]).all()
+    np.testing.assert_array_equal(obs[..., 0] > 0, arrays["seen"])
+    assert ((reward >= 0) & (reward <= 1)).all()
+
+
+def _scan(step):
+    if not hasattr(_scan, "program"):
+        _scan.program = jax.jit(lambda state, actions: jax.lax.scan(step, state, actions))
+    return _scan.program

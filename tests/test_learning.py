@@ -1,0 +1,257 @@
+"""The parts of learning by hand arithmetic: returns, losses, schedules, rollouts, networks."""
+
+from dataclasses import replace
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs_jax
+from envs_jax.vector import vectorize
+from jaxteach import losses
+from jaxteach.config import PPOConfig, TrainConfig
+from jaxteach.evaluate import run_episodes, student_policy, teacher_policy, with_random_actions
+from jaxteach.experiment import Experiment
+from jaxteach.features import NEAR, egocentric_features
+from jaxteach.learner import Learner
+from jaxteach.networks import forward, make_network
+from jaxteach.returns import generalized_advantages
+from jaxteach.rollout import collect, start
+from jaxteach.teacher import make_teacher
+
+
+def test_advantages_by_hand():
+    """Three steps, the episode ends after the second; gamma 1/2, lambda 1/2."""
+    rewards, values = jnp.array([1.0, 2.0, 4.0]), jnp.array([0.5, 1.0, 2.0])
+    next_values, last = jnp.array([1.0, 3.0, 6.0]), jnp.array([False, True, False])
+    # deltas: 1 + 0.5 - 0.5 = 1; 2 + 1.5 - 1 = 2.5; 4 + 3 - 2 = 5
+    advantages = generalized_advantages(rewards, values, next_values, last, 0.5, 0.5)
+    np.testing.assert_allclose(advantages, [1 + 0.25 * 2.5, 2.5, 5.0])
+
+
+def test_lambda_1_gives_the_discounted_return_to_go():
+    rng = np.random.default_rng(0)
+    rewards, values, tail = rng.normal(size=20), rng.normal(size=20), 0.7
+    next_values = np.append(values[1:], tail)
+    expected = [sum(0.9**k * r for k, r in enumerate(rewards[t:])) + 0.9 ** (20 - t) * tail for t in range(20)]
+    arguments = [jnp.asarray(x, jnp.float32) for x in (rewards, values, next_values)]
+    advantages = generalized_advantages(*arguments, jnp.zeros(20, bool), 0.9, 1.0)
+    np.testing.assert_allclose(advantages + values, expected, rtol=1e-4)
+
+
+def test_losses_by_hand():
+    old, new = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.75, 0.25]))
+    # ratios 1.5 and 0.5, clipped to 1.2 and 0.8: min(1.5, 1.2) * 1 and min(-0.5, -0.8)
+    assert losses.policy_loss(new, old, jnp.array([1.0, -1.0]), 0.2) == pytest.approx(-(1.2 - 0.8) / 2)
+    # 1.0 may move to 0.2 only: the larger error of (1 - 2)^2 and (0.2 - 2)^2
+    assert losses.value_loss(jnp.ones(1), jnp.zeros(1), 2 * jnp.ones(1), 0.2) == pytest.approx(0.5 * 1.8**2)
+    assert losses.entropy(jnp.zeros((3, 4))) == pytest.approx(np.log(4))
+    teacher = jnp.array([[1.0, 0.0], [0.0, 0.0]])
+    logits = jnp.log(jnp.array([[0.25, 0.75], [0.9, 0.1]]))
+    assert losses.kickstarting_loss(logits, teacher) == pytest.approx(-np.log(0.25) / 2)
+    silent = jax.grad(losses.kickstarting_loss)(logits, jnp.zeros((2, 2)))
+    np.testing.assert_array_equal(silent, 0)
+
+
+def test_schedules_of_the_teacher_s_weight():
+    halving = PPOConfig(distill_half_life=2000)
+    given = [float(halving.coefficient(jnp.int32(i), 1000)) for i in (0, 2, 4, 23, 24)]
+    np.testing.assert_allclose(given, [10, 5, 2.5, 10 * 0.5**11.5, 0], rtol=1e-5)
+    line = PPOConfig(distill_schedule="linear")
+    given = [float(line.coefficient(jnp.int32(i), 1000)) for i in (0, 100, 1990, 2999, 3000)]
+    np.testing.assert_allclose(given, [10, 9.5, 0.1, 0.1, 0], rtol=1e-4)
+
+
+def rollout(network_name="egocentric", recurrent=False, length=12, max_steps=7, num_envs=16):
+    env = envs_jax.make("SimpleDoorKey", max_steps=max_steps)
+    venv, network = vectorize(env, num_envs), make_network(network_name, 7, recurrent)
+    actor = start(venv, network, jax.random.key(0))
+    inputs = jax.vmap(network.prepare)(actor.obs)
+    params = network.init(jax.random.key(1), inputs[None], actor.first[None], actor.carry)
+    after, trajectory = collect(venv, network, params, actor, jax.random.key(2), length)
+    return env, network, params, actor, after, trajectory
+
+
+def replay(env, actor, trajectory):
+    """The values of the observations that followed each step, from single environments."""
+    finals = []
+    for n in range(trajectory.action.shape[1]):
+        state = jax.tree.map(lambda leaf, n=n: leaf[n], actor.env.env)
+        row = []
+        for t in range(trajectory.action.shape[0]):
+            state, timestep = _step(env)(state, trajectory.action[t, n])
+            row.append((timestep.observation, timestep.discount))
+            if timestep.last():
+                state, _ = env.reset(state.key)
+        finals.append(row)
+    return finals
+
+
+def _step(env):
+    if not hasattr(env, "jitted_step"):
+        env.jitted_step = jax.jit(env.step)
+    return env.jitted_step
+
+
+def test_truncated_episodes_are_bootstrapped_from_their_final_observation():
+    env, network, params, actor, after, trajectory = rollout(num_envs=4)
+    assert trajectory.last.sum() >= 4
+    for n, row in enumerate(replay(env, actor, trajectory)):
+        for t, (obs, discount) in enumerate(row):
+            inputs = network.prepare(obs)[None, None]
+            value = forward(network, params, inputs, jnp.zeros((1, 1), bool), ())[0].value[0, 0] * discount
+            np.testing.assert_allclose(trajectory.next_value[t, n], value, atol=1e-5)
+    assert after.obs.shape == actor.obs.shape
+
+
+def test_recurrent_rollouts_equal_the_network_run_along_them():
+    """What the student said step by step is what the loss computes in one go, resets included."""
+    *_, network, params, actor, _, trajectory = rollout("reference", recurrent=True, num_envs=4)
+    output, _ = forward(network, params, trajectory.inputs, trajectory.first, trajectory.carry)
+    np.testing.assert_allclose(output.value, trajectory.value, atol=1e-5)
+    log_probs = jax.nn.log_softmax(output.logits)
+    chosen = jnp.take_along_axis(log_probs, trajectory.action[..., None], -1)[..., 0]
+    np.testing.assert_allclose(chosen, trajectory.log_prob, atol=1e-5)
+    assert trajectory.first[1:].any()
+    chex.assert_trees_all_equal(trajectory.carry, actor.carry)
+
+
+def test_the_reference_network_is_the_reference_s():
+    """Convolutions of 16, 32, 64 channels, heads of 64: the number of parameters by hand."""
+    network = make_network("reference", 7, False)
+    params = network.init(jax.random.key(0), jnp.zeros((1, 1, 10, 10, 4)), jnp.ones((1, 1), bool), ())
+    convolutions = 4 * 9 * 16 + 16 + 16 * 9 * 32 + 32 + 32 * 9 * 64 + 64
+    heads = 2 * (6400 * 64 + 64) + 64 * 7 + 7 + 64 + 1
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == convolutions + heads
+
+
+@pytest.mark.parametrize("direction", range(4))
+def test_features_turn_with_the_agent(direction):
+    """A key two ahead and one to the right is at the same place of the features for every direction."""
+    ahead = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
+    x, y = np.array([5, 4]) + 2 * ahead[direction] + ahead[(direction + 1) % 4]
+    obs = np.zeros((10, 10, 4), np.uint8)
+    obs[..., 0], obs[..., 3] = 1, 4
+    obs[5, 4, 3], obs[x, y] = direction, (5, 3, 0, 4)
+    features = np.asarray(egocentric_features(jnp.asarray(obs)))
+    near, lines = features[: 11 * 49].reshape(11, 7, 7), features[11 * 49 :].reshape(2, 11, 19)
+    key = 3
+    assert np.argwhere(near[key]).tolist() == [[NEAR + 2, NEAR + 1]]
+    assert [int(np.argmax(line)) for line in lines[:, key]] == [9 + 2, 9 + 1]
+    assert lines[:, key].sum() == 2
+    # Colour 3 is 0b011: the first two bits of keys, none of doors.
+    assert near[5:, NEAR + 2, NEAR + 1].tolist() == [1, 1, 0, 0, 0, 0]
+
+
+def test_what_the_agent_carries_shows_in_its_own_cell_only():
+    obs = np.zeros((10, 10, 4), np.uint8)
+    obs[..., 0], obs[..., 3] = 1, 4
+    obs[2, 2] = (5, 0, 0, 1)
+    features = np.asarray(egocentric_features(jnp.asarray(obs)))
+    assert features[: 11 * 49].reshape(11, 7, 7)[3, NEAR, NEAR] == 1
+    assert features[11 * 49 :].sum() == 0
+
+
+def small(**changes):
+    ppo = PPOConfig(rollout_length=16, batch_size=64, **changes.pop("ppo", {}))
+    return TrainConfig("SimpleDoorKey", num_envs=16, total_steps=4096, eval_interval=2, num_eval=20, ppo=ppo, **changes)
+
+
+def run_chunks(config, chunks=2):
+    experiment = Experiment(config)
+    program, state = experiment.compile_chunk(), experiment.init()
+    rows = []
+    for i in range(chunks):
+        state, metrics = program(state, jnp.int32(2 * i), jnp.int32(2))
+        rows.append(jax.device_get(metrics))
+    return state, {name: np.concatenate([row[name] for row in rows], 1) for name in rows[0]}
+
+
+def test_the_same_seed_gives_the_same_parameters():
+    one, two, other = (run_chunks(small(seed_list=(seed,)))[0].params for seed in (3, 3, 4))
+    chex.assert_trees_all_equal(one, two)
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+def test_seeds_trained_together_are_trained_as_alone():
+    together, alone = run_chunks(small(seed_list=(0, 1)))[0], run_chunks(small(seed_list=(1,)))[0]
+    second = jax.tree.map(lambda leaf: leaf[1:], together.params)
+    chex.assert_trees_all_close(second, alone.params, atol=1e-4)
+
+
+def test_a_chunk_may_be_cut_short():
+    experiment = Experiment(small())
+    program, number = experiment.compile_chunk(), jnp.int32
+    whole, metrics = program(experiment.init(), number(0), number(2))
+    half, _ = program(experiment.init(), number(0), number(1))
+    half, rest = program(half, number(1), number(1))
+    chex.assert_trees_all_equal(whole.params, half.params)
+    np.testing.assert_array_equal(metrics["loss"][:, 1], rest["loss"][:, 0])
+
+
+def test_the_student_stops_asking_when_the_teacher_has_no_weight():
+    """The labels are left out once the coefficient is 0, and the loss says so."""
+    config = small(ppo={"distill_half_life": 20})
+    _, metrics = run_chunks(config, chunks=2)
+    np.testing.assert_array_equal(metrics["kickstarting_coef"][0] > 0, [True, False, False, False])
+    np.testing.assert_array_equal(metrics["silent_teacher"][0], [0, 1, 1, 1])
+    np.testing.assert_array_equal(metrics["kickstarting_loss"][0, 1:], 0)
+
+
+def test_without_a_teacher_nothing_is_distilled():
+    _, metrics = run_chunks(small(no_teacher=True))
+    assert "kickstarting_loss" not in metrics
+    np.testing.assert_array_equal(metrics["kickstarting_coef"], 0)
+
+
+def test_an_update_traces_once():
+    experiment = Experiment(small())
+    chex.clear_trace_counter()
+    update = jax.jit(chex.assert_max_traces(experiment.learner.update, n=1))
+    state = jax.tree.map(lambda leaf: leaf[0], experiment.init())
+    for i in range(3):
+        state, _ = update(state, jnp.int32(i))
+    assert "callback" not in jax.jit(experiment.learner.update).lower(state, jnp.int32(0)).as_text()
+
+
+def test_a_student_learns_from_a_teacher_in_a_small_room():
+    """A few thousand steps in a 5 x 5 room: the student succeeds far more often than it did."""
+    env, ppo = envs_jax.make("SimpleDoorKey", room_size=(5, 5)), PPOConfig(rollout_length=32, batch_size=128)
+    network = make_network("egocentric", 7, False)
+    learner = Learner(vectorize(env, 32), network, ppo, make_teacher("SimpleDoorKey"), 20)
+
+    @jax.jit
+    def success(params):
+        policy = student_policy(network, params, False)
+        return run_episodes(env, policy, (), jax.random.key(9), 200).success.mean()
+
+    state = jax.jit(learner.init)(jax.random.key(0))
+    before = success(state.params)
+    state, _ = jax.jit(learner.chunk, static_argnums=3)(state, jnp.int32(0), jnp.int32(20), 20)
+    assert before < 0.6
+    assert success(state.params) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("task", "low", "high"),
+    [
+        ("SimpleDoorKey", 0.98, 1.0),
+        ("LavaDoorKey", 0.50, 0.72),
+        ("ColoredDoorKey", 0.48, 0.72),
+        ("TwoDoor", 0.15, 0.35),
+    ],
+)
+def test_the_teacher_succeeds_as_often_as_the_reference_s(task, low, high):
+    """The reference's, over 200 episodes with 10 % random actions: 1.00, 0.60-0.62, 0.55-0.63, 0.21-0.28."""
+    env, teacher = envs_jax.make(task), make_teacher(task)
+    memory, policy = jnp.tile(teacher.reset(), (300, 1)), with_random_actions(teacher_policy(teacher), 0.1, 7)
+    played = jax.jit(lambda key: run_episodes(env, policy, memory, key, 300))(jax.random.key(0))
+    assert low <= played.success.mean() <= high
+
+
+def test_options_are_one_thing_in_configuration_and_learner():
+    config = replace(small(), n_itr=9, total_steps=None)
+    assert config.iterations == 9
+    assert small().iterations == 4096 // 256

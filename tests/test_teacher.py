@@ -1,0 +1,187 @@
+"""The teacher beyond the recordings: vocabularies, single situations, labels, plan files."""
+
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs_jax
+from envs_jax.grid.constants import Actions
+from envs_jax.vector import vectorize
+from jaxteach.errors import UserError
+from jaxteach.teacher import make_teacher
+from jaxteach.teacher.captions import Captions
+from jaxteach.teacher.plans import load_plans, recorded_plans, save_plans
+from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to
+from tests.traces import TASKS
+
+
+def draw(rows):
+    """bool[W, H] from a picture whose lines are rows of y."""
+    return np.array([[cell != "." for cell in row] for row in rows]).T
+
+
+def bits(mask):
+    return jnp.asarray((mask.astype(np.uint32) << np.arange(mask.shape[1], dtype=np.uint32)).sum(1, dtype=np.uint32))
+
+
+def walk_to(picture, start, direction, target):
+    """The first action in a picture where # is an obstacle."""
+    obstacle = draw(picture)
+    nothing = jnp.zeros(obstacle.shape[0], jnp.uint32)
+    world = Map(nothing, bits(obstacle), nothing, bits(~obstacle))
+    pose = Pose(*(jnp.int32(value) for value in (*start, direction)))
+    return int(jax.jit(go_to, static_argnums=4)(world, pose, *map(jnp.int32, target), obstacle.shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("start", "direction", "target", "action"),
+    [
+        ((1, 1), 0, (4, 1), Actions.forward),
+        ((3, 1), 0, (4, 1), FINISHED),
+        ((1, 1), 2, (4, 1), Actions.left),  # both turns are as long
+        ((1, 1), 3, (4, 1), Actions.right),
+        ((1, 1), 1, (4, 1), Actions.left),
+        ((1, 3), 3, (4, 1), Actions.right),  # up is a wall, the way leads around it
+        ((1, 1), 0, (4, 4), STUCK),
+    ],
+)
+def test_first_actions_of_shortest_paths(start, direction, target, action):
+    picture = ["######", "#....#", "##.###", "#..###", "######", "######"]
+    assert walk_to(picture, start, direction, target) == action
+
+
+@pytest.mark.parametrize(("num_keys", "captions"), [(1, 6), (2, 14), (3, 24)])
+def test_colored_captions_are_those_that_can_occur(num_keys, captions):
+    """The shipped file has 14 for two keys; every caption drawn at random is among them."""
+    vocabulary = Captions(num_keys, 1, True)
+    assert len(set(vocabulary.texts)) == len(vocabulary.texts) == captions
+    env = envs_jax.make("ColoredDoorKey", num_keys=num_keys, max_steps=400)
+    teacher = make_teacher("ColoredDoorKey", num_keys=num_keys) if num_keys > 1 else None
+    if teacher is None:
+        return
+    states, timestep = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 128))
+    actions = jax.random.randint(jax.random.key(1), (300, 128), 0, 5)
+    _, steps = jax.lax.scan(jax.vmap(env.step), states, actions)
+    seen = jax.jit(jax.vmap(jax.vmap(lambda obs: teacher.caption(teacher.reset(), obs))))(steps.observation)
+    assert set(np.unique(seen)) <= set(range(captions))
+    assert len(np.unique(seen)) > captions // 2
+    assert timestep.observation.shape[1:] == (10, 10, 4)
+
+
+def test_a_caption_without_plans_has_no_weight():
+    """With three keys, some captions are not among the recorded ones: their rows are zeros."""
+    teacher = make_teacher("ColoredDoorKey", num_keys=3)
+    silent = np.flatnonzero(teacher.table.probabilities.sum(1) == 0)
+    assert len(silent) == 24 - 14
+    env = envs_jax.make("ColoredDoorKey", num_keys=3, room_size=(5, 5))
+    states, steps = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 256))
+    memory = jnp.tile(teacher.reset(), (256, 1))
+    captions = np.asarray(jax.vmap(teacher.caption)(memory, steps.observation))
+    _, probs = jax.vmap(teacher, in_axes=(0, 0, None))(memory, steps.observation, jax.random.key(0))
+    np.testing.assert_allclose(probs.sum(1), np.where(np.isin(captions, silent), 0, 1), atol=1e-6)
+    assert np.isin(captions, silent).any()
+    assert states.key_cell.shape == (256, 3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_labels_of_trajectories_equal_the_teacher_step_by_step(task):
+    env, teacher = envs_jax.make(task, max_steps=25), make_teacher(task)
+    venv = vectorize(env, 8)
+    state, timestep = venv.reset(jax.random.key(0))
+    obs, first = [timestep.observation], [jnp.ones(8, bool)]
+    for key in jax.random.split(jax.random.key(1), 40):
+        state, timestep = venv.step(state, jax.random.randint(key, (8,), 0, 6))
+        obs.append(timestep.observation)
+        first.append(timestep.last())
+    memory = jnp.tile(teacher.reset(), (8, 1))
+    obs, first = jnp.stack(obs), jnp.stack(first)
+    last_memory, labels, captions = jax.jit(teacher.label)(memory, obs, first, jax.random.key(2))
+    step = jax.jit(jax.vmap(teacher, in_axes=(0, 0, None)))
+    for t in range(len(obs)):
+        memory = jnp.where(first[t][:, None], teacher.reset(), memory)
+        memory, probs = step(memory, obs[t], jax.random.key(2))
+        np.testing.assert_allclose(labels[t], probs, atol=1e-6)
+    np.testing.assert_array_equal(memory, last_memory)
+    assert captions.min() >= 0
+
+
+def test_one_trace_and_no_callbacks():
+    teacher, env = make_teacher("TwoDoor"), envs_jax.make("TwoDoor")
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(teacher.__call__, n=1))
+    memory = teacher.reset()
+    for seed in range(3):
+        _, timestep = env.reset(jax.random.key(seed))
+        memory, _ = step(memory, timestep.observation, jax.random.key(seed))
+    text = jax.jit(teacher.__call__).lower(memory, timestep.observation, jax.random.key(0)).as_text()
+    assert "callback" not in text
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_shipped_plans_say_where_they_come_from_and_survive_a_round_trip(task, tmp_path):
+    plans = recorded_plans(task)
+    assert {"source", "model", "samples_per_caption"} <= set(plans.provenance)
+    save_plans(plans, tmp_path / "plans.json")
+    assert load_plans(tmp_path / "plans.json", task) == plans
+    same = make_teacher(task, plans=str(tmp_path / "plans.json")).table
+    chex.assert_trees_all_equal(same, make_teacher(task).table)
+
+
+def edited(change):
+    document = json.loads(
+        json.dumps(
+            {
+                "format": "jaxteach-plans",
+                "version": 1,
+                "tasks": ["SimpleDoorKey"],
+                "captions": [{"sees": ["key"], "holds": None, "plans": [{"p": 1.0, "skills": [["goto", "key"]]}]}],
+            }
+        )
+    )
+    change(document)
+    return json.dumps(document)
+
+
+BAD_FILES = {
+    "not JSON": "{",
+    "no object": "[]",
+    "nested too deeply": "[" * 100_000,
+    "another format": edited(lambda d: d.update(format="x")),
+    "a version of the future": edited(lambda d: d.update(version=99)),
+    "for another task": edited(lambda d: d.update(tasks=["TwoDoor"])),
+    "probabilities that don't sum to 1": edited(lambda d: d["captions"][0]["plans"][0].update(p=0.5)),
+    "a probability that is no number": edited(lambda d: d["captions"][0]["plans"][0].update(p="1")),
+    "not a number": edited(lambda d: d["captions"][0]["plans"][0].update(p=float("nan"))),
+    "an unknown skill": edited(lambda d: d["captions"][0]["plans"][0].update(skills=[["fly", "key"]])),
+    "an unknown object": edited(lambda d: d["captions"][0]["plans"][0].update(skills=[["goto", "box"]])),
+    "a skill without its object": edited(lambda d: d["captions"][0]["plans"][0].update(skills=[["goto", None]])),
+    "no plans": edited(lambda d: d["captions"][0].update(plans=[])),
+    "an unknown caption": edited(lambda d: d["captions"][0].update(sees=["door", "key"])),
+    "a caption twice": edited(lambda d: d["captions"].append(d["captions"][0])),
+}
+
+
+@pytest.mark.parametrize("text", BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_bad_plan_files_get_one_sentence(text, tmp_path):
+    path = tmp_path / "plans.json"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        make_teacher("SimpleDoorKey", plans=str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_plan_file_and_a_binary_one(tmp_path):
+    with pytest.raises(UserError, match="can't read"):
+        make_teacher("SimpleDoorKey", plans=str(tmp_path / "none.json"))
+    (tmp_path / "plans.json").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(UserError, match="not a text file"):
+        make_teacher("SimpleDoorKey", plans=str(tmp_path / "plans.json"))
+
+
+def test_unknown_tasks_list_the_known_ones():
+    with pytest.raises(ValueError, match="SimpleDoorKey"):
+        make_teacher("Nowhere")
