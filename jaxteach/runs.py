@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
 
 from jaxteach.config import TrainConfig, differences, from_json, to_json
 from jaxteach.errors import UserError
@@ -133,9 +134,10 @@ class MetricsLog:
 
     def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
         """Writes TensorBoard scalars against the iteration, and again against environment steps."""
-        for tag, value in values.items():
-            self._writers[seed].add_scalar(tag, value, iteration)
-            self._writers[seed].add_scalar(f"EnvSteps/{tag}", value, env_steps)
+        # Written as protocol buffers, since `add_scalar` would put _ for the spaces in the reference's tags.
+        for prefix, step in (("", iteration), ("EnvSteps/", env_steps)):
+            scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
+            self._writers[seed].file_writer.add_summary(Summary(value=scalars), step)
 
     def close(self) -> None:
         for writer in self._writers.values():

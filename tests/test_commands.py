@@ -1,0 +1,291 @@
+"""The commands as a user types them: what they write, how they go on, and what they say to mistakes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+import jaxteach.eval
+import jaxteach.report
+import jaxteach.train
+from jaxteach.curves import Curve
+from jaxteach.errors import run_command
+
+SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
+TRAIN = ["--task", "simpledoorkey", "--final_eval", "20", *SMALL]
+MAINS = {"train": jaxteach.train.main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
+
+
+def call(command, *arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
+    run_command(MAINS[command])
+
+
+def refuse(command, *arguments, monkeypatch, capsys):
+    """The one sentence with which a command refuses; it ends with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        call(command, *arguments, monkeypatch=monkeypatch)
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    """A log folder with one short run of two seeds, `done`, and one run of one seed, `single`."""
+    folder = tmp_path_factory.mktemp("log")
+    with pytest.MonkeyPatch.context() as patch:
+        seeds = ["--seed_list", 0, 5, "--n_itr", 5, "--savedir", "done"]
+        call("train", *TRAIN, "--logdir", folder, *seeds, monkeypatch=patch)
+        call("train", *TRAIN, "--logdir", folder, "--n_itr", 5, "--savedir", "single", monkeypatch=patch)
+    return folder
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def tags_of(folder):
+    """The scalar tags and steps in a folder's event files, read from TensorBoard's record format."""
+    found = {}
+    for path in folder.glob("events.out.tfevents.*"):
+        data = path.read_bytes()
+        while data:
+            length = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + length])
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(event.step)
+            data = data[16 + length :]
+    return found
+
+
+def test_a_run_s_folder(logdir):
+    folder = logdir / "ppo" / "SimpleDoorKey" / "single"
+    assert json.loads((folder / "config.json").read_text())["task"] == "SimpleDoorKey"
+    rows = rows_of(folder)
+    assert [row["iteration"] for row in rows] == [2, 4, 5]
+    assert [row["env_steps"] for row in rows] == [256, 512, 640]
+    assert {"wall_s", "success_rate", "return_mean"} <= set(rows[0])
+    assert (folder / "checkpoints" / "5").is_dir()
+    (result,) = json.loads((folder / "summary.json").read_text())
+    assert result["episodes"] == 20
+    tags = tags_of(folder)
+    names = ["Return Mean", "Return Std", "Eplen", "Success Rate", "Loss", "Mean Entropy", "Kickstarting Loss"]
+    names += ["Policy Loss", "Value Loss", "Kickstarting Coef"]
+    test = {f"Test/{name}" for name in ("Return", "Eplen", "Success Rate")}
+    assert {f"Train/{name}" for name in names} | test <= set(tags)
+    assert tags["Train/Loss"] == [1, 2, 3, 4, 5]
+    assert tags["EnvSteps/Train/Loss"] == [128, 256, 384, 512, 640]
+    assert tags["Test/Return"] == [2, 4, 5]
+
+
+def test_seeds_of_one_run_are_told_apart(logdir):
+    folder = logdir / "ppo" / "SimpleDoorKey" / "done"
+    assert [(row["iteration"], row["seed"]) for row in rows_of(folder)] == [(i, s) for i in (2, 4, 5) for s in (0, 5)]
+    assert tags_of(folder / "seed_5")["Train/Loss"] == [1, 2, 3, 4, 5]
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(logdir, tmp_path, monkeypatch):
+    """Four iterations, then the rest: the same points and the same parameters as in one sitting."""
+    arguments = [
+        *TRAIN,
+        "--logdir",
+        tmp_path,
+        "--savedir",
+        "halves",
+        "--seed_list",
+        0,
+        5,
+        "--final_learning_rate",
+        1e-3,
+    ]
+    whole = [*TRAIN, "--logdir", tmp_path, "--savedir", "whole", "--seed_list", 0, 5, "--final_learning_rate", 1e-3]
+    call("train", *whole, "--n_itr", 6, monkeypatch=monkeypatch)
+    call("train", *arguments, "--n_itr", 4, monkeypatch=monkeypatch)
+    halves = tmp_path / "ppo" / "SimpleDoorKey" / "halves"
+    with (halves / "metrics.jsonl").open("a") as file:
+        file.write('{"iteration": 6, "env_steps": 0, "wall_s": 0, "success_rate": 0, "return_mean": 0}\n{"itera')
+    call("train", *arguments, "--n_itr", 6, "--resume", monkeypatch=monkeypatch)
+    one, two = (
+        [strip_times(row) for row in rows_of(tmp_path / "ppo" / "SimpleDoorKey" / n)] for n in ("whole", "halves")
+    )
+    assert one == two
+    assert [row["wall_s"] for row in rows_of(halves)] == sorted(row["wall_s"] for row in rows_of(halves))
+
+
+def strip_times(row):
+    return {name: value for name, value in row.items() if name not in ("wall_s", "steps_per_s")}
+
+
+def test_a_run_without_a_name_gets_one_of_its_own(tmp_path, monkeypatch):
+    for _ in range(2):
+        call("train", *TRAIN, "--logdir", tmp_path, "--n_itr", 1, "--final_eval", 0, monkeypatch=monkeypatch)
+    assert len(list((tmp_path / "ppo" / "SimpleDoorKey").iterdir())) == 2
+
+
+def test_evaluation_writes_results_and_videos(logdir, monkeypatch, capsys):
+    arguments = ["--task", "SimpleDoorKey", "--logdir", logdir, "--loaddir", "done", "--seed", 5, "--num_eval", 6]
+    more = ["--env_seed_list", 3, 4, "--num_videos", 1, "--savedir", "watched"]
+    call("eval", *arguments, *more, monkeypatch=monkeypatch)
+    folder = logdir / "ppo" / "SimpleDoorKey" / "watched"
+    result = json.loads((folder / "eval.json").read_text())
+    assert result["episodes"] == len(result["returns"]) == 12
+    assert result["mean_return"] == pytest.approx(np.mean(result["returns"]))
+    assert result["success_rate"] == np.mean(np.array(result["returns"]) > 0)
+    assert result["mean_length"] == np.mean(result["lengths"])
+    assert f"{result['success_rate']:.4f}" in capsys.readouterr().out
+    frames = iio.imread(folder / "videos" / "env_seed_4_episode_0.gif")
+    # A GIF holds a picture that does not change once, for longer.
+    assert 1 < len(frames) <= result["lengths"][6] + 1
+    assert frames.shape[1:] == (240, 240, 3)
+    assert "error: the folder" in refuse_again(monkeypatch, capsys, *arguments, *more)
+
+
+def refuse_again(monkeypatch, capsys, *arguments):
+    return refuse("eval", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+
+
+def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
+    arguments = ["--task", "SimpleDoorKey", "--logdir", tmp_path, "--eval_teacher", "--num_eval", 40, "--num_videos", 0]
+    call("eval", *arguments, "--savedir", "teacher", monkeypatch=monkeypatch)
+    result = json.loads((tmp_path / "ppo" / "SimpleDoorKey" / "teacher" / "eval.json").read_text())
+    assert result["success_rate"] >= 0.95
+    assert "soft teacher" in capsys.readouterr().out
+
+
+def test_reports(logdir, tmp_path, monkeypatch, capsys):
+    folder = logdir / "ppo" / "SimpleDoorKey"
+    call(
+        "report",
+        folder / "done",
+        folder / "single",
+        "--out",
+        tmp_path / "r",
+        "--threshold",
+        0.5,
+        monkeypatch=monkeypatch,
+    )
+    text = (tmp_path / "r" / "report.md").read_text()
+    assert "normalised AULC" in text
+    assert "single" in capsys.readouterr().out
+    assert iio.imread(tmp_path / "r" / "report.png").shape[1] > 1000
+
+
+def test_areas_by_hand():
+    """Returns 0, 0.5, 1 at iterations 10, 20, 40: trapezoids 2.5 and 15, over a span of 30."""
+    points = np.array([10, 20, 40])
+    curve = Curve(points, 100 * points, points / 10, np.array([0.0, 0.6, 1.0]), np.array([0.0, 0.5, 1.0]))
+    assert curve.area() == 17.5
+    assert curve.normalised_area() == pytest.approx(17.5 / 30)
+    assert [curve.first_at(level) for level in (0.5, 0.95, 1.1)] == [1, 2, None]
+
+
+def test_options_of_the_reference_that_mean_nothing_get_a_line_each(tmp_path, monkeypatch, capsys):
+    old = ["--traj_per_itr", 10, "--device", "cpu", "--policy", "ppo", "--use_teacher_policy", "--soft_planner"]
+    last = ["--offline_planner", "--logdir", tmp_path, "--n_itr", 1, "--final_eval", 0]
+    call("train", *TRAIN, *old, *last, monkeypatch=monkeypatch)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("--")] == ["--traj_per_itr", "--device", "--policy"]
+
+
+TRAIN_MISTAKES = {
+    "an unknown task": (["--task", "Nowhere"], "known are SimpleDoorKey"),
+    "a bad number": ([*TRAIN, "--num_envs", "0"], "--num_envs"),
+    "a bad share": ([*TRAIN, "--gamma", "1.5"], "--gamma"),
+    "two lengths": ([*TRAIN, "--n_itr", "3", "--total_steps", "1000"], "not both"),
+    "one seed twice": ([*TRAIN, "--seed_list", "1", "1"], "different seeds"),
+    "recurrence without a network for it": ([*TRAIN, "--recurrent"], "--network reference"),
+    "an even view": ([*TRAIN, "--view_size", "4"], "odd"),
+    "a missing plan file": ([*TRAIN, "--plans", "none.json"], "can't read the plan file"),
+    "a name that leads elsewhere": ([*TRAIN, "--savedir", "../up"], "can't name a run"),
+    "resuming nothing": ([*TRAIN, "--resume", "--savedir", "nothing"], "there is no run"),
+    "resuming without a name": ([*TRAIN, "--resume"], "--savedir"),
+    "an existing run": ([*TRAIN, "--savedir", "single"], "exists"),
+    "resuming with other options": ([*TRAIN, "--savedir", "single", "--resume", "--gamma", "0.5"], "gamma: 0.5, not"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), TRAIN_MISTAKES.values(), ids=TRAIN_MISTAKES.keys())
+def test_mistakes_in_training(arguments, message, logdir, monkeypatch, capsys):
+    folder = logdir / "ppo"
+    before = sorted(folder.rglob("*"))
+    assert message in refuse("train", "--logdir", logdir, *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--network", "--nonsense", "--n_itr"])
+def test_wrong_options_end_with_code_2(option, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call("train", *TRAIN, option, "what", monkeypatch=monkeypatch)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_mistakes_in_evaluation(logdir, tmp_path, monkeypatch, capsys):
+    def said(*arguments, task="SimpleDoorKey"):
+        given = ["--task", task, "--logdir", logdir, "--num_eval", 2, *arguments]
+        return refuse("eval", *given, monkeypatch=monkeypatch, capsys=capsys)
+
+    runs = logdir / "ppo" / "SimpleDoorKey"
+    assert "one of them" in said()
+    assert "there is no run" in said("--loaddir", "missing")
+    assert "iterations 5" in said("--loaddir", "single", "--loadmodel", 3)
+    assert "has no seed 9" in said("--loaddir", "single", "--seed", 9)
+    (runs / "empty").mkdir()
+    assert "is no run of jaxteach" in said("--loaddir", "empty")
+    copy = logdir / "ppo" / "TwoDoor" / "foreign"
+    shutil.copytree(runs / "single", copy)
+    assert "is a run of SimpleDoorKey, not of TwoDoor" in said("--loaddir", "foreign", task="TwoDoor")
+    damage(runs, "damaged", lambda path: [file.write_bytes(b"x") for file in path.rglob("*") if file.is_file()])
+    assert "damaged" in said("--loaddir", "damaged")
+    config = json.loads((runs / "single" / "config.json").read_text())
+    shutil.copytree(runs / "single", runs / "other")
+    (runs / "other" / "config.json").write_text(json.dumps(config | {"network": "reference"}))
+    assert "of another network" in said("--loaddir", "other")
+    (runs / "other" / "config.json").write_text("{")
+    assert "not JSON" in said("--loaddir", "other")
+    (runs / "other" / "config.json").write_text('{"task": 3}')
+    assert "config.json" in said("--loaddir", "other")
+
+
+def damage(runs, name, how):
+    shutil.copytree(runs / "single", runs / name)
+    how(runs / name / "checkpoints" / "5" / "default")
+
+
+def test_mistakes_in_reports(logdir, tmp_path, monkeypatch, capsys):
+    def said(*arguments):
+        return refuse("report", *arguments, "--out", tmp_path / "r", monkeypatch=monkeypatch, capsys=capsys)
+
+    assert "there is no run" in said(tmp_path / "nothing")
+    assert "no run of jaxteach" in said(tmp_path)
+    assert "--threshold" in said(logdir / "ppo" / "SimpleDoorKey" / "single", "--threshold", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["jaxteach.train", "jaxteach.eval", "jaxteach.report"])
+def test_help_of_the_installed_commands(module, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "usage" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_main_job_reaches_its_figure(tmp_path):
+    """Default settings, from a cold start: at least 0.98 success over 1,000 episodes within 150,000 steps."""
+    command = [sys.executable, "-m", "jaxteach.train", "--task", "SimpleDoorKey", "--savedir", "main"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    folder = Path(tmp_path) / "log" / "ppo" / "SimpleDoorKey" / "main"
+    (result,) = json.loads((folder / "summary.json").read_text())
+    assert result["episodes"] == 1000
+    assert result["env_steps"] <= 150_000
+    assert result["success_rate"] >= 0.98
