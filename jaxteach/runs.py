@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX import FileWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 from jaxteach.config import TrainConfig, differences, from_json, to_json
 from jaxteach.errors import UserError
@@ -114,9 +115,15 @@ class MetricsLog:
         self._path = folder / "metrics.jsonl"
         self._keep_until(iteration)
         places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
-        self._writers = {
-            seed: SummaryWriter(str(place), purge_step=iteration or None) for seed, place in zip(seeds, places)
-        }
+        self._writers = {seed: FileWriter(str(place)) for seed, place in zip(seeds, places)}
+        if iteration:
+            self._purge_after(iteration)
+
+    def _purge_after(self, iteration: int) -> None:
+        """Tells TensorBoard to forget the points after an iteration."""
+        for writer in self._writers.values():
+            writer.add_event(Event(file_version="brain.Event:2"), iteration + 1)
+            writer.add_event(Event(session_log=SessionLog(status=SessionLog.START)), iteration + 1)
 
     def _keep_until(self, iteration: int) -> None:
         """Drops the points after the checkpoint from which a run goes on: they come again."""
@@ -134,10 +141,10 @@ class MetricsLog:
 
     def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
         """Writes TensorBoard scalars against the iteration, and again against environment steps."""
-        # Written as protocol buffers, since `add_scalar` would put _ for the spaces in the reference's tags.
+        # Written as protocol buffers, since `SummaryWriter` puts _ for the spaces in the reference's tags.
         for prefix, step in (("", iteration), ("EnvSteps/", env_steps)):
             scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
-            self._writers[seed].file_writer.add_summary(Summary(value=scalars), step)
+            self._writers[seed].add_summary(Summary(value=scalars), step)
 
     def close(self) -> None:
         for writer in self._writers.values():

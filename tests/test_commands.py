@@ -18,6 +18,7 @@ from jaxteach.curves import Curve
 from jaxteach.errors import run_command
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
+SMALL += ["--max_steps", "20"]
 TRAIN = ["--task", "simpledoorkey", "--final_eval", "20", *SMALL]
 MAINS = {"train": jaxteach.train.main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
 
