@@ -6,12 +6,16 @@ from typing import Any
 from jumanji.env import Environment
 
 from envs_jax.doorkey import ColoredDoorKey, DoorKey, LavaDoorKey, TwoDoor
+from envs_jax.locked_hallway import WORLDS
+from envs_jax.mpe import SCENARIOS
 
 _TASKS: dict[str, tuple[type[Environment[Any, Any, Any]], dict[str, Any]]] = {
     "SimpleDoorKey": (DoorKey, {}),
     "LavaDoorKey": (LavaDoorKey, {}),
     "ColoredDoorKey": (ColoredDoorKey, {"num_keys": 2}),
     "TwoDoor": (TwoDoor, {"world_size": 20, "room_size": (20, 20)}),
+    **WORLDS,
+    **SCENARIOS,
 }
 
 

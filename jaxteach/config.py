@@ -16,10 +16,10 @@ Flag = tyro.conf.FlagCreatePairsOff[bool]
 TASK_STEPS: dict[str, int] = {
     "SimpleDoorKey": 150_000,
     "LavaDoorKey": 400_000,
-    "ColoredDoorKey": 600_000,
+    "ColoredDoorKey": 500_000,
     "TwoDoor": 600_000,
 }
-"""How many environment steps a run takes unless told otherwise."""
+"""The tasks that can be trained, and how many environment steps a run takes unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -241,15 +241,18 @@ class ReportConfig:
 
 
 def canonical_task(name: str) -> str:
-    """The task's name as `envs_jax.make` spells it.
+    """The name of a task with a teacher and a trainer, as `envs_jax.make` spells it.
 
     Raises:
-        UserError: an unknown task.
+        UserError: an unknown task, or one that is only a world so far.
     """
     by_lower = {task.lower(): task for task in envs_jax.tasks()}
-    if name.lower() not in by_lower:
-        raise UserError(f"unknown task {name!r}; known are {', '.join(envs_jax.tasks())}")
-    return by_lower[name.lower()]
+    task = by_lower.get(name.lower())
+    if task is None:
+        raise UserError(f"unknown task {name!r}; known are {', '.join(TASK_STEPS)}")
+    if task not in TASK_STEPS:
+        raise UserError(f"{task} is a world without a trainer; tasks to train are {', '.join(TASK_STEPS)}")
+    return task
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

@@ -91,14 +91,14 @@ def from_arrays(
 ) -> RoomState:
     """A state from a painted world; `ValueError` says what the state can't hold."""
     size = capacity.size
-    grid = _integers("grid", grid, (size, size, 3), 0, 255).astype(np.uint8)
-    position = _integers("agent_pos", agent_pos, (2,), 0, size - 1)
-    direction = _integers("agent_dir", agent_dir, (), 0, 3)
-    steps = _integers("step_count", step_count, (), 0, 2**31 - 1)
+    grid = checked_integers("grid", grid, (size, size, 3), 0, 255).astype(np.uint8)
+    position = checked_integers("agent_pos", agent_pos, (2,), 0, size - 1)
+    direction = checked_integers("agent_dir", agent_dir, (), 0, 3)
+    steps = checked_integers("step_count", step_count, (), 0, 2**31 - 1)
     if np.shape(seen) != (size, size):
         raise ValueError(f"seen must have shape {(size, size)}, not {np.shape(seen)}")
     doors = _find(grid, DOOR, capacity.doors)
-    keys, key_color, carried = _keys(grid, _integers("carrying", carrying, (2,), 0, 255), capacity)
+    keys, key_color, carried = _keys(grid, checked_integers("carrying", carrying, (2,), 0, 255), capacity)
     door_attributes = _attributes(grid, doors)
     facts: dict[str, Any] = dict(
         step_count=np.int32(steps),
@@ -123,7 +123,8 @@ def from_arrays(
 _painted = jax.jit(lambda state, size: to_arrays(state, size)["grid"], static_argnums=1)
 
 
-def _integers(name: str, value: Any, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+def checked_integers(name: str, value: Any, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """`value` as int32 of a shape, within low..high; `ValueError` says what it is instead."""
     array = np.asarray(value)
     if array.shape != shape or array.dtype.kind not in "iub":
         raise ValueError(f"{name} must be integers of shape {shape}, not {array.dtype} of shape {array.shape}")
@@ -172,13 +173,14 @@ def _check_repainted(grid: np.ndarray, painted: np.ndarray) -> None:
         return
     x, y = np.argwhere((grid != painted).any(-1))[0].tolist()
     raise ValueError(
-        f"the grid has {_describe(grid[x, y])} at ({x}, {y}), "
-        f"where a room of this task has {_describe(painted[x, y])}: it holds one room with its corner at (0, 0), "
+        f"the grid has {describe_cell(grid[x, y])} at ({x}, {y}), "
+        f"where a room of this task has {describe_cell(painted[x, y])}: it holds one room with its corner at (0, 0), "
         "empty outside, walls on its border, and the task's objects"
     )
 
 
-def _describe(cell: np.ndarray) -> str:
+def describe_cell(cell: np.ndarray) -> str:
+    """A painted cell, uint8[3], in words."""
     kind, color, status = cell.tolist()
     color_name = IDX_TO_COLOR.get(color, f"colour {color}") if kind != 1 else f"colour {color}"
     return f"{IDX_TO_OBJECT.get(kind, f'object {kind}')} ({color_name}, state {status})"

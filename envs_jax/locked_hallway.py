@@ -1,0 +1,313 @@
+"""LockedHallway: several agents look for keys to the locked rooms along a hallway; exact to MultiGrid."""
+
+import math
+from functools import cached_property
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jumanji import specs
+from jumanji.env import Environment
+from jumanji.types import StepType, TimeStep
+
+from envs_jax.grid.constants import AGENT, LOCKED, NUM_ACTIONS, NUM_COLORS, Actions
+from envs_jax.grid.egocentric import look, view_tables
+from envs_jax.grid.hallway import HallwayState, from_arrays, lay_out, to_arrays
+from envs_jax.grid.hallway_step import act_in_order, front_cells
+from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
+from envs_jax.grid.state import NOWHERE
+
+
+class Observation(NamedTuple):
+    """What each of the A agents perceives, with views of V cells a side."""
+
+    view: jax.Array  # uint8[A, V, V, 3], object id, colour and state; the agent at [V // 2, V - 1], looking to j = 0
+    direction: jax.Array  # int32[A]
+
+
+class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
+    """Rooms on both sides of a hallway, each behind a locked door: find the keys, unlock all doors.
+
+    Source: `LockedHallwayEnv` of the package `multigrid` 0.1.0, whose parameters have the same
+    names here (its `agents` is `num_agents`); its termination modes change nothing in this world.
+
+    - observation: `Observation`; agents see each other, and what they carry at their own cell.
+      Unlike in MiniGrid, an agent hides what it stands on, so others see through a closed
+      door in which an agent stands.
+    - action: int32[A] in 0..6, MiniGrid's `Actions`; the agents act in an order drawn in each step.
+    - reward: float32[A], `1 - 0.9 * step_count / max_steps` for each door unlocked for the first
+      time, judged after all have acted: to all agents, or to the first agent (by number) that
+      toggled that door.
+    - termination (discount 0): all doors were unlocked; truncation (discount 1): `max_steps`.
+
+    Args:
+        num_rooms: 2, 4 or 6.
+        num_agents: 1..4.
+        room_size: cells a side of a room, walls included, 4..10.
+        max_hallway_keys: the hallway has 1..`max_hallway_keys` keys at first.
+        max_keys_per_room: each room with keys has 1..`max_keys_per_room` of them.
+        max_steps: steps until an episode is truncated; `8 * num_rooms * room_size**2` by default.
+        joint_reward: whether all agents are rewarded for each door.
+        allow_agent_overlap: whether agents may stand on one cell.
+        agent_view_size: side of the square an agent sees in front of it, odd, 3..15.
+        see_through_walls: whether walls and doors hide nothing.
+    """
+
+    def __init__(
+        self,
+        num_rooms: int = 6,
+        num_agents: int = 2,
+        room_size: int = 5,
+        max_hallway_keys: int = 1,
+        max_keys_per_room: int = 2,
+        max_steps: int | None = None,
+        joint_reward: bool = True,
+        allow_agent_overlap: bool = True,
+        agent_view_size: int = 7,
+        see_through_walls: bool = False,
+    ) -> None:
+        self.num_rooms, self.num_agents, self.room_size = num_rooms, num_agents, room_size
+        self.max_hallway_keys, self.max_keys_per_room = max_hallway_keys, max_keys_per_room
+        self.max_steps = 8 * num_rooms * room_size**2 if max_steps is None else max_steps
+        self.joint_reward, self.allow_agent_overlap = joint_reward, allow_agent_overlap
+        self.agent_view_size, self.see_through_walls = agent_view_size, see_through_walls
+        self._check_parameters()
+        self._layout = lay_out(num_rooms, room_size)
+        self._check_capacity()
+        self._tables = view_tables(self._layout, agent_view_size, see_through_walls)
+        super().__init__()
+
+    def _check_parameters(self) -> None:
+        if self.num_rooms not in (2, 4, 6) or self.num_agents not in (1, 2, 3, 4):
+            raise ValueError(
+                f"num_rooms must be 2, 4 or 6 and num_agents 1..4, not {self.num_rooms} and {self.num_agents}"
+            )
+        if not 4 <= self.room_size <= 10:
+            raise ValueError(f"room_size must be within 4..10, not {self.room_size}")
+        if self.agent_view_size not in range(3, 16, 2):
+            raise ValueError(f"agent_view_size must be odd and within 3..15, not {self.agent_view_size}")
+        if min(self.max_steps, self.max_hallway_keys, self.max_keys_per_room) < 1:
+            raise ValueError("max_steps, max_hallway_keys and max_keys_per_room must be at least 1")
+
+    def _check_capacity(self) -> None:
+        hall = self._hall_cells - self.num_agents
+        room = (self.room_size - 2) ** 2
+        if min(self.max_hallway_keys, self.num_rooms) > hall or min(self.max_keys_per_room, self.num_rooms - 1) > room:
+            raise ValueError(
+                f"these sizes leave room for {hall} key(s) in the hallway and {room} in a room, "
+                f"fewer than max_hallway_keys {self.max_hallway_keys} or max_keys_per_room {self.max_keys_per_room}"
+            )
+
+    @cached_property
+    def observation_spec(self) -> specs.Spec[Observation]:
+        agents, size = self.num_agents, self.agent_view_size
+        top = np.array([AGENT, NUM_COLORS - 1, 3], np.uint8)
+        view = specs.BoundedArray((agents, size, size, 3), jnp.uint8, minimum=0, maximum=top, name="view")
+        direction = specs.BoundedArray((agents,), jnp.int32, minimum=0, maximum=3, name="direction")
+        return specs.Spec(Observation, "ObservationSpec", view=view, direction=direction)
+
+    @cached_property
+    def action_spec(self) -> specs.MultiDiscreteArray:
+        return specs.MultiDiscreteArray(jnp.full(self.num_agents, NUM_ACTIONS, jnp.int32), name="action")
+
+    @cached_property
+    def reward_spec(self) -> specs.BoundedArray:
+        doors = min(self.num_agents, self.num_rooms) if self.joint_reward else 1
+        return specs.BoundedArray((self.num_agents,), jnp.float32, minimum=0.0, maximum=float(doors), name="reward")
+
+    @cached_property
+    def discount_spec(self) -> specs.BoundedArray:
+        return specs.BoundedArray((self.num_agents,), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
+
+    def reset(self, key: chex.PRNGKey) -> tuple[HallwayState, TimeStep[Observation]]:
+        """A fresh layout; all its draws come from `key`."""
+        next_key, layout_key = jax.random.split(key)
+        words = random_words(layout_key, 3 + 2 * self.num_rooms + self.num_agents)
+        key_cell, hall_places = self._place_keys(words)
+        state = HallwayState(
+            key=next_key,
+            step_count=jnp.int32(0),
+            door_color=_draw_row(next(words), _arrangements(NUM_COLORS, self.num_rooms)),
+            door_state=jnp.full(self.num_rooms, LOCKED, jnp.int32),
+            unlocked=jnp.zeros(self.num_rooms, jnp.bool_),
+            key_cell=key_cell,
+            agent_cell=self._place_agents(words, hall_places),
+            agent_dir=self._draw_directions(next(words)),
+            carried=jnp.full(self.num_agents, NOWHERE, jnp.int32),
+        )
+        return state, TimeStep(
+            step_type=StepType.FIRST,
+            reward=jnp.zeros(self.num_agents, jnp.float32),
+            discount=jnp.ones(self.num_agents, jnp.float32),
+            observation=self.observe(state),
+            extras={},
+        )
+
+    def step(
+        self, state: HallwayState, action: chex.Array, order: chex.Array | None = None
+    ) -> tuple[HallwayState, TimeStep[Observation]]:
+        """One step: count, act in order, judge.
+
+        Args:
+            state: the state before.
+            action: int32[A].
+            order: int32[A], the agents in the order in which they act; drawn from the state's key
+                if None. With an order given, or a single agent, nothing is drawn and the key stays.
+        """
+        actions = jnp.asarray(action, jnp.int32)
+        state, turns = self._draw_order(state) if order is None else (state, jnp.asarray(order, jnp.int32))
+        state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)
+        unlocked, share = self._judge(state, actions)
+        state = state._replace(step_count=state.step_count + 1, unlocked=unlocked)
+        spent = state.step_count.astype(jnp.float32) / self.max_steps
+        terminated = unlocked.all()
+        last = terminated | (state.step_count >= self.max_steps)
+        return state, TimeStep(
+            step_type=jnp.where(last, StepType.LAST, StepType.MID),
+            reward=share * (1 - jnp.float32(0.9) * spent),
+            discount=jnp.broadcast_to(1 - terminated.astype(jnp.float32), (self.num_agents,)),
+            observation=self.observe(state),
+            extras={},
+        )
+
+    def observe(self, state: HallwayState) -> Observation:
+        """The observation of a state."""
+        return Observation(look(state, self._layout, self._tables, self.agent_view_size), state.agent_dir)
+
+    def make_state(
+        self,
+        grid: Any,
+        agent_pos: Any,
+        agent_dir: Any,
+        carrying: Any,
+        unlocked: Any,
+        step_count: Any,
+        key: jax.Array | None = None,
+    ) -> HallwayState:
+        """The state of a given world, drawn or recorded; runs on the host.
+
+        Args:
+            grid: uint8[W, H, 3], object id, colour and state of every cell, no agents.
+            agent_pos: int[A, 2], (x, y) of each agent.
+            agent_dir: int[A], 0 east, 1 south, 2 west, 3 north.
+            carrying: int[A, 2], (object id, colour), (0, 0) for empty hands.
+            unlocked: the doors already rewarded as unlocked: bool[num_rooms], in the order of
+                the doors in the grid, row-major; or their number as an int, which must be that
+                of the doors that are not locked, as it is in every world reached from a fresh one.
+            step_count: steps done in the episode.
+            key: PRNG key of the next draws; `jax.random.key(0)` by default.
+
+        Raises:
+            ValueError: the world is not one of this task's kind; the message says where.
+        """
+        facts = (grid, agent_pos, agent_dir, carrying, unlocked, step_count, key)
+        return from_arrays(self._layout, self.num_agents, *facts)
+
+    def to_arrays(self, state: HallwayState) -> dict[str, jax.Array]:
+        """The arguments that `make_state` takes for this state, less the key."""
+        return to_arrays(state, self._layout)
+
+    def _draw_order(self, state: HallwayState) -> tuple[HallwayState, jax.Array]:
+        """int32[A], any order of the agents; the state's key is advanced."""
+        if self.num_agents == 1:
+            return state, jnp.zeros(1, jnp.int32)
+        next_key, order_key = jax.random.split(state.key)
+        word = next(random_words(order_key, 1))
+        return state._replace(key=next_key), _draw_row(word, _arrangements(self.num_agents, self.num_agents))
+
+    def _judge(self, state: HallwayState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The doors unlocked so far, bool[D], and how many new ones each agent is rewarded for, float32[A]."""
+        front = front_cells(state, self._layout)
+        toggled = (action == Actions.toggle)[:, None] & (front[:, None] == self._layout.door_cell)
+        unlocked, counts = state.unlocked, []
+        for agent in range(self.num_agents):
+            new = toggled[agent] & (state.door_state != LOCKED) & ~unlocked
+            counts.append(new.sum())
+            unlocked |= new
+        share = jnp.stack(counts).astype(jnp.float32)
+        return unlocked, jnp.broadcast_to(share.sum(), share.shape) if self.joint_reward else share
+
+    def _place_keys(self, words: Any) -> tuple[jax.Array, list[jax.Array]]:
+        """Keys in the order of a chain: each group lies in the room that the last key before it opens.
+
+        A room, and the hallway, is known by its corner.
+
+        Returns:
+            int32[D], the cell of each door's key; the hallway's places that may have a key.
+        """
+        layout = self._layout
+        opens = _draw_row(next(words), layout.room_corner[_arrangements(self.num_rooms, self.num_rooms)])
+        corner, left = jnp.int32(layout.hall_corner), 1 + uniform_below(next(words), self.max_hallway_keys)
+        corners: list[jax.Array] = []
+        places: list[jax.Array] = []
+        key_cell = jnp.zeros(self.num_rooms, jnp.int32)
+        for i in range(self.num_rooms):
+            if i > 0:
+                count = 1 + uniform_below(next(words), self.max_keys_per_room)
+                corner, left = jnp.where(left == 0, opens[i - 1], corner), jnp.where(left == 0, count, left)
+            left -= 1
+            places.append(self._draw_place(next(words), corner, corners, places))
+            corners.append(corner)
+            key_cell = jnp.where(opens[i] == layout.room_corner, self._cell(corner, places[i]), key_cell)
+        in_hall = [jnp.where(c == layout.hall_corner, p, self._hall_cells) for c, p in zip(corners, places)]
+        return key_cell, in_hall[: self.max_hallway_keys]
+
+    def _draw_place(
+        self, word: jax.Array, corner: jax.Array, corners: list[jax.Array], places: list[jax.Array]
+    ) -> jax.Array:
+        """A free place in the room at `corner`, given earlier keys; agents stand in the hallway's centre."""
+        in_hall = corner == self._layout.hall_corner
+        size = jnp.where(in_hall, self._hall_cells, (self.room_size - 2) ** 2)
+        # The place `size`, one past the last, is always taken: it stands for "takes no place here".
+        taken = [size, jnp.where(in_hall, self._centre_place, size)]
+        most_others = max(self.max_hallway_keys, self.max_keys_per_room) - 1
+        for earlier in range(max(0, len(places) - most_others), len(places)):
+            taken.append(jnp.where(corners[earlier] == corner, places[earlier], size))
+        return uniform_free(word, size + 1, taken)
+
+    def _place_agents(self, words: Any, key_places: list[jax.Array]) -> jax.Array:
+        """int32[A], on free places of the hallway; agents yet to be placed stand in its centre."""
+        taken = [jnp.int32(self._hall_cells), *key_places]
+        for waiting in reversed(range(self.num_agents)):
+            centre = [jnp.int32(self._centre_place)] if waiting else []
+            taken.append(uniform_free(next(words), self._hall_cells + 1, [*taken, *centre]))
+        corner = jnp.int32(self._layout.hall_corner)
+        return jnp.stack([self._cell(corner, place) for place in taken[-self.num_agents :]])
+
+    def _draw_directions(self, word: jax.Array) -> jax.Array:
+        """int32[A], two bits of one draw for each agent."""
+        bits = np.arange(0, 2 * self.num_agents, 2, dtype=np.int32)
+        return uniform_below(word, 4**self.num_agents) >> bits & 3
+
+    @property
+    def _hall_cells(self) -> int:
+        return math.prod(self._layout.hall_size)
+
+    @property
+    def _centre_place(self) -> int:
+        x, y = divmod(self._layout.centre - self._layout.hall_corner, self._layout.height)
+        return x * self._layout.hall_size[1] + y
+
+    def _cell(self, corner: jax.Array, place: jax.Array) -> jax.Array:
+        """The cell of a place, places being numbered row-major, in the room or hallway at `corner`."""
+        rows = jnp.where(corner == self._layout.hall_corner, self._layout.hall_size[1], self.room_size - 2)
+        column = floor_divide(place, rows)
+        return corner + column * self._layout.height + place - column * rows
+
+
+def _arrangements(count: int, length: int) -> np.ndarray:
+    """int32[n, length], all ordered choices of `length` different numbers below `count`."""
+    return np.array(list(permutations(range(count), length)), np.int32)
+
+
+def _draw_row(word: jax.Array, table: np.ndarray) -> jax.Array:
+    """Any row of a table, uniform."""
+    return jnp.asarray(table).at[uniform_below(word, len(table))].get(mode="promise_in_bounds")
+
+
+WORLDS: dict[str, tuple[type[LockedHallway], dict[str, Any]]] = {
+    f"LockedHallway-{rooms}Rooms": (LockedHallway, {"num_rooms": rooms}) for rooms in (2, 4, 6)
+}
