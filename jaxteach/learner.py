@@ -98,7 +98,7 @@ class Learner:
         config = self.config
         actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, config.rollout_length)
         coefficient = self._coefficient(iteration)
-        memory, teacher_probs = self._label(state.memory, trajectory, label_key, coefficient > 0)
+        memory, teacher_probs = self.label(state.memory, trajectory, label_key, coefficient > 0)
         advantages = generalized_advantages(
             trajectory.reward, trajectory.value, trajectory.next_value, trajectory.last, config.gamma, config.lam
         )
@@ -112,7 +112,7 @@ class Learner:
             returns=advantages + trajectory.value,
             teacher_probs=teacher_probs,
         )
-        params, opt_state, terms = self._improve(state, batch, trajectory.carry, coefficient, shuffle_key)
+        params, opt_state, terms = self.improve(state, batch, trajectory.carry, coefficient, shuffle_key)
         metrics = (
             terms
             | _episode_metrics(trajectory)
@@ -128,10 +128,20 @@ class Learner:
             return jnp.float32(0)
         return self.config.coefficient(iteration, self.venv.num_envs * self.config.rollout_length)
 
-    def _label(
+    def label(
         self, memory: jax.Array, trajectory: Trajectory, key: jax.Array, listens: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """The teacher's memory and probabilities; a student that no longer listens doesn't ask."""
+        """The teacher's memory and probabilities for a trajectory.
+
+        Args:
+            memory: int32[N, names], before the trajectory.
+            trajectory: what the student did.
+            key: PRNG key of the hard teacher.
+            listens: bool[], whether the student still listens; else nobody is asked, and all rows are zeros.
+
+        Returns:
+            int32[N, names], after the trajectory, and float32[T, N, actions].
+        """
         teacher = self.teacher
         if teacher is None:
             return memory, jnp.zeros((*trajectory.action.shape, 0), jnp.float32)
@@ -144,10 +154,21 @@ class Learner:
 
         return jax.lax.cond(listens, ask, skip, memory)
 
-    def _improve(
+    def improve(
         self, state: LearnerState, batch: Batch, carry: Any, coefficient: jax.Array, key: jax.Array
     ) -> tuple[Any, optax.OptState, dict[str, jax.Array]]:
-        """The epochs; without recurrence single steps are shuffled, with it whole environments."""
+        """The epochs of gradient steps; without recurrence single steps are shuffled, with it whole environments.
+
+        Args:
+            state: parameters and optimiser.
+            batch: [T, N, ...].
+            carry: the network's before the first step.
+            coefficient: float32[], weight of the teacher.
+            key: shuffles.
+
+        Returns:
+            The new parameters and optimiser, and the means of the loss's terms.
+        """
         recurrent = bool(jax.tree.leaves(carry))
         if not recurrent:
             batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)

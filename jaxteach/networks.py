@@ -58,7 +58,7 @@ class ReferenceNet(nn.Module):
     def __call__(self, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
         hidden = inputs.astype(jnp.float32)
         for channels in (16, 32, 64):
-            hidden = nn.relu(nn.Conv(channels, (3, 3), padding="SAME")(hidden))
+            hidden = nn.relu(nn.Dense(channels)(_neighbourhoods(hidden)))
         hidden = hidden.reshape(*hidden.shape[:2], -1)
         if self.recurrent:
             hidden = nn.relu(nn.Dense(self.lstm_width)(hidden))
@@ -126,6 +126,18 @@ def make_network(name: str, num_actions: int, recurrent: bool) -> Network:
     if recurrent:
         raise ValueError("the egocentric network has no recurrence; use --network reference with --recurrent")
     return EgocentricNet(num_actions)
+
+
+def _neighbourhoods(image: jax.Array) -> jax.Array:
+    """[..., W, H, C] -> [..., W, H, 9 * C], each cell with its eight neighbours, zeros outside.
+
+    A dense layer on it is a 3 x 3 convolution; as a product of matrices it stays fast when
+    `vmap` gives every seed a kernel of its own.
+    """
+    width, height = image.shape[-3:-1]
+    padded = jnp.pad(image, [(0, 0)] * (image.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
+    shifts = [padded[..., x : x + width, y : y + height, :] for x in range(3) for y in range(3)]
+    return jnp.concatenate(shifts, -1)
 
 
 def _dense(width: int, scale: float) -> nn.Dense:

@@ -9,6 +9,7 @@ matplotlib.use("Agg")  # A report needs no display.
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -66,6 +67,7 @@ def _picture(runs: list[RunCurves], threshold: float, path: Path) -> None:
     names = (("environment steps", "success"), ("seconds", "success"), ("iteration", "return"))
     for axis, (x, y) in zip(axes, names):
         axis.set(xlabel=x, ylabel=y, ylim=(-0.02, 1.02))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(alpha=0.3)
         if y == "success":
             axis.axhline(threshold, color="black", linewidth=0.8, linestyle=":")

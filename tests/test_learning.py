@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from jaxteach.evaluate import run_episodes, student_policy, teacher_policy, with
 from jaxteach.experiment import Experiment
 from jaxteach.features import NEAR, egocentric_features
 from jaxteach.learner import Learner
-from jaxteach.networks import forward, make_network
+from jaxteach.networks import _neighbourhoods, forward, make_network
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
 from jaxteach.teacher import make_teacher
@@ -255,3 +256,13 @@ def test_options_are_one_thing_in_configuration_and_learner():
     config = replace(small(), n_itr=9, total_steps=None)
     assert config.iterations == 9
     assert small().iterations == 4096 // 256
+
+
+def test_a_dense_layer_on_neighbourhoods_is_a_convolution():
+    """The reference network's layers against flax's own convolution with the same weights."""
+    image = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
+    convolution = nn.Conv(4, (3, 3), padding="SAME")
+    params = convolution.init(jax.random.key(1), image)
+    kernel, bias = params["params"]["kernel"], params["params"]["bias"]
+    ours = _neighbourhoods(image) @ kernel.reshape(27, 4) + bias
+    np.testing.assert_allclose(ours, convolution.apply(params, image), atol=1e-5)

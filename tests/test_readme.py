@@ -1,0 +1,54 @@
+"""Every command and every piece of code in the README runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+SHORT = {"train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"], "eval": ["--num_eval", "5"], "report": []}
+
+
+def shell_lines():
+    return [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+
+
+def test_the_set_up_takes_two_commands():
+    setup = [line for line in shell_lines() if "pip install" in line]
+    assert len(setup) == 2
+    assert setup[0].endswith("-m jaxteach.train --task SimpleDoorKey")
+    assert setup[1].endswith("-m pytest -q")
+    assert setup == shell_lines()[:2], "CI runs the first two commands"
+
+
+@pytest.mark.slow
+def test_the_other_commands_run_one_after_the_other(tmp_path):
+    """As they stand, but shorter: training for two iterations of eight environments."""
+    for line in shell_lines()[2:]:
+        interpreter, *arguments = shlex.split(line)
+        assert interpreter == ".venv/bin/python"
+        command = arguments[1].removeprefix("jaxteach.")
+        short = SHORT.get(command, [])
+        if "--resume" in arguments:
+            place = arguments.index("--total_steps")
+            arguments, short = arguments[:place] + arguments[place + 2 :], ["--n_itr", "3", *SHORT["train"][2:]]
+        done = subprocess.run(
+            [sys.executable, *arguments, *short], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (tmp_path / "report" / "report.png").is_file()
+
+
+def test_the_python_example_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "Agent sees" in capsys.readouterr().out
+
+
+def test_the_files_that_the_readme_shows_are_there():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
