@@ -117,6 +117,8 @@ def test_one_trace_and_no_callbacks():
     for seed in range(3):
         _, timestep = env.reset(jax.random.key(seed))
         memory, _ = step(memory, timestep.observation, jax.random.key(seed))
+    _, probs = jax.jit(teacher)(memory, timestep.observation, jax.random.key(0))
+    np.testing.assert_allclose(probs.sum(), 1, atol=1e-6)
     text = jax.jit(teacher.__call__).lower(memory, timestep.observation, jax.random.key(0)).as_text()
     assert "callback" not in text
 

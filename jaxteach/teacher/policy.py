@@ -42,6 +42,10 @@ class Teacher:
     view_size: int = field(metadata={"pytree_node": False})
     soft: bool = field(metadata={"pytree_node": False})
 
+    # By identity, so that `jax.jit(teacher)` can look it up: arrays have no hash.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
     @property
     def captions(self) -> list[str]:
         """The texts of all captions; `caption` gives numbers into this list."""
