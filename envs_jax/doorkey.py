@@ -198,6 +198,12 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
         """The arguments that `make_state` takes for this state, less the key."""
         return to_arrays(state, self.size)
 
+    def render(self, state: RoomState) -> np.ndarray:
+        """uint8[H, W, 3], RGB: the whole world and the agent; runs on the host."""
+        from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
+
+        return render_state(self, state)
+
     def _repeat_first_frame(self, state: RoomState) -> RoomState:
         if self.frame_stack == 1:
             return state

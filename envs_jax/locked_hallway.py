@@ -210,6 +210,12 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
         """The arguments that `make_state` takes for this state, less the key."""
         return to_arrays(state, self._layout)
 
+    def render(self, state: HallwayState) -> np.ndarray:
+        """uint8[H, W, 3], RGB: the whole world and the agents; runs on the host."""
+        from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
+
+        return render_state(self, state)
+
     def _draw_order(self, state: HallwayState) -> tuple[HallwayState, jax.Array]:
         """int32[A], any order of the agents; the state's key is advanced."""
         if self.num_agents == 1:

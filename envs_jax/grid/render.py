@@ -1,8 +1,9 @@
 """Pictures of gridworlds in the look of MiniGrid, drawn on the host."""
 
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import jax
 import numpy as np
 
 from envs_jax.grid.constants import (
@@ -11,12 +12,14 @@ from envs_jax.grid.constants import (
     BOX,
     CLOSED,
     DOOR,
+    EMPTY,
     FLOOR,
     GOAL,
     KEY,
     LAVA,
     LOCKED,
     NO_DIRECTION,
+    NORTH,
     OPEN,
     UNSEEN,
     WALL,
@@ -27,10 +30,22 @@ COLORS: Final = np.array(
 )
 """Red, green, blue, purple, yellow and grey, as MiniGrid has them."""
 _SUPERSAMPLING: Final = 4
+_NOTHING: Final = (UNSEEN, EMPTY)
+
+
+class _Agent(NamedTuple):
+    """An agent on a tile."""
+
+    direction: int
+    color: int
+    carried: int | None  # colour of what it carries
+
+
+_Agents = dict[tuple[int, int], tuple[_Agent, ...]]
 
 
 def render_observation(obs: Any, tile_size: int = 24) -> np.ndarray:
-    """What the agent knows: unseen cells dark, the cells beside the agent's as last observed.
+    """What the agent knows: unseen cells dark, the others as last observed, the agent with what it carries.
 
     Args:
         obs: uint8[W, H, 4 * F], a historical observation; the newest frame is drawn.
@@ -40,41 +55,83 @@ def render_observation(obs: Any, tile_size: int = 24) -> np.ndarray:
         uint8[H * tile_size, W * tile_size, 3], RGB.
     """
     frame = np.asarray(obs)[..., -4:]
-    return _assemble(frame[..., :3], frame[..., 3], tile_size)
+    position = np.argwhere(frame[..., 3] != NO_DIRECTION)
+    return _render_knowledge(frame[..., :3], position, frame[(*position.T, 3)], tile_size)
 
 
-def render_world(grid: Any, agent_pos: Any, agent_dir: Any, tile_size: int = 24) -> np.ndarray:
-    """The whole world with its agents.
+def render_views(view: Any, tile_size: int = 24) -> np.ndarray:
+    """What several agents see, side by side in white frames; each looks up from the middle of its lowest row.
+
+    Args:
+        view: uint8[A, V, V, 3], the agents' views.
+        tile_size: pixels a side of a cell.
+
+    Returns:
+        uint8[V * tile_size + 4, A * (V * tile_size + 4), 3], RGB.
+    """
+    views = np.asarray(view)
+    size = views.shape[1]
+    own = np.array([[size // 2, size - 1]])
+    squares = [_render_knowledge(cells, own, [NORTH], tile_size, color) for color, cells in enumerate(views)]
+    return np.concatenate([np.pad(square, ((2, 2), (2, 2), (0, 0)), constant_values=255) for square in squares], axis=1)
+
+
+def render_world(grid: Any, agent_pos: Any, agent_dir: Any, tile_size: int = 24, carrying: Any = (0, 0)) -> np.ndarray:
+    """The whole world with its agents: a single one red, several in the order of the colours.
 
     Args:
         grid: uint8[W, H, 3].
         agent_pos: int[2] or int[A, 2].
         agent_dir: int or int[A].
         tile_size: pixels a side of a cell.
+        carrying: int[2] or int[A, 2], (object id, colour), (0, 0) for empty hands.
 
     Returns:
         uint8[H * tile_size, W * tile_size, 3], RGB.
     """
-    grid = np.asarray(grid)
-    directions = np.full(grid.shape[:2], NO_DIRECTION, np.uint8)
-    for (x, y), direction in zip(np.atleast_2d(agent_pos), np.atleast_1d(agent_dir)):
-        directions[x, y] = direction
-    return _assemble(grid, directions, tile_size)
+    positions = np.atleast_2d(agent_pos)
+    hands = np.broadcast_to(carrying, positions.shape)
+    agents: _Agents = {}
+    for color, (cell, direction, hand) in enumerate(zip(positions.tolist(), np.atleast_1d(agent_dir), hands.tolist())):
+        agent = _Agent(int(direction), color, hand[1] if hand[0] not in _NOTHING else None)
+        agents[cell[0], cell[1]] = (*agents.get((cell[0], cell[1]), ()), agent)
+    return _assemble(np.asarray(grid), agents, tile_size)
 
 
-def _assemble(grid: np.ndarray, directions: np.ndarray, tile_size: int) -> np.ndarray:
-    width, height = directions.shape
+def render_state(env: Any, state: Any, tile_size: int = 24) -> np.ndarray:
+    """The whole world of a state of `env`, a DoorKey task or a hallway, as `render_world` draws it."""
+    facts = jax.device_get(_arrays(env, state))
+    return render_world(facts["grid"], facts["agent_pos"], facts["agent_dir"], tile_size, facts["carrying"])
+
+
+_arrays = jax.jit(lambda env, state: env.to_arrays(state), static_argnums=0)
+
+
+def _render_knowledge(
+    cells: np.ndarray, position: np.ndarray, direction: Any, tile_size: int, color: int = 0
+) -> np.ndarray:
+    """Observed cells uint8[W, H, 3], where an agent's own cell has what it carries."""
+    grid, agents = cells.copy(), {}
+    for (x, y), ahead in zip(position.tolist(), direction):
+        carried = int(cells[x, y, 1]) if cells[x, y, 0] not in _NOTHING else None
+        agents[x, y] = (_Agent(int(ahead), color, carried),)
+        grid[x, y] = EMPTY, 0, 0
+    return _assemble(grid, agents, tile_size)
+
+
+def _assemble(grid: np.ndarray, agents: _Agents, tile_size: int) -> np.ndarray:
+    width, height = grid.shape[:2]
     picture = np.zeros((height * tile_size, width * tile_size, 3), np.uint8)
     for x in range(width):
         for y in range(height):
-            kind, color, status = (int(value) for value in grid[x, y])
-            tile = _tile(kind, min(color, 5), status, int(directions[x, y]), tile_size)
+            kind, color, status = grid[x, y].tolist()
+            tile = _tile(kind, min(color, len(COLORS) - 1), status, agents.get((x, y), ()), tile_size)
             picture[y * tile_size : (y + 1) * tile_size, x * tile_size : (x + 1) * tile_size] = tile
     return picture
 
 
 @cache
-def _tile(kind: int, color: int, status: int, direction: int, tile_size: int) -> np.ndarray:
+def _tile(kind: int, color: int, status: int, agents: tuple[_Agent, ...], tile_size: int) -> np.ndarray:
     """uint8[tile_size, tile_size, 3]; drawn larger and averaged, for smooth edges."""
     size = tile_size * _SUPERSAMPLING
     canvas = _Canvas(size)
@@ -83,11 +140,11 @@ def _tile(kind: int, color: int, status: int, direction: int, tile_size: int) ->
     else:
         canvas.grid_lines()
         _draw_object(canvas, kind, color, status)
-    if direction != NO_DIRECTION:
-        carries = kind not in (UNSEEN, 1)
-        canvas.fill(canvas.triangle(direction), (255, 0, 0))
-        if carries:
-            canvas.fill(canvas.disc(0.5, 0.5, 0.14), COLORS[color])
+    for agent in agents:
+        canvas.fill(canvas.triangle(agent.direction), COLORS[agent.color])
+        if agent.carried is not None:
+            canvas.fill(canvas.disc(0.5, 0.5, 0.17), 0)
+            canvas.fill(canvas.disc(0.5, 0.5, 0.14), COLORS[agent.carried])
     shape = (tile_size, _SUPERSAMPLING, tile_size, _SUPERSAMPLING, 3)
     return canvas.pixels.reshape(shape).mean((1, 3)).round().astype(np.uint8)
 
@@ -144,9 +201,9 @@ def _draw_object(canvas: _Canvas, kind: int, color: int, status: int) -> None:
 
 def _draw_lava(canvas: _Canvas) -> None:
     canvas.fill(canvas.box(0, 1, 0, 1), (255, 128, 0))
+    zigzag = 0.1 - 0.5 * np.abs((canvas.x - 0.1) % 0.4 - 0.2)
     for row in (0.3, 0.5, 0.7):
-        ripple = row + 0.06 * np.sin(canvas.x * 4 * np.pi)
-        canvas.fill((np.abs(canvas.y - ripple) < 0.025) & canvas.box(0.1, 0.9, 0, 1), 0)
+        canvas.fill((np.abs(canvas.y - row - zigzag) < 0.033) & canvas.box(0.08, 0.92, 0, 1), 0)
 
 
 def _draw_key(canvas: _Canvas, rgb: np.ndarray) -> None:

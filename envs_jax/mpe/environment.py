@@ -174,6 +174,12 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
         """The arguments that `make_state` takes for this state, less the key."""
         return {name: value for name, value in state._asdict().items() if name != "key"}
 
+    def render(self, state: WorldState) -> np.ndarray:
+        """uint8[H, W, 3], RGB: the world in the look of MPE; runs on the host."""
+        from envs_jax.mpe.render import render_particles  # noqa: PLC0415  stepping needs no drawing
+
+        return render_particles(self, state)
+
     def _draw(self, key: jax.Array) -> WorldState:
         next_key, draw_key = jax.random.split(key)
         count = 2 * len(self.world.size)
