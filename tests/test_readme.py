@@ -1,5 +1,6 @@
 """Every command and every piece of code in the README runs."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-SHORT = {"train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"], "eval": ["--num_eval", "5"], "report": []}
+SHORT = {
+    "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
+    "jaxteach.eval": ["--num_eval", "5"],
+    "jaxteach.report": [],
+    "benchmarks.training": ["--total_steps", "4096", "--repeats", "1"],
+}
 
 
 def shell_lines():
@@ -28,17 +34,19 @@ def test_the_set_up_takes_two_commands():
 @pytest.mark.slow
 def test_the_other_commands_run_one_after_the_other(tmp_path):
     """As they stand, but shorter: training for two iterations of eight environments."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for line in shell_lines()[2:]:
         interpreter, *arguments = shlex.split(line)
         assert interpreter == ".venv/bin/python"
-        command = arguments[1].removeprefix("jaxteach.")
-        short = SHORT.get(command, [])
+        short = SHORT[arguments[1]]
         if "--resume" in arguments:
             place = arguments.index("--total_steps")
-            arguments, short = arguments[:place] + arguments[place + 2 :], ["--n_itr", "3", *SHORT["train"][2:]]
-        done = subprocess.run(
-            [sys.executable, *arguments, *short], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+            arguments, short = (
+                arguments[:place] + arguments[place + 2 :],
+                ["--n_itr", "3", *SHORT["jaxteach.train"][2:]],
+            )
+        command = [sys.executable, *arguments, *short]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert (tmp_path / "report" / "report.png").is_file()
 
