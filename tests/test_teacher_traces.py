@@ -27,7 +27,7 @@ def replayed(task, mode):
         memory = teacher.remember(jnp.where(step[0], teacher.reset(), memory), step[1])
         return memory, memory
 
-    _, memories = jax.lax.scan(carry, teacher.reset(), (first, obs))
+    _, memories = jax.jit(lambda steps: jax.lax.scan(carry, teacher.reset(), steps))((first, obs))
     return data, teacher, memories, obs
 
 
@@ -62,7 +62,7 @@ def test_plans_and_their_actions(task, mode):
 @pytest.mark.parametrize("task", traces.TASKS)
 def test_soft_probabilities_are_the_mixture_of_the_plans(task):
     _, teacher, memories, obs = replayed(task, "soft")
-    actions, weights = jax.vmap(teacher.plan_actions)(memories, obs)
+    actions, weights = jax.jit(jax.vmap(teacher.plan_actions))(memories, obs)
     mixture = np.zeros((len(obs), 7))
     for plan in range(weights.shape[1]):
         np.add.at(mixture, (np.arange(len(obs)), np.asarray(actions)[:, plan]), np.asarray(weights)[:, plan])
@@ -79,7 +79,7 @@ def test_unique_actions_equal_the_recorded_distribution(task):
     bits = np.where(np.arange(6) < data["t_n_plans"][:, None], data["t_plan_ok_actions"], 1)
     unique = ((bits & (bits - 1)) == 0).all(1)
     assert unique.mean() > 0.5
-    _, probs = jax.vmap(teacher, in_axes=(0, 0, None))(memories, obs, jax.random.key(0))
+    _, probs = jax.jit(jax.vmap(teacher, in_axes=(0, 0, None)))(memories, obs, jax.random.key(0))
     np.testing.assert_allclose(np.asarray(probs)[unique], data["t_teacher_probs"][unique], atol=1e-6)
 
 
