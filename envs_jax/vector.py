@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
@@ -45,15 +46,36 @@ class VectorEnv(Generic[State]):
     def step(self, state: VectorState[Any], action: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
         """Steps every environment and resets the finished ones."""
         stepped, timestep = jax.vmap(self.env.step)(state.env, action)
-        fresh, _ = jax.vmap(self.env.reset)(stepped.key)
         last = timestep.last()
-        states = _select(last, fresh, stepped)
+        states = self._reset_finished(stepped, last)
         returns = state.episode_return + timestep.reward
         lengths = state.episode_length + 1
         timestep = self._with_extras(timestep, stepped, returns, lengths)
         timestep = timestep.replace(observation=jax.vmap(self.env.observe)(states))  # type: ignore[attr-defined]
         cleared = _select(last, (jnp.zeros_like(returns), jnp.zeros_like(lengths)), (returns, lengths))
         return VectorState(states, *cleared), timestep
+
+    def _reset_finished(self, states: Any, last: jax.Array) -> Any:
+        """`states` with fresh ones, drawn from their own keys, where `last` bool[N].
+
+        Few episodes end in one step, and a fresh state costs several steps: so each round
+        resets one environment in each group, as long as one waits.
+        """
+        group = _group_size(self.num_envs)
+        if group == 1:
+            return _select(last, jax.vmap(self.env.reset)(states.key)[0], states)
+        starts = np.arange(0, self.num_envs, group)
+
+        def reset_round(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            states, waiting = carry
+            grouped = waiting.reshape(-1, group)
+            chosen = starts + jnp.argmax(grouped, 1)
+            fresh, _ = jax.vmap(self.env.reset)(states.key[chosen])
+            places = jnp.where(grouped.any(1), chosen, self.num_envs)
+            new = (fresh, jnp.zeros(len(starts), bool))
+            return jax.tree.map(lambda old, new: _put(old, places, new), carry, new)
+
+        return jax.lax.while_loop(lambda carry: carry[1].any(), reset_round, (states, last))[0]
 
     def _with_extras(
         self, timestep: TimeStep[Any], states: Any, returns: jax.Array, lengths: jax.Array
@@ -66,6 +88,17 @@ class VectorEnv(Generic[State]):
 def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
     """`num_envs` environments stepped as one, with automatic resets; see `VectorEnv`."""
     return VectorEnv(env, num_envs)
+
+
+def _group_size(num_envs: int) -> int:
+    """How many environments share one reset in a round: 1 for few, up to 32 for many."""
+    largest = min(32, num_envs // 64)
+    return next((size for size in range(largest, 1, -1) if num_envs % size == 0), 1)
+
+
+def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:
+    """`array` with the rows `values` at different `places`; places outside are left out."""
+    return array.at[places].set(values, mode="drop", unique_indices=True)
 
 
 def _select(mask: chex.Array, on_true: Any, on_false: Any) -> Any:

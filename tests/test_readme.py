@@ -16,6 +16,7 @@ SHORT = {
     "jaxteach.eval": ["--num_eval", "5"],
     "jaxteach.report": [],
     "benchmarks.training": ["--total_steps", "4096", "--repeats", "1"],
+    "benchmarks.throughput": ["--num_envs", "64", "--steps", "8"],
 }
 
 

@@ -102,7 +102,7 @@ class Teacher:
             return memory, memory
 
         memory, memories = jax.lax.scan(carry_on, memory, (first, scenes))
-        actions, weights = jax.vmap(jax.vmap(self._plan_actions))(memories, obs, scenes)
+        actions, weights = self._plan_actions_in_blocks((memories, obs, scenes))
         captions = jax.vmap(jax.vmap(self.vocabulary.caption_id))(scenes)
         return memory, self._mix(actions, weights, key), captions
 
@@ -118,6 +118,17 @@ class Teacher:
         plans = pick(jnp.asarray(self.table.skills), row)
         weights = pick(jnp.asarray(self.table.probabilities), row)
         return _first_action(results, plans), jnp.where(caption == NO_CAPTION, 0, weights)
+
+    def _plan_actions_in_blocks(self, steps: tuple[jax.Array, jax.Array, Scene]) -> tuple[jax.Array, jax.Array]:
+        """`_plan_actions` of [T, N] steps; on CPUs in blocks, so that the searches' maps stay in the cache.
+
+        A block also waits for its own longest path only, not for the longest of all.
+        """
+        shape = steps[1].shape[:2]
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), steps)
+        block = 1024 if jax.default_backend() == "cpu" else max(1, shape[0] * shape[1])
+        results = jax.lax.map(lambda step: self._plan_actions(*step), flat, batch_size=block)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
     def _mix(self, actions: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
         """float32[..., 7] from the plans' actions and probabilities, [..., P] each."""

@@ -1,0 +1,141 @@
+"""Other implementations, timed beside ours; each says in one sentence why it is missing."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.timing import Program, compile_program
+
+XLAND_ENV: Final = "MiniGrid-DoorKey-8x8"
+LOOP_SOURCE: Final = Path(__file__).with_name("doorkey_loop.c")
+
+
+class MissingPeer(Exception):
+    """A peer that can't run here; the message is one sentence."""
+
+
+def xland(num_envs: int, steps: int) -> Program:
+    """XLand-MiniGrid's DoorKey with its auto-reset wrapper."""
+    try:
+        import xminigrid  # noqa: PLC0415
+        from xminigrid.wrappers import GymAutoResetWrapper  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingPeer(
+            f"XLand-MiniGrid is left out ({error}): pip install --no-deps xminigrid==0.9.3 brings it."
+        ) from None
+    env, params = xminigrid.make(XLAND_ENV)  # pyright: ignore[reportPrivateImportUsage]
+    env = GymAutoResetWrapper(env)
+    timestep = jax.vmap(env.reset, (None, 0))(params, jax.random.split(jax.random.key(0), num_envs))
+    actions = jax.random.randint(jax.random.key(1), (steps, num_envs), 0, env.num_actions(params))
+
+    def play(timestep: Any, actions: jax.Array) -> tuple[Any, None]:
+        return jax.lax.scan(lambda t, a: (jax.vmap(env.step, (None, 0, 0))(params, t, a), None), timestep, actions)
+
+    return compile_program(play, timestep, actions, work=num_envs * steps)
+
+
+def jaxmarl(num_envs: int, steps: int) -> Program:
+    """JaxMARL's simple_spread, which resets itself in every step."""
+    try:
+        import jaxmarl as package  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingPeer(
+            f"JaxMARL is left out ({error}): pip install --no-deps jaxmarl==0.2.0 gymnax jaxtyping wadler-lindig "
+            "safetensors brings it."
+        ) from None
+    env = package.make("MPE_simple_spread_v3")
+    keys = jax.random.split(jax.random.key(0), num_envs)
+    obs, state = jax.vmap(env.reset)(keys)
+    drawn = jax.random.randint(jax.random.key(1), (steps, len(env.agents), num_envs), 0, 5)
+    actions = {agent: drawn[:, i] for i, agent in enumerate(env.agents)}
+
+    def step(carry: Any, actions: Any) -> tuple[Any, Any]:
+        key, use = jax.random.split(carry[0])
+        obs, state, reward, _, _ = jax.vmap(env.step)(jax.random.split(use, num_envs), carry[1], actions)
+        return (key, state, obs), jax.tree.map(jnp.sum, reward)
+
+    def play(carry: Any, actions: Any) -> tuple[Any, Any]:
+        return jax.lax.scan(step, carry, actions)
+
+    return compile_program(play, (jax.random.key(2), state, obs), actions, work=num_envs * steps)
+
+
+def c_loop(num_envs: int, steps: int) -> Program:
+    """Our own C loop of SimpleDoorKey on one core."""
+    loop = CLoop(num_envs)
+    loop.spread()
+    actions = np.random.default_rng(1).integers(0, 7, (steps, num_envs), np.int8)
+    return Program(lambda: loop.play(actions), num_envs * steps)
+
+
+class CLoop:
+    """`num_envs` SimpleDoorKey worlds in C.
+
+    Attributes:
+        obs: uint8[num_envs, 10, 10, 4], the last step's observations.
+        rewards: float32[num_envs], the last step's rewards.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self._library = _compiled_loop()
+        self._library.world_bytes.restype = ctypes.c_size_t
+        self._library.run.restype = ctypes.c_int64
+        self._library.prepare()
+        self.num_envs = num_envs
+        self._world_bytes = self._library.world_bytes()
+        # uint64, as the worlds' widest field must be aligned.
+        self._worlds = np.zeros(num_envs * self._world_bytes // 8, np.uint64)
+        self.obs = np.zeros((num_envs, 10, 10, 4), np.uint8)
+        self.rewards = np.zeros(num_envs, np.float32)
+
+    def spread(self) -> None:
+        """Draws all worlds, at steps spread over an episode."""
+        self._library.reset_all(_pointer(self._worlds), self.num_envs)
+
+    def start(self, world: int, *layout: int) -> None:
+        """Begins an episode: columns, rows, door cell, colour, key cell, agent cell, direction."""
+        address = self._worlds.ctypes.data + world * self._world_bytes
+        self._library.start(ctypes.c_void_p(address), *layout)
+
+    def play(self, actions: np.ndarray) -> int:
+        """Steps all worlds with int8[steps, num_envs]; returns how many episodes ended."""
+        if actions.dtype != np.int8 or actions.shape[1:] != (self.num_envs,) or not actions.flags.c_contiguous:
+            raise ValueError(f"actions must be contiguous int8[steps, {self.num_envs}]")
+        buffers = [_pointer(array) for array in (self._worlds, actions, self.obs, self.rewards)]
+        return self._library.run(*buffers, self.num_envs, len(actions))
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _compiled_loop() -> ctypes.CDLL:
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
+    if compiler is None:
+        raise MissingPeer("The C loop is left out: no C compiler (cc, gcc or clang) is on the PATH.")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "doorkey_loop.so"
+        options = ["-O3", "-march=native", "-shared", "-fPIC", "-o", str(library), str(LOOP_SOURCE)]
+        try:
+            subprocess.run([compiler, *options], check=True, capture_output=True, text=True)
+            return ctypes.CDLL(str(library))
+        except (OSError, subprocess.CalledProcessError) as error:
+            detail = getattr(error, "stderr", None) or str(error)
+            raise MissingPeer(f"The C loop is left out: {compiler} failed: {detail.strip().splitlines()[0]}") from None
+
+
+PEERS: Final[dict[str, tuple[str, str | None, Callable[[int, int], Program]]]] = {
+    "xland": (f"XLand-MiniGrid {XLAND_ENV}", "xminigrid", xland),
+    "c": ("C loop, one core", None, c_loop),
+    "jaxmarl": ("JaxMARL MPE_simple_spread_v3", "jaxmarl", jaxmarl),
+}
+"""The peers' names in full, their packages, and what makes their programs."""

@@ -1,0 +1,90 @@
+"""The benchmark command, and that its C loop plays by the same rules."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import envs_jax
+from benchmarks.peers import CLoop, MissingPeer
+from benchmarks.throughput import Options, measure
+from jaxteach.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def measured(tmp_path, *arguments):
+    """The JSON and the error output of a tiny run of the command."""
+    out = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "benchmarks.throughput", "--num_envs", "8", "--steps", "4", "--repeats", "2"]
+    done = subprocess.run(
+        [*command, "--json", str(out), *arguments], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    return json.loads(out.read_text("utf-8")), done.stdout
+
+
+def c_loop(num_envs):
+    try:
+        return CLoop(num_envs)
+    except MissingPeer as reason:
+        pytest.skip(str(reason))
+
+
+def test_a_task_alone(tmp_path):
+    figures, printed = measured(tmp_path, "--task", "simple_SPREAD", "--peer", "none")
+    assert figures["task"] == "simple_spread"
+    assert (figures["num_envs"], figures["steps"], figures["repeats"]) == (8, 4, 2)
+    assert len(figures["steps_per_s_of_repeats"]) == 2
+    assert figures["ns_per_step"] == pytest.approx(1e9 / figures["steps_per_s"])
+    assert figures["observation_bytes_per_env"] == 3 * 18 * 4
+    assert figures["state_bytes_per_env"] > 0
+    assert figures["peers"] == {}
+    assert figures["machine"]["versions"]["jax"] == jax.__version__
+    assert "simple_spread, 8 environments" in printed
+
+
+def test_a_task_beside_the_c_loop(tmp_path):
+    c_loop(1)
+    figures, printed = measured(tmp_path, "--task", "SimpleDoorKey", "--peer", "c")
+    loop = figures["peers"]["c"]
+    assert loop["ratio"] == pytest.approx(figures["steps_per_s"] / loop["steps_per_s"])
+    assert figures["observation_bytes_per_env"] == 10 * 10 * 4
+    assert "C loop" in printed
+
+
+def test_an_unknown_task_is_one_sentence():
+    with pytest.raises(UserError, match="known are SimpleDoorKey"):
+        measure(Options(task="DoorKey"))
+
+
+def test_a_missing_compiler_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(MissingPeer, match="no C compiler"):
+        CLoop(1)
+
+
+def test_the_c_loop_plays_by_the_same_rules():
+    """Same layouts, same actions: same observations and rewards until an episode ends."""
+    count, steps = 64, 149
+    loop, env = c_loop(count), envs_jax.make("SimpleDoorKey")
+    states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), count))
+    layouts = [states.room_size[:, 0], states.room_size[:, 1], states.door_cell[:, 0], states.door_color[:, 0]]
+    layouts += [states.key_cell[:, 0], states.agent_cell, states.agent_dir]
+    for world, layout in enumerate(np.column_stack(layouts).tolist()):
+        loop.start(world, *layout)
+    # Mostly forward, pick up and toggle, so that keys are carried and doors opened.
+    weights = [0.15, 0.15, 0.35, 0.15, 0.04, 0.15, 0.01]
+    actions = np.random.default_rng(0).choice(7, (steps, count), p=weights).astype(np.int8)
+    step, alive = jax.jit(jax.vmap(env.step)), np.ones(count, bool)
+    for action in actions:
+        loop.play(action[None])
+        states, timestep = step(states, action.astype(np.int32))
+        np.testing.assert_allclose(loop.rewards[alive], timestep.reward[alive], atol=1e-6)
+        alive &= ~np.asarray(timestep.last())
+        np.testing.assert_array_equal(loop.obs[alive], timestep.observation[alive])
+    assert 0 < alive.sum() < count
