@@ -26,8 +26,8 @@ class MissingPeer(Exception):
 def xland(num_envs: int, steps: int) -> Program:
     """XLand-MiniGrid's DoorKey with its auto-reset wrapper."""
     try:
-        import xminigrid  # noqa: PLC0415
-        from xminigrid.wrappers import GymAutoResetWrapper  # noqa: PLC0415
+        import xminigrid  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        from xminigrid.wrappers import GymAutoResetWrapper  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingPeer(
             f"XLand-MiniGrid is left out ({error}): pip install --no-deps xminigrid==0.9.3 brings it."
@@ -46,7 +46,7 @@ def xland(num_envs: int, steps: int) -> Program:
 def jaxmarl(num_envs: int, steps: int) -> Program:
     """JaxMARL's simple_spread, which resets itself in every step."""
     try:
-        import jaxmarl as package  # noqa: PLC0415
+        import jaxmarl as package  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingPeer(
             f"JaxMARL is left out ({error}): pip install --no-deps jaxmarl==0.2.0 gymnax jaxtyping wadler-lindig "
