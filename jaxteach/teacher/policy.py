@@ -126,7 +126,7 @@ class Teacher:
         """
         shape = steps[1].shape[:2]
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), steps)
-        block = 1024 if jax.default_backend() == "cpu" else max(1, shape[0] * shape[1])
+        block = 128 if jax.default_backend() == "cpu" else max(1, shape[0] * shape[1])
         results = jax.lax.map(lambda step: self._plan_actions(*step), flat, batch_size=block)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
