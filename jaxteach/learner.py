@@ -54,12 +54,20 @@ class Learner:
         self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: Teacher | None, iterations: int
     ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
-        gradient_steps = iterations * config.epochs * (venv.num_envs * config.rollout_length // config.batch_size)
+        gradient_steps = iterations * config.epochs * self._minibatches()[1]
         rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(config.max_grad_norm),
             optax.adam(rate, eps=config.adam_eps),
         )
+
+    def _minibatches(self) -> tuple[int, int]:
+        """Columns in a minibatch, and minibatches in an epoch; a column is a step, with recurrence an environment."""
+        recurrent = bool(jax.tree.leaves(self.network.initial_carry(1)))
+        length = self.config.rollout_length if recurrent else 1
+        columns = self.venv.num_envs * self.config.rollout_length // length
+        size = min(columns, max(1, self.config.batch_size // length))
+        return size, columns // size
 
     def init(self, key: jax.Array) -> LearnerState:
         """Fresh parameters and environments."""
@@ -173,8 +181,7 @@ class Learner:
         if not recurrent:
             batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
         columns = batch.action.shape[1]
-        size = min(columns, max(1, self.config.batch_size // batch.action.shape[0]))
-        count = columns // size
+        size, count = self._minibatches()
 
         def step(params_and_state: Any, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
             params, opt_state = params_and_state
