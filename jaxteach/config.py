@@ -111,6 +111,75 @@ class TeacherConfig:
 
 
 @dataclass(frozen=True)
+class LLMConfig:
+    """Which language model is asked, and how."""
+
+    backend: Literal["llama-cpp", "openai"] = "llama-cpp"
+    """a GGUF file on this machine, or an OpenAI-compatible server"""
+    model: str | None = None
+    """the GGUF file, or the server's name for the model"""
+    base_url: str | None = None
+    """the server, such as http://localhost:8000/v1; its key, if it wants one, is read from the
+    environment variable OPENAI_API_KEY"""
+    samples: int = 10
+    """answers to each caption"""
+    temperature: float = 0.7
+    """of sampling; 0 takes the likeliest words"""
+    max_tokens: int = 128
+    """the longest answer"""
+    llm_seed: int = 0
+    """of the model's draws"""
+    grammar: Flag = False
+    """every answer follows the grammar of plans (llama.cpp, here or as a server)"""
+    parallel: int = 64
+    """answers decoded side by side, or requests in flight"""
+    context: int = 8192
+    """tokens in the cache of a GGUF model, all answers together"""
+    timeout: float = 60.0
+    """seconds to wait for an answer of a server"""
+    retries: int = 6
+    """how often a failed request is sent again, after growing pauses"""
+
+    def check(self) -> None:
+        """Raises `UserError` for numbers that make no sense."""
+        _check_at_least(self, ["samples", "max_tokens", "context"], 1)
+        _check_at_least(self, ["parallel"], 2)
+        _check_at_least(self, ["temperature", "llm_seed", "retries"], 0)
+        _check_at_least(self, ["timeout"], 1e-3)
+
+
+@dataclass(frozen=True)
+class TeachConfig:
+    """Asks a language model about every caption of a task, and writes its plans to a file for training."""
+
+    task: str | None = None
+    """the task, see the README's table; with --show, that of the file when left out"""
+    out: Path | None = None
+    """the plan file to write; the answers are kept beside it as they come, in <out>.answers.jsonl"""
+    show: Path | None = None
+    """print the plans of a file, and how the teacher fares alone, instead of asking"""
+    score: Flag = False
+    """instead of sampling answers, take the model's exact probabilities of all plans of one or two moves"""
+    episodes: int = 500
+    """episodes that the teacher plays alone for --show"""
+    world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
+    llm: tyro.conf.OmitArgPrefixes[LLMConfig] = field(default_factory=LLMConfig)
+
+    def check(self) -> None:
+        """Raises `UserError` for options that make no sense."""
+        self.llm.check()
+        _check_at_least(self, ["episodes"], 1)
+        if (self.show is None) == (self.out is None):
+            raise UserError("give --out for a plan file to write or --show for one to look at, one of them")
+        if self.out is not None and self.task is None:
+            raise UserError("--task says which task's captions to ask about")
+        if self.score and self.llm.backend != "llama-cpp":
+            raise UserError("--score needs --backend llama-cpp: servers don't tell the likelihood of given answers")
+        if self.score and self.llm.grammar:
+            raise UserError("--score judges whole plans already; leave --grammar out")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Trains a student on a task, taught by a language model's recorded plans."""
 

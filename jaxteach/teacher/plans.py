@@ -59,8 +59,8 @@ def recorded_plans(task: str) -> PlanFile:
     raise PlanFileError(f"no recorded plans ship for {task}; give a plan file")
 
 
-def load_plans(path: str | Path, task: str) -> PlanFile:
-    """Reads and checks a plan file.
+def load_plans(path: str | Path, task: str | None) -> PlanFile:
+    """Reads and checks a plan file for a task, or for whatever tasks it is.
 
     Raises:
         PlanFileError: the file is missing, malformed or for other tasks.
@@ -75,7 +75,7 @@ def load_plans(path: str | Path, task: str) -> PlanFile:
     except UnicodeDecodeError:
         raise PlanFileError(f"{path} is not a text file and so no plan file") from None
     plans = _parse(text, str(path))
-    if task not in plans.tasks:
+    if task is not None and task not in plans.tasks:
         raise PlanFileError(f"{path} is for {', '.join(plans.tasks)}, not for {task}")
     return plans
 

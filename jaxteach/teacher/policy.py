@@ -165,11 +165,20 @@ def make_teacher(task: str, plans: str = "recorded", soft: bool = True, **overri
         ValueError: an unknown task or override, or a plan file that can't be used.
     """
     env = envs_jax.make(task, **overrides)
-    if task not in COLORED_CAPTIONS:
-        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(COLORED_CAPTIONS)}")
-    vocabulary = Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
+    vocabulary = task_vocabulary(env, task)
     source = recorded_plans(task) if plans == "recorded" else load_plans(plans, task)
     return Teacher(compile_plans(source, vocabulary), vocabulary, env.view_size, soft)
+
+
+def task_vocabulary(env: Any, task: str) -> Captions:
+    """The captions of a task in one of its worlds.
+
+    Raises:
+        ValueError: the task has no captions.
+    """
+    if task not in COLORED_CAPTIONS:
+        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(COLORED_CAPTIONS)}")
+    return Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
 
 
 def newest_frame(obs: jax.Array) -> jax.Array:

@@ -1,0 +1,22 @@
+"""`python -m jaxteach.teach`: asks a language model about every caption of a task, and writes a plan file."""
+
+from jaxteach.errors import run_command
+
+
+def main() -> None:
+    from jaxteach.cli import parse
+    from jaxteach.compilation import use_cache
+    from jaxteach.config import TeachConfig
+    from jaxteach.teaching import show, teach
+
+    use_cache()
+    config = parse(TeachConfig, "python -m jaxteach.teach")
+    config.check()
+    if config.show is not None:
+        show(config, config.show)
+    elif config.out is not None:
+        teach(config, config.out)
+
+
+if __name__ == "__main__":
+    run_command(main)

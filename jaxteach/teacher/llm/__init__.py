@@ -1,0 +1,1 @@
+"""Language models that are asked about captions, once, before training."""

@@ -1,0 +1,79 @@
+"""From a model's words to a plan, or to the reason why there is none."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from jaxteach.teacher.plans import MAX_SKILLS, WITHOUT_OBJECT
+
+ANSWER: Final = r"(?i)action\s*:\s*\{([^{}]*)\}"
+"""Where an answer says what to do."""
+
+WORDS: Final = {
+    "explore": "explore",
+    "wait": "wait",
+    "go to": "goto",
+    "goto": "goto",
+    "pick up": "pickup",
+    "pickup": "pickup",
+    "drop": "drop",
+    "toggle": "toggle",
+    "open": "toggle",
+}
+"""The words for skills; where there are two, the first is the one that prompts use."""
+
+Skills = tuple[tuple[str, str | None], ...]
+
+
+class Rejected(Exception):
+    """An answer that is no plan; the message says why, the same words for the same mistake."""
+
+
+def parse_answer(text: str, object_names: Sequence[str]) -> Skills:
+    """The plan that an answer says after "Action:", in braces; thoughts in <think> tags are not looked at.
+
+    Raises:
+        Rejected: there is none, or it isn't one for these objects.
+    """
+    spoken = re.sub(r"(?s)<think>.*?</think>", "", text)
+    found = re.search(ANSWER, spoken)
+    if found is None:
+        raise Rejected('no "Action: {...}"')
+    items = [item.strip() for item in found.group(1).split(",")]
+    if items == [""]:
+        raise Rejected("an empty plan")
+    if len(items) > MAX_SKILLS:
+        raise Rejected(f"more than {MAX_SKILLS} skills")
+    return tuple(_skill(item, object_names) for item in items)
+
+
+def _skill(item: str, object_names: Sequence[str]) -> tuple[str, str | None]:
+    words = re.sub(r"\s+", " ", re.sub(r"[<>]", " ", item)).strip().lower()
+    for phrase, skill in WORDS.items():
+        if words == phrase or words.startswith(phrase + " "):
+            return skill, _target(skill, words[len(phrase) :].strip(), object_names)
+    raise Rejected("an unknown skill")
+
+
+def _target(skill: str, name: str, object_names: Sequence[str]) -> str | None:
+    if skill in WITHOUT_OBJECT:
+        if name:
+            raise Rejected(f"{skill} with an object")
+        return None
+    if not name:
+        raise Rejected(f"{skill} without an object")
+    name = name.removeprefix("the ")
+    if name not in object_names:
+        raise Rejected("an unknown object")
+    return name
+
+
+def plan_text(skills: Skills) -> str:
+    """A plan in the words in which models are asked for it."""
+    phrases = {skill: phrase for phrase, skill in reversed(WORDS.items())}
+    return ", ".join(phrases[skill] + (f" <{target}>" if target else "") for skill, target in skills)
+
+
+def answer_text(skills: Skills) -> str:
+    """A whole answer that `parse_answer` reads as the plan."""
+    return f"Action: {{{plan_text(skills)}}}"

@@ -1,0 +1,44 @@
+"""The questions: one text for each task, with a place for the caption at its end."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+from jaxteach.errors import UserError
+
+CAPTION: Final = "{caption}"
+OBJECTS: Final = "{objects}"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A task's prompt.
+
+    The caption comes last, so that a model reads all that comes before it once for all captions.
+    """
+
+    text: str
+
+    def about(self, caption: str) -> str:
+        """The prompt for one caption."""
+        return self.text.replace(CAPTION, caption).rstrip("\n")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+
+
+def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
+    """The prompt that ships for a task, with the objects that its plans may name.
+
+    Raises:
+        UserError: there is none.
+    """
+    file = resources.files("jaxteach.teacher.llm") / "prompts" / f"{task}.md"
+    if not file.is_file():
+        raise UserError(f"no prompt ships for {task}, so no model can be asked about it")
+    objects = ", ".join(f"<{name}>" for name in object_names)
+    return Prompt(file.read_text("utf-8").replace(OBJECTS, objects))

@@ -1,0 +1,165 @@
+"""A real GGUF model decoded as a tree, against llama-cpp-python's own one-by-one calls."""
+
+import itertools
+
+import llama_cpp
+import numpy as np
+import pytest
+
+from jaxteach.errors import UserError
+from jaxteach.teacher.llm.client import Question
+from jaxteach.teacher.llm.constraint import Grammar
+from jaxteach.teacher.llm.decoding import Choices, shared_start
+from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
+from jaxteach.teacher.llm.local import LocalClient
+from jaxteach.teacher.llm.parse import answer_text, parse_answer
+from tests.language_model import MODEL
+
+OBJECTS = ["key", "door"]
+GRAMMAR = plan_grammar(OBJECTS)
+RULES = "You open doors with keys. Answer like this: Action: {go to <key>, pick up <key>}\n"
+PROMPTS = [
+    RULES + caption for caption in ("Agent sees <key>.", "Agent sees <door>.", "Agent sees <nothing>, holds <key>.")
+]
+
+
+def client(temperature=0.0, max_tokens=12, grammar=None, parallel=16, context=2048, seed=0):
+    return LocalClient(MODEL, temperature, max_tokens, seed, grammar, parallel, context)
+
+
+def answers(asked, prompts=PROMPTS, samples=1):
+    questions = [Question(prompt, sample) for prompt in prompts for sample in range(samples)]
+    found = dict(asked.ask(questions))
+    assert found.keys() == set(questions)
+    return [found[question] for question in questions]
+
+
+@pytest.fixture(scope="module")
+def llama():
+    """llama-cpp-python's own high-level model, the oracle."""
+    return llama_cpp.Llama(str(MODEL), n_ctx=1024, logits_all=True, verbose=False)
+
+
+def completion(llama, prompt, max_tokens):
+    response = llama.create_chat_completion(
+        [{"role": "user", "content": prompt}], temperature=0.0, max_tokens=max_tokens, repeat_penalty=1.0
+    )
+    return response["choices"][0]["message"]["content"]
+
+
+def test_the_likeliest_answers_are_those_of_single_calls(llama):
+    """Catches a wrong position, a sequence that misses a part of its prompt, or another chat template."""
+    expected = [completion(llama, prompt, 12) for prompt in PROMPTS]
+    assert len(set(expected)) > 1, "the prompts must tell apart"
+    assert answers(client()) == expected
+
+
+@pytest.mark.parametrize(("parallel", "context"), [(2, 2048), (3, 200), (16, 160)])
+def test_narrow_limits_change_no_answer(parallel, context):
+    """Answers wait for sequences and for room in the cache; none is lost or mixed up."""
+    wide = answers(client(temperature=0.8, max_tokens=8), samples=3)
+    narrow = answers(client(temperature=0.8, max_tokens=8, parallel=parallel, context=context), samples=3)
+    assert len(set(wide)) > 3
+    # A batch's size moves the last bits of the logits, which may tip a draw.
+    assert sum(a == b for a, b in zip(wide, narrow)) >= 8
+
+
+def test_draws_depend_on_seed_and_sample_alone():
+    one, again, other = (answers(client(0.8, 8, seed=seed), samples=3) for seed in (0, 0, 1))
+    assert one == again
+    assert one != other
+    assert len(set(one[:3])) > 1
+
+
+def test_likelihoods_are_those_of_single_evaluations(llama):
+    asked = client()
+    candidates = [answer_text(plan) for plan in candidate_plans(OBJECTS)[:12]]
+    scores = asked.score(PROMPTS[:2], candidates)
+    for i, j in ((0, 0), (0, 3), (1, 7), (1, 11)):
+        prompt = asked.chat_tokens(PROMPTS[i])
+        answer = llama.tokenize(candidates[j].encode(), add_bos=False)
+        llama.reset()
+        llama.eval(prompt + answer)
+        logits = llama.scores[len(prompt) - 1 : len(prompt) - 1 + len(answer)].astype(np.float64)
+        log_probs = logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
+        log_probs -= logits.max(1, keepdims=True)
+        expected = log_probs[np.arange(len(answer)), answer].sum()
+        # llama.cpp's own evaluations of these, in one batch or token by token, are up to 0.5 apart.
+        assert abs(scores[i, j] - expected) < 0.8
+
+
+def test_with_the_grammar_every_answer_is_a_plan():
+    said = answers(client(1.5, 64, GRAMMAR), samples=4)
+    plans = {parse_answer(answer, OBJECTS) for answer in said}
+    assert len(plans) > 3
+
+
+def test_the_grammar_allows_exactly_what_may_follow():
+    model = client().model
+    grammar = Grammar(model, GRAMMAR)
+
+    pieces = {model.piece(token) for token in range(model.num_tokens)} - {b""}
+    skills = [
+        "explore",
+        "wait",
+        *(f"{verb} <{name}>" for verb in ("go to", "pick up", "drop", "toggle") for name in OBJECTS),
+    ]
+    sentences = [
+        f"Action: {{{', '.join(plan)}}}".encode() for n in (1, 2, 3) for plan in itertools.product(skills, repeat=n)
+    ]
+    for start in ("Action: {", "Action: {go to <", "Action: {explore"):
+        tokens = model.tokenize(start, special=False, start=False)
+        rests = {text[len(start) :] for text in sentences if text.startswith(start.encode())}
+        beginnings = {rest[:length] for rest in rests for length in range(1, 30)}
+        assert {model.piece(token) for token in np.flatnonzero(grammar.allowed(tokens))} == pieces & beginnings
+
+
+def test_what_the_grammar_forces_is_split_as_the_tokenizer_does():
+    model = client().model
+    grammar = Grammar(model, GRAMMAR)
+    assert grammar.forced([]) == model.tokenize("Action: {", special=False, start=False)
+    assert grammar.forced(model.tokenize("Action: {", special=False, start=False)) == []
+    go = model.tokenize("Action: {go", special=False, start=False)
+    assert b"".join(map(model.piece, grammar.forced(go))) == b" to <"
+
+
+def test_draws_follow_the_distribution():
+    logits = np.array([0.0, 1.0, 2.0, 3.0, 9.0], np.float32)
+    choices = Choices(logits, np.array([True, True, True, True, False]))
+    draws = [choices.draw(0.5, number) for number in (np.arange(4000) + 0.5) / 4000]
+    expected = np.exp(logits[:4] / 0.5) / np.exp(logits[:4] / 0.5).sum()
+    np.testing.assert_allclose(np.bincount(draws, minlength=5)[:4] / 4000, expected, atol=1e-3)
+    assert choices.draw(0, 0.0) == 3
+    assert choices.draw(1.0, 1 - 2**-53) == 3
+    np.testing.assert_allclose(np.exp(choices.log_probs).sum(), 1, rtol=1e-6)
+
+
+def test_the_shared_start_leaves_each_prompt_its_last_token():
+    assert shared_start([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert shared_start([[1, 2, 3]]) == 2
+    assert shared_start([[1, 2], [1, 2, 3]]) == 1
+    assert shared_start([[2], [1]]) == 0
+
+
+def test_what_does_not_fit_is_said():
+    with pytest.raises(UserError, match="give a larger --context, or fewer --max_tokens"):
+        answers(client(context=64, max_tokens=60))
+
+
+def test_unusable_model_files_are_told(tmp_path):
+    with pytest.raises(UserError, match=r"can't read the model file .*none\.gguf: No such file"):
+        LocalClient(tmp_path / "none.gguf", 0, 1, 0, None, 2, 64)
+    (tmp_path / "text.gguf").write_text("hello")
+    with pytest.raises(UserError, match="is no GGUF file"):
+        LocalClient(tmp_path / "text.gguf", 0, 1, 0, None, 2, 64)
+    (tmp_path / "cut.gguf").write_bytes(MODEL.read_bytes()[:100_000])
+    with pytest.raises(UserError, match=r"cut\.gguf can't be used"):
+        answers(LocalClient(tmp_path / "cut.gguf", 0, 1, 0, None, 2, 64))
+
+
+def test_the_identity_tells_models_apart(tmp_path):
+    (tmp_path / MODEL.name).write_bytes(b"GGUF other")
+    other = LocalClient(tmp_path / MODEL.name, 0.0, 12, 0, None, 16, 2048)
+    assert other.identity["model_sha256"] != client().identity["model_sha256"]
+    assert client().identity == client(parallel=4, context=512).identity
+    assert client(temperature=1.0).identity != client().identity
