@@ -114,8 +114,8 @@ class TeacherConfig:
 class LLMConfig:
     """Which language model is asked, and how."""
 
-    backend: Literal["llama-cpp", "openai"] = "llama-cpp"
-    """a GGUF file on this machine, or an OpenAI-compatible server"""
+    backend: Literal["llama-cpp", "openai", "random"] = "llama-cpp"
+    """a GGUF file on this machine, an OpenAI-compatible server, or no model but plans drawn by chance"""
     model: str | None = None
     """the GGUF file, or the server's name for the model"""
     base_url: str | None = None
@@ -135,6 +135,8 @@ class LLMConfig:
     """answers decoded side by side, or requests in flight"""
     context: int = 8192
     """tokens in the cache of a GGUF model, all answers together"""
+    threads: int | None = None
+    """cores that a GGUF model uses; all when left out"""
     timeout: float = 60.0
     """seconds to wait for an answer of a server"""
     retries: int = 6
@@ -142,7 +144,7 @@ class LLMConfig:
 
     def check(self) -> None:
         """Raises `UserError` for numbers that make no sense."""
-        _check_at_least(self, ["samples", "max_tokens", "context"], 1)
+        _check_at_least(self, ["samples", "max_tokens", "context", "threads"], 1)
         _check_at_least(self, ["parallel"], 2)
         _check_at_least(self, ["temperature", "llm_seed", "retries"], 0)
         _check_at_least(self, ["timeout"], 1e-3)
@@ -174,7 +176,7 @@ class TeachConfig:
         if self.out is not None and self.task is None:
             raise UserError("--task says which task's captions to ask about")
         if self.score and self.llm.backend != "llama-cpp":
-            raise UserError("--score needs --backend llama-cpp: servers don't tell the likelihood of given answers")
+            raise UserError("--score needs --backend llama-cpp, which alone tells the likelihood of given answers")
         if self.score and self.llm.grammar:
             raise UserError("--score judges whole plans already; leave --grammar out")
 

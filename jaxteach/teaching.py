@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxteach.config import LLMConfig, TeachConfig, TeacherConfig, canonical_task
+from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import run_episodes, teacher_policy
 from jaxteach.experiment import load_teacher
@@ -19,7 +19,6 @@ from jaxteach.teacher.captions import Captions, caption_text
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
 from jaxteach.teacher.llm.backends import open_client, open_local
-from jaxteach.teacher.llm.grammar import plan_grammar
 from jaxteach.teacher.llm.parse import plan_text
 from jaxteach.teacher.llm.prompts import Prompt, task_prompt
 from jaxteach.teacher.plans import PlanFile, load_plans, save_plans
@@ -93,18 +92,13 @@ def _ask(
     if config.score:
         scorer = open_local(config.llm, None)
         return score_captions(scorer, prompt, vocabulary, captions), scorer.identity
-    client = open_client(config.llm, llm_grammar(config.llm, vocabulary))
+    client = open_client(config.llm, vocabulary.object_names)
     with Progress(transient=True) as progress:
         bar = progress.add_task("answers", total=len(captions) * config.llm.samples)
         tallies = ask_captions(
             client, store, prompt, vocabulary, captions, config.llm.samples, lambda: progress.advance(bar)
         )
     return tallies, client.identity
-
-
-def llm_grammar(config: LLMConfig, vocabulary: Captions) -> str | None:
-    """The grammar that answers follow, if the options want one."""
-    return plan_grammar(vocabulary.object_names) if config.grammar else None
 
 
 def _provenance(

@@ -24,7 +24,7 @@ PROMPTS = [
 
 
 def client(temperature=0.0, max_tokens=12, grammar=None, parallel=16, context=2048, seed=0):
-    return LocalClient(MODEL, temperature, max_tokens, seed, grammar, parallel, context)
+    return LocalClient(MODEL, temperature, max_tokens, seed, grammar, parallel, context, threads=1)
 
 
 def answers(asked, prompts=PROMPTS, samples=1):
@@ -37,7 +37,7 @@ def answers(asked, prompts=PROMPTS, samples=1):
 @pytest.fixture(scope="module")
 def llama():
     """llama-cpp-python's own high-level model, the oracle."""
-    return llama_cpp.Llama(str(MODEL), n_ctx=1024, logits_all=True, verbose=False)
+    return llama_cpp.Llama(str(MODEL), n_ctx=1024, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False)
 
 
 def completion(llama, prompt, max_tokens):

@@ -1,25 +1,31 @@
 """The client that the options name; its packages are needed only when it is asked for."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
+from jaxteach.teacher.llm.chance import ChanceClient
 from jaxteach.teacher.llm.client import Client
+from jaxteach.teacher.llm.grammar import plan_grammar
 
 if TYPE_CHECKING:
     from jaxteach.teacher.llm.local import LocalClient
 
 
-def open_client(config: LLMConfig, grammar: str | None) -> Client:
+def open_client(config: LLMConfig, object_names: Sequence[str]) -> Client:
     """The client of a backend.
 
     Args:
         config: the options.
-        grammar: what answers must follow, None for free answers.
+        object_names: what plans may name.
 
     Raises:
         UserError: an option is missing, or the backend's package.
     """
+    grammar = plan_grammar(object_names) if config.grammar else None
+    if config.backend == "random":
+        return ChanceClient(object_names, config.llm_seed)
     if config.backend == "llama-cpp":
         return open_local(config, grammar)
     if config.base_url is None or config.model is None:
@@ -41,4 +47,4 @@ def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
     except ImportError:
         raise UserError("--backend llama-cpp needs a compiler and a package: pip install llama-cpp-python") from None
     sampling = config.temperature, config.max_tokens, config.llm_seed, grammar
-    return LocalClient(config.model, *sampling, config.parallel, config.context)
+    return LocalClient(config.model, *sampling, config.parallel, config.context, config.threads)

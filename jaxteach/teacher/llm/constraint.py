@@ -1,6 +1,5 @@
 """Grammars: which tokens may follow, and which must."""
 
-import ctypes
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -79,8 +78,8 @@ class Grammar:
     def _apply(self, state: Any) -> np.ndarray:
         self._table["id"] = np.arange(self._model.num_tokens)
         self._table["logit"] = 0
-        array: Any = llama_cpp.llama_token_data_array(self._data, self._model.num_tokens, -1, False)
-        llama_cpp.llama_sampler_apply(state, ctypes.pointer(array))
+        array = (llama_cpp.llama_token_data_array * 1)((self._data, self._model.num_tokens, -1, False))
+        llama_cpp.llama_sampler_apply(state, array)
         allowed = np.zeros(self._model.num_tokens, bool)
         allowed[self._table["id"]] = np.isfinite(self._table["logit"])
         return allowed

@@ -172,6 +172,7 @@ class TreeDecoder:
         parallel: sequences that may live side by side, at least 2.
         context: tokens that the cache holds, all sequences together.
         max_tokens: the longest answer.
+        threads: cores to use, None for all.
         constraint: what answers may be, None for anything.
     """
 
@@ -181,6 +182,7 @@ class TreeDecoder:
         parallel: int,
         context: int,
         max_tokens: int,
+        threads: int | None = None,
         constraint: Constraint | None = None,
     ) -> None:
         self.model, self.max_tokens, self.constraint, self.cells = model, max_tokens, constraint, context
@@ -189,7 +191,7 @@ class TreeDecoder:
         params.n_ctx, params.n_seq_max, params.kv_unified = context, self.parallel, True
         params.n_batch = params.n_ubatch = self.batch_size = min(context, max(512, self.parallel))
         params.n_outputs_max = self.parallel
-        params.n_threads = params.n_threads_batch = usable_cores()
+        params.n_threads = params.n_threads_batch = threads or usable_cores()
         params.no_perf = True
         self._context: Any = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self._context:

@@ -33,6 +33,7 @@ class LocalClient:
         grammar: GBNF that every answer follows, None for free answers.
         parallel: answers decoded side by side.
         context: tokens that the cache holds, all answers together.
+        threads: cores to use, None for all.
 
     Raises:
         UserError: the file can't be loaded.
@@ -47,10 +48,11 @@ class LocalClient:
         grammar: str | None,
         parallel: int,
         context: int,
+        threads: int | None = None,
     ) -> None:
         self.path = _checked_file(path)
         self.temperature, self.max_tokens, self.seed, self.grammar = temperature, max_tokens, seed, grammar
-        self.parallel, self.context = parallel, context
+        self.parallel, self.context, self.threads = parallel, context, threads
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -118,7 +120,7 @@ class LocalClient:
         self, prompts: list[list[int]], walkers: Sequence[Sequence[Any]], longest: int, grammar: Grammar | None
     ) -> Iterator[Any]:
         try:
-            decoder = TreeDecoder(self.model, self.parallel, self.context, longest, grammar)
+            decoder = TreeDecoder(self.model, self.parallel, self.context, longest, self.threads, grammar)
         except ContextFull as error:
             raise UserError(f"{error}; give a smaller --context") from None
         try:

@@ -1,0 +1,226 @@
+"""`python -m jaxteach.teach` as a user types it, with a real model in this process and behind a real server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+import jaxteach.teach
+import jaxteach.train
+from jaxteach.errors import UserError, run_command
+from jaxteach.teacher import make_teacher
+from jaxteach.teacher.llm.client import Question
+from jaxteach.teacher.llm.server import ServerClient
+from jaxteach.teacher.plans import load_plans
+from tests.language_model import MODEL
+
+LOCAL = ["--task", "simpledoorkey", "--model", str(MODEL), "--samples", "2", "--max_tokens", "48", "--threads", "1"]
+ANSWERS = 6 * 2
+SERVED = ["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--model", "m"]
+
+
+def teach(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["teach", *map(str, arguments)])
+    run_command(jaxteach.teach.main)
+
+
+def refuse(monkeypatch, capsys, *arguments):
+    """The one sentence with which the command refuses."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        teach(monkeypatch, *arguments)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def kept(out):
+    path = out.with_name(out.name + ".answers.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def questions_of(lines):
+    return [(line["prompt"], line["sample"]) for line in lines]
+
+
+@contextmanager
+def server(port):
+    """llama-cpp-python's OpenAI-compatible server with the model, on loopback."""
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(MODEL), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.1)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def remote(port, out):
+    where = ["--backend", "openai", "--base_url", f"http://127.0.0.1:{port}/v1", "--model", "smollm2"]
+    return [*LOCAL[:2], *LOCAL[4:], *where, "--grammar", "--parallel", 2, "--out", out]
+
+
+def test_a_local_model_writes_a_plan_file_that_trains(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "plans.json"
+    teach(monkeypatch, *LOCAL, "--grammar", "--out", out)
+    plans = load_plans(out, "SimpleDoorKey")
+    assert len(plans.captions) == 6
+    facts = plans.provenance
+    assert facts["model"] == MODEL.name
+    assert facts["samples_per_caption"] == 2
+    assert facts["grammar"] is True
+    assert facts["rejected"] == 0
+    assert {len(facts["model_sha256"]), len(facts["prompt_sha256"])} == {64}
+    assert len(kept(out)) == ANSWERS
+    assert "Agent sees <key>, holds" in capsys.readouterr().out
+    assert make_teacher("SimpleDoorKey", plans=str(out)).table.probabilities.sum(1).min() == pytest.approx(1)
+
+    run = ["--num_envs", "8", "--n_itr", "1", "--num_eval", "5", "--final_eval", "0", "--max_steps", "20"]
+    monkeypatch.setattr(
+        sys, "argv", ["train", *LOCAL[:2], "--plans", str(out), "--logdir", str(tmp_path), "--savedir", "r", *run]
+    )
+    run_command(jaxteach.train.main)
+    (row,) = (tmp_path / "ppo" / "SimpleDoorKey" / "r" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(row)["silent_teacher"] == 0
+
+    teach(monkeypatch, "--show", out, "--episodes", 20)
+    shown = capsys.readouterr().out
+    assert f"model: {MODEL.name}" in shown
+    assert "the teacher alone succeeds in" in shown
+
+    assert "exists; choose another --out" in refuse(monkeypatch, capsys, *LOCAL, "--out", out)
+
+
+def test_without_the_grammar_rejects_are_counted_and_kept(monkeypatch, tmp_path, capsys):
+    """The small model says no plans by itself; with --grammar the same file of answers serves again."""
+    out = tmp_path / "plans.json"
+    line = refuse(monkeypatch, capsys, *LOCAL, "--max_tokens", 8, "--out", out)
+    assert "none of the answers is a plan" in line
+    assert not out.exists()
+    assert len(kept(out)) == ANSWERS
+    answers = kept(out)
+    answers[0]["answer"] = "Action: {explore}"
+    out.with_name(out.name + ".answers.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    teach(monkeypatch, *LOCAL, "--max_tokens", 8, "--out", out)
+    plans = load_plans(out, "SimpleDoorKey")
+    assert plans.provenance["rejected"] == ANSWERS - 1
+    kept_rejects = [
+        answer for reasons in plans.provenance["rejects"].values() for rows in reasons.values() for answer in rows
+    ]
+    assert sorted(kept_rejects) == sorted(answer["answer"] for answer in answers[1:])
+    assert "rejected:" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_scores_are_probabilities_of_whole_plans(monkeypatch, tmp_path):
+    out = tmp_path / "plans.json"
+    teach(monkeypatch, "--task", "SimpleDoorKey", "--model", MODEL, "--score", "--out", out)
+    plans = load_plans(out, "SimpleDoorKey")
+    assert len(plans.captions) == 6
+    assert all(len(entry.plans) == 64 for entry in plans.captions)
+    assert "exact probabilities" in plans.provenance["mode"]
+
+
+def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
+    out = tmp_path / "plans.json"
+    command = [sys.executable, "-m", "jaxteach.teach", *LOCAL, "--grammar", "--parallel", "3", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while len(kept(out)) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = kept(out)
+    assert 3 <= len(before) < ANSWERS
+    teach(monkeypatch, *command[3:])
+    after = kept(out)
+    assert after[: len(before)] == before
+    assert len(after) == len(set(questions_of(after))) == ANSWERS
+    assert len(load_plans(out, "SimpleDoorKey").captions) == 6
+
+
+def test_a_server_that_dies_loses_nothing(monkeypatch, tmp_path, capsys):
+    """Killed in mid-run, it is waited for in vain; restarted, it is asked for the rest alone."""
+    out, port = tmp_path / "plans.json", free_port()
+    with server(port) as process:
+        command = [sys.executable, "-m", "jaxteach.teach", *map(str, remote(port, out)), "--retries", "1"]
+        teaching = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while len(kept(out)) < 3:
+            assert teaching.poll() is None, teaching.communicate()[1]
+            time.sleep(0.02)
+        process.kill()
+        _, complaint = teaching.communicate(timeout=60)
+    assert teaching.returncode == 2
+    assert complaint.startswith(f"error: can't reach a server at http://127.0.0.1:{port}/v1")
+    assert "run the same command again" in complaint
+    assert len(complaint.splitlines()) == 1
+    before = kept(out)
+    assert 3 <= len(before) < ANSWERS
+    with server(port):
+        teach(monkeypatch, *remote(port, out))
+    after = kept(out)
+    assert after[: len(before)] == before
+    assert len(after) == len(set(questions_of(after))) == ANSWERS
+    plans = load_plans(out, "SimpleDoorKey")
+    assert plans.provenance["rejected"] == 0, "the server follows the grammar"
+
+
+def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-of-mine")
+    client = ServerClient("http://127.0.0.1:9/v1", "m", 0.0, 8, 0, None, 2, 1.0, 0)
+    assert client._client.api_key == "secret-of-mine"
+    assert "secret" not in json.dumps(client.identity)
+    with pytest.raises(UserError, match="can't reach a server") as refusal:
+        list(client.ask([Question("hello", 0)]))
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "nothing", "--out", "OUT", "--model", "m"], "unknown task 'nothing'"),
+        (["--task", "SimpleDoorKey", "--out", "OUT"], "needs --model, a GGUF file"),
+        (["--task", "SimpleDoorKey", "--out", "OUT", "--model", "none.gguf"], "can't read the model file none.gguf"),
+        (["--out", "OUT", "--model", "m"], "--task says which"),
+        (["--task", "SimpleDoorKey", "--model", "m"], "give --out"),
+        (SERVED, "needs --base_url"),
+        (["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--score"], "--score needs"),
+        (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be at least 1"),
+        (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "there is no folder no/such"),
+        (["--show", "none.json"], "can't read the plan file none.json"),
+        (
+            [*SERVED, "--base_url", "ftp://x"],
+            "--base_url must be like",
+        ),
+        (
+            [*SERVED, "--base_url", "http://me:key@x/v1"],
+            "must not hold a key",
+        ),
+    ],
+)
+def test_mistakes_get_one_sentence(monkeypatch, tmp_path, capsys, arguments, words):
+    given = [str(tmp_path / "plans.json") if argument == "OUT" else argument for argument in arguments]
+    monkeypatch.chdir(tmp_path)
+    assert words in refuse(monkeypatch, capsys, *given)
+    assert os.listdir(tmp_path) == []
