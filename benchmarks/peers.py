@@ -69,6 +69,27 @@ def jaxmarl(num_envs: int, steps: int) -> Program:
     return compile_program(play, (jax.random.key(2), state, obs), actions, work=num_envs * steps)
 
 
+def multigrid(num_envs: int, steps: int) -> Program:
+    """MultiGrid's LockedHallway of two rooms: one world, in Python, since it has no batches."""
+    del num_envs
+    try:
+        from multigrid.envs import LockedHallwayEnv  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingPeer(f"MultiGrid is left out ({error}): pip install multigrid==0.1.0 brings it.") from None
+    env = LockedHallwayEnv(num_rooms=2, agents=2)
+    env.reset(seed=0)
+    count = 10 * steps
+    actions = np.random.default_rng(1).integers(0, 7, (count, env.num_agents))
+
+    def play() -> None:
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(dict(enumerate(action)))
+            if all(terminated.values()) or all(truncated.values()):
+                env.reset()
+
+    return Program(play, count)
+
+
 def c_loop(num_envs: int, steps: int) -> Program:
     """Our own C loop of SimpleDoorKey on one core."""
     loop = CLoop(num_envs)
@@ -137,5 +158,6 @@ PEERS: Final[dict[str, tuple[str, str | None, Callable[[int, int], Program]]]] =
     "xland": (f"XLand-MiniGrid {XLAND_ENV}", "xminigrid", xland),
     "c": ("C loop, one core", None, c_loop),
     "jaxmarl": ("JaxMARL MPE_simple_spread_v3", "jaxmarl", jaxmarl),
+    "multigrid": ("MultiGrid LockedHallway, 2 rooms, one world", "multigrid", multigrid),
 }
 """The peers' names in full, their packages, and what makes their programs."""

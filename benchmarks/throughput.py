@@ -22,6 +22,7 @@ from jaxteach.errors import UserError, run_command
 from jaxteach.teacher import make_teacher
 
 DOORKEY: Final = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
+FITTING: Final = {"simple_spread": ("jaxmarl",), "LockedHallway-2Rooms": ("multigrid",)}
 TABLE_SIZES: Final = tuple(2**k for k in range(4, 15))
 LABEL_STEPS: Final = 32
 
@@ -38,7 +39,7 @@ class Options:
     """steps of each environment in one repeat"""
     repeats: int = 7
     """repeats, of which the median counts"""
-    peer: tuple[Literal["xland", "c", "jaxmarl", "none"], ...] | None = None
+    peer: tuple[Literal["xland", "c", "jaxmarl", "multigrid", "none"], ...] | None = None
     """what to measure in the same run; those that fit the task by default"""
     table: bool = False
     """also measure 2^4 to 2^14 environments"""
@@ -178,7 +179,7 @@ def _known_task(name: str) -> str:
 
 def _peer_programs(options: Options, task: str) -> tuple[dict[str, Program], dict[str, Any]]:
     """The peers' programs, and for those that can't run a sentence."""
-    fitting = {"simple_spread": ("jaxmarl",)}.get(task, ("xland", "c") if task in DOORKEY else ())
+    fitting = FITTING.get(task, ("xland", "c") if task in DOORKEY else ())
     names = fitting if options.peer is None else tuple(name for name in options.peer if name != "none")
     programs, missing = {}, {}
     for name in names:

@@ -56,6 +56,13 @@ def test_a_task_beside_the_c_loop(tmp_path):
     assert "C loop" in printed
 
 
+def test_a_hallway_beside_multigrid(tmp_path):
+    figures, _ = measured(tmp_path, "--task", "LockedHallway-2Rooms")
+    theirs = figures["peers"]["multigrid"]
+    assert theirs["version"] == "0.1.0"
+    assert theirs["ratio"] == pytest.approx(figures["steps_per_s"] / theirs["steps_per_s"])
+
+
 def test_an_unknown_task_is_one_sentence():
     with pytest.raises(UserError, match="known are SimpleDoorKey"):
         measure(Options(task="DoorKey"))
