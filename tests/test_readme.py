@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.language_model import MODEL
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 SHORT = {
     "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
     "jaxteach.eval": ["--num_eval", "5"],
     "jaxteach.report": [],
+    "jaxteach.teach": [],
     "benchmarks.training": ["--total_steps", "4096", "--repeats", "1"],
     "benchmarks.throughput": ["--num_envs", "64", "--steps", "8"],
 }
@@ -36,6 +39,7 @@ def test_the_set_up_takes_two_commands():
 def test_the_other_commands_run_one_after_the_other(tmp_path):
     """As they stand, but shorter: training for two iterations of eight environments."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    (tmp_path / "model.gguf").symlink_to(MODEL)
     for line in shell_lines()[2:]:
         interpreter, *arguments = shlex.split(line)
         assert interpreter == ".venv/bin/python"
