@@ -1,6 +1,7 @@
 """What the learner asks a teacher: the distributions to learn from, along finished trajectories."""
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +11,12 @@ from jaxteach.teacher.table import SkillTable
 
 
 class TeamTeacher(Protocol):
-    """A teacher of all agents of an environment."""
+    """A teacher of all agents of an environment: a dataclass, so that `with_table` can change its table."""
 
-    table: Any  # a `SkillTable`
+    table: SkillTable
 
     def reset(self) -> Any:
         """The empty memory of one environment, for all its agents."""
-        ...
-
-    def replace(self, *, table: SkillTable) -> "TeamTeacher":
-        """The same teacher with another table of the same shapes."""
         ...
 
     def label(self, memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
@@ -45,6 +42,11 @@ AnyTeacher = Teacher | TeamTeacher
 def fresh_memory(teacher: AnyTeacher, num_envs: int) -> Any:
     """The teacher's empty memory for N environments, leaves [N, ...]."""
     return jax.tree.map(lambda leaf: jnp.tile(leaf, (num_envs, *[1] * leaf.ndim)), teacher.reset())
+
+
+def with_table(teacher: AnyTeacher, table: SkillTable) -> AnyTeacher:
+    """The same teacher with another table of the same shapes; its arrays may be traced."""
+    return replace(cast(Any, teacher), table=table)
 
 
 def ask(

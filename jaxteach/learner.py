@@ -13,7 +13,7 @@ import optax
 from envs_jax.vector import VectorEnv
 from jaxteach import losses, value_scale
 from jaxteach.config import PPOConfig
-from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions
+from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, with_table
 from jaxteach.networks import Network, forward
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import Actor, Trajectory, collect, start
@@ -191,7 +191,7 @@ class Learner:
         shape, silence = trajectory.action.shape, jnp.full(trajectory.action.shape, -1, jnp.int32)
         if self.teacher is None or table is None:
             return memory, jnp.zeros((*shape, 0), jnp.float32), silence
-        teacher = self.teacher.replace(table=table)
+        teacher = with_table(self.teacher, table)
 
         def listen(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
             return ask(teacher, memory, trajectory.obs, trajectory.first, key)

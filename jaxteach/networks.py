@@ -74,7 +74,7 @@ class ReferenceNet(nn.Module):
     def _recur(self, hidden: jax.Array, first: jax.Array, carry: Carry) -> tuple[jax.Array, Carry]:
         carries = []
         for layer in range(self.lstm_layers):
-            hidden, last = _along_steps(nn.LSTMCell, self.lstm_width, f"lstm{layer}", hidden, first, carry[layer])
+            hidden, last = along_steps(nn.LSTMCell, self.lstm_width, f"lstm{layer}", hidden, first, carry[layer])
             carries.append(last)
         return hidden, tuple(carries)
 
@@ -113,8 +113,8 @@ class TeamNet(nn.Module):
         actor = nn.relu(_dense(self.width, 2.0)(jnp.concatenate([features, told], -1)))
         critic = nn.relu(_dense(self.width, 2.0)(features.reshape(*features.shape[:2], -1)))
         if self.recurrent:
-            actor, actor_carry = _along_steps(nn.GRUCell, self.width, "actor_gru", actor, first, carry[0])
-            critic, critic_carry = _along_steps(nn.GRUCell, self.width, "critic_gru", critic, first, carry[1])
+            actor, actor_carry = along_steps(nn.GRUCell, self.width, "actor_gru", actor, first, carry[0])
+            critic, critic_carry = along_steps(nn.GRUCell, self.width, "critic_gru", critic, first, carry[1])
             carry = (actor_carry, critic_carry)
         actor = nn.relu(_dense(self.width, 2.0)(actor))
         judged = _dense(self.width, 2.0)(critic)[..., None, :] + nn.Dense(self.width, use_bias=False)(names)
@@ -154,7 +154,7 @@ class _ResettingCell(nn.Module):
         return self.cell(self.width)(carry, hidden)
 
 
-def _along_steps(
+def along_steps(
     cell: Callable[[int], Any], width: int, name: str, hidden: jax.Array, first: jax.Array, carry: Any
 ) -> tuple[jax.Array, Any]:
     """A recurrent layer over [T, N, ...]: its outputs, and its state after the last step."""

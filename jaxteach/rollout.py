@@ -51,7 +51,7 @@ class _Truncated(NamedTuple):
 def start(venv: VectorEnv[Any], network: Network, key: jax.Array) -> Actor:
     """All environments, `TeamWorld`s, at the first step of an episode."""
     state, timestep = venv.reset(key)
-    count, agents = timestep.reward.shape
+    count, agents = venv.num_envs, venv.env.num_agents
     active = jnp.ones((count, agents), bool) if agents > 1 else None
     return Actor(state, timestep.observation, jnp.ones(count, bool), active, network.initial_carry(count))
 
