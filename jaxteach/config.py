@@ -220,7 +220,16 @@ class TrainConfig:
 
 
 HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True)
-PARTICLE_PPO = PPOConfig(rollout_length=25, normalize_values=True)
+PARTICLE_PPO = PPOConfig(
+    rollout_length=25,
+    epochs=10,
+    batch_size=800,
+    learning_rate=3e-3,
+    gamma=0.95,
+    lam=0.9,
+    entropy_coef=0.02,
+    normalize_values=True,
+)
 
 
 @dataclass(frozen=True)
