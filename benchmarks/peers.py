@@ -43,8 +43,8 @@ def xland(num_envs: int, steps: int) -> Program:
     return compile_program(play, timestep, actions, work=num_envs * steps)
 
 
-def jaxmarl(num_envs: int, steps: int) -> Program:
-    """JaxMARL's simple_spread, which resets itself in every step."""
+def jaxmarl_world(name: str) -> Any:
+    """An environment of JaxMARL's."""
     try:
         import jaxmarl as package  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -52,7 +52,12 @@ def jaxmarl(num_envs: int, steps: int) -> Program:
             f"JaxMARL is left out ({error}): pip install --no-deps jaxmarl==0.2.0 gymnax jaxtyping wadler-lindig "
             "safetensors brings it."
         ) from None
-    env = package.make("MPE_simple_spread_v3")
+    return package.make(name)
+
+
+def jaxmarl(num_envs: int, steps: int) -> Program:
+    """JaxMARL's simple_spread, which resets itself in every step."""
+    env = jaxmarl_world("MPE_simple_spread_v3")
     keys = jax.random.split(jax.random.key(0), num_envs)
     obs, state = jax.vmap(env.reset)(keys)
     drawn = jax.random.randint(jax.random.key(1), (steps, len(env.agents), num_envs), 0, 5)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe_machine
-from jaxteach.config import TrainConfig, canonical_task
+from jaxteach.config import canonical_task, default_config
 from jaxteach.experiment import Experiment
 from jaxteach.learner import Batch
 from jaxteach.rollout import collect
@@ -80,20 +80,21 @@ def train_cold(task: str, seed: int, options: Options) -> dict[str, Any]:
 
 def profile_update(task: str, options: Options) -> dict[str, Any]:
     """Milliseconds of an update and of its parts, each compiled alone."""
-    config = TrainConfig(task, no_teacher=options.no_teacher)
-    learner = Experiment(config).learner
-    update = jax.jit(learner.update)
+    config = replace(default_config(task), no_teacher=options.no_teacher)
+    experiment = Experiment(config)
+    learner, table = experiment.learner, experiment.table
+    update = jax.jit(lambda state, iteration: learner.update(state, table, iteration))
     state = jax.jit(learner.init)(jax.random.key(0))
     for i in range(5):
         state, _ = update(state, jnp.int32(i))
     key, length = jax.random.key(1), config.ppo.rollout_length
     rollout = jax.jit(lambda state: collect(learner.venv, learner.network, state.params, state.actor, key, length))
     trajectory = rollout(state)[1]
-    label = jax.jit(lambda state, trajectory: learner.label(state.memory, trajectory, key, jnp.bool_(True)))
+    label = jax.jit(lambda state, trajectory: learner.label(state.memory, table, trajectory, key, jnp.bool_(True)))
     probs = label(state, trajectory)[1]
-    shared = [getattr(trajectory, name) for name in ("inputs", "first", "action", "log_prob", "value")]
+    shared = [getattr(trajectory, name) for name in ("inputs", "first", "active", "action", "log_prob", "value")]
     batch = Batch(*shared, advantage=trajectory.reward, returns=trajectory.value, teacher_probs=probs)
-    improve = jax.jit(lambda state, batch: learner.improve(state, batch, (), jnp.float32(1), key))
+    improve = jax.jit(lambda state, batch: learner.improve(state, batch, trajectory.carry, jnp.float32(1), key))
     milliseconds = {
         "update": _median(lambda: update(state, jnp.int32(0)), options.repeats),
         "rollout": _median(lambda: rollout(state), options.repeats),

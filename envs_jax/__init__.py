@@ -24,17 +24,26 @@ def tasks() -> list[str]:
     return list(_TASKS)
 
 
+def parameters(task: str) -> list[str]:
+    """The names of the overrides that `make` takes for a task.
+
+    Raises:
+        ValueError: an unknown task; the message lists the known ones.
+    """
+    if task not in _TASKS:
+        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}")
+    return [name for name in inspect.signature(_TASKS[task][0]).parameters if name != "self"]
+
+
 def make(task: str, **overrides: Any) -> Any:
     """The environment of a task, with the task's defaults changed by `overrides`.
 
     Raises:
         ValueError: an unknown task or override; the message lists the known ones.
     """
-    if task not in _TASKS:
-        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}")
-    factory, defaults = _TASKS[task]
-    known = [name for name in inspect.signature(factory).parameters if name != "self"]
+    known = parameters(task)
     unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise ValueError(f"{task} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    factory, defaults = _TASKS[task]
     return factory(**{**defaults, **overrides})

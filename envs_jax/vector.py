@@ -23,6 +23,7 @@ class VectorState(NamedTuple, Generic[State]):
 class VectorEnv(Generic[State]):
     """`num_envs` copies of an environment that reset themselves, as Jumanji's auto-reset does.
 
+    The environment needs `reset`, `step` and `observe`, and its state a `key`.
     After an episode's last step the observation is the first one of the next episode; reward,
     discount and step type are the last step's. `extras` has, beside the environment's own:
     `next_obs`, the observation before the reset (it costs nothing unless it is read);
@@ -30,10 +31,10 @@ class VectorEnv(Generic[State]):
     `episode_length`, the sums up to and including this step.
     """
 
-    def __init__(self, env: Environment[Any, Any, Any], num_envs: int) -> None:
+    def __init__(self, env: Any, num_envs: int) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}")
-        self.env: Any = env
+        self.env = env
         self.num_envs = num_envs
 
     def reset(self, key: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:

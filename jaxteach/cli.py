@@ -1,6 +1,7 @@
 """The command line: options made from the configuration, and those of the reference that have lost their meaning."""
 
 import sys
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import tyro
@@ -14,13 +15,25 @@ ALREADY_SO: Final = {
 }
 WITHOUT_MEANING: Final = {
     "--traj_per_itr": "an iteration has --rollout_length steps of each of --num_envs environments",
-    "--policy": "the algorithm is PPO",
+    "--policy": "the algorithm is PPO, for several agents MAPPO",
     "--device": "JAX takes the best device; set JAX_PLATFORMS=cpu, cuda or tpu to choose",
 }
 
 
-def parse(config: type[Config], program: str, arguments: list[str] | None = None) -> Config:
-    """The configuration that the command line gives; a wrong option ends the program with exit code 2."""
+def parse(
+    config: type[Config],
+    program: str,
+    arguments: list[str] | None = None,
+    defaults: Callable[[str], Config] | None = None,
+) -> Config:
+    """The configuration that the command line gives; a wrong option ends the program with exit code 2.
+
+    Args:
+        config: its type.
+        program: what the help calls the command.
+        arguments: the command line, `sys.argv`'s if None.
+        defaults: gives the options that are not named, from the task that is.
+    """
     given = _set_aside(sys.argv[1:] if arguments is None else arguments)
     conflicts = {"--use_teacher_policy": "--no_teacher", "--soft_planner": "--hard_planner"}
     kept, names = given
@@ -28,8 +41,20 @@ def parse(config: type[Config], program: str, arguments: list[str] | None = None
         if option in names and opposite in {name.replace("-", "_").replace("__", "--") for name in kept}:
             print(f"error: {option} and {opposite} are opposites; give one of them", file=sys.stderr)
             sys.exit(2)
-    parsed: Any = tyro.cli(config, prog=program, args=kept, use_underscores=True, config=(tyro.conf.OmitArgPrefixes,))
+    task = None if defaults is None else _task_of(kept)
+    default = tyro.MISSING_NONPROP if defaults is None or task is None else defaults(task)
+    markers = (tyro.conf.OmitArgPrefixes,)
+    parsed: Any = tyro.cli(config, prog=program, args=kept, default=default, use_underscores=True, config=markers)
     return parsed
+
+
+def _task_of(arguments: list[str]) -> str | None:
+    """What `--task` says, None where it is not given."""
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        name, _, value = argument.partition("=")
+        if name == "--task":
+            return value or following
+    return None
 
 
 def _set_aside(arguments: list[str]) -> tuple[list[str], set[str]]:

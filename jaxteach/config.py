@@ -1,6 +1,6 @@
 """Every option of training and evaluation, with its default and its help; the commands are made from it."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import tyro
 
 import envs_jax
 from jaxteach.errors import UserError
+from jaxteach.teacher.policy import COLORED_CAPTIONS
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -18,6 +19,18 @@ TASK_STEPS: dict[str, int] = {
     "LavaDoorKey": 400_000,
     "ColoredDoorKey": 500_000,
     "TwoDoor": 600_000,
+    "LockedHallway-2Rooms": 500_000,
+    "LockedHallway-4Rooms": 1_000_000,
+    "LockedHallway-6Rooms": 1_000_000,
+    "simple": 500_000,
+    "simple_adversary": 1_000_000,
+    "simple_crypto": 1_000_000,
+    "simple_push": 1_000_000,
+    "simple_reference": 1_000_000,
+    "simple_speaker_listener": 1_000_000,
+    "simple_spread": 1_000_000,
+    "simple_tag": 1_000_000,
+    "simple_world_comm": 1_000_000,
 }
 """The tasks that can be trained, and how many environment steps a run takes unless told otherwise."""
 
@@ -50,6 +63,8 @@ class PPOConfig:
     """weight of the value loss"""
     entropy_coef: float = 0.001
     """weight of the entropy bonus"""
+    normalize_values: bool = False
+    """the critic learns returns in units of their spread"""
     distill_schedule: Literal["halving", "linear"] = "halving"
     """how the weight of the teacher fades: halved every --distill_half_life steps, 0 after twelve
     halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
@@ -75,6 +90,10 @@ class PPOConfig:
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
 
+OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
+"""What options of the world are called in some of the worlds, exact to their references."""
+
+
 @dataclass(frozen=True)
 class WorldConfig:
     """The task's world; what is not given is the task's own default."""
@@ -85,19 +104,28 @@ class WorldConfig:
     """keys in the room (ColoredDoorKey)"""
     max_steps: int | None = None
     """steps until an episode is truncated"""
+    num_agents: int | None = None
+    """agents (LockedHallway, simple_spread)"""
     frame_stack: int | None = None
     """how many observations are stacked"""
 
     def make(self, task: str) -> Any:
         """The environment of a task."""
         try:
-            return envs_jax.make(task, **self.overrides())
+            return envs_jax.make(task, **self.overrides(task))
         except ValueError as error:
             raise UserError(str(error)) from None
 
-    def overrides(self) -> dict[str, int]:
-        """The parameters that were given."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    def overrides(self, task: str) -> dict[str, int]:
+        """The parameters that were given, by the names that the task's world has for them."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        known = envs_jax.parameters(task)
+        names = {name: next((other for other in OTHER_NAMES.get(name, ()) if other in known), name) for name in given}
+        return {names[name]: value for name, value in given.items()}
+
+    def updated(self, other: "WorldConfig") -> "WorldConfig":
+        """This world with what the other one gives."""
+        return replace(self, **{name: value for name, value in asdict(other).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -201,10 +229,11 @@ class TrainConfig:
     """environments of each seed"""
     no_teacher: Flag = False
     """pure reinforcement learning"""
-    network: Literal["egocentric", "reference"] = "egocentric"
-    """the student: a small perceptron on egocentric features, or the reference's CNN"""
+    network: Literal["egocentric", "reference", "team"] = "egocentric"
+    """the student: a small perceptron on egocentric features, or the reference's CNN; for several
+    agents a perceptron with a critic of what all of them observe"""
     recurrent: Flag = False
-    """with an LSTM (--network reference)"""
+    """with an LSTM (--network reference) or GRUs (--network team)"""
     resume: Flag = False
     """go on with the run in --savedir from its last checkpoint"""
     eval_interval: int = 5
@@ -218,6 +247,11 @@ class TrainConfig:
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
     ppo: tyro.conf.OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
+
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher teaches: it does where there is one, unless it is switched off."""
+        return not self.no_teacher and (self.task in COLORED_CAPTIONS or self.teacher != TeacherConfig())
 
     @property
     def steps_per_iteration(self) -> int:
@@ -252,8 +286,21 @@ class TrainConfig:
             raise UserError("--seed_list must name seeds within 0..4294967295")
         if self.n_itr is not None and self.total_steps is not None:
             raise UserError("give --n_itr or --total_steps, not both")
-        if self.recurrent and self.network != "reference":
+        if self.recurrent and self.network == "egocentric":
             raise UserError("the egocentric network has no recurrence; add --network reference to --recurrent")
+
+
+HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True)
+PARTICLE_PPO = PPOConfig(
+    rollout_length=25,
+    epochs=10,
+    batch_size=800,
+    learning_rate=3e-3,
+    gamma=0.95,
+    lam=0.9,
+    entropy_coef=0.02,
+    normalize_values=True,
+)
 
 
 @dataclass(frozen=True)
@@ -312,18 +359,29 @@ class ReportConfig:
 
 
 def canonical_task(name: str) -> str:
-    """The name of a task with a teacher and a trainer, as `envs_jax.make` spells it.
+    """The name of a task, as `envs_jax.make` spells it.
 
     Raises:
-        UserError: an unknown task, or one that is only a world so far.
+        UserError: an unknown task.
     """
-    by_lower = {task.lower(): task for task in envs_jax.tasks()}
-    task = by_lower.get(name.lower())
-    if task is None:
+    by_lower = {task.lower(): task for task in TASK_STEPS}
+    if name.lower() not in by_lower:
         raise UserError(f"unknown task {name!r}; known are {', '.join(TASK_STEPS)}")
-    if task not in TASK_STEPS:
-        raise UserError(f"{task} is a world without a trainer; tasks to train are {', '.join(TASK_STEPS)}")
-    return task
+    return by_lower[name.lower()]
+
+
+def default_config(task: str) -> TrainConfig:
+    """The options of a run of a task, unless told otherwise: `TrainConfig`'s own, tuned for the task.
+
+    Raises:
+        UserError: an unknown task.
+    """
+    task = canonical_task(task)
+    if task in COLORED_CAPTIONS:
+        return TrainConfig(task)
+    if task.startswith("LockedHallway"):
+        return TrainConfig(task, network="team", ppo=HALLWAY_PPO)
+    return TrainConfig(task, network="team", ppo=PARTICLE_PPO)
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

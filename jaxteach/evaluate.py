@@ -5,33 +5,31 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jumanji.env import Environment
+import numpy as np
 
+from envs_jax.doorkey import DoorKey
 from envs_jax.grid.constants import Actions
 from jaxteach.networks import Network, forward
 from jaxteach.teacher import Teacher
+from jaxteach.team import TeamWorld
 
-Policy = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
-"""(memory, obs [N, ...], first bool[N], key) -> (memory, action int32[N])."""
+Policy = Callable[[Any, Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
+"""(memory, obs [N, A, ...], first bool[N], key) -> (memory, action int32[N, A])."""
 
 
 class Episodes(NamedTuple):
     """The outcomes of N episodes."""
 
-    episode_return: jax.Array  # float32[N]
+    episode_return: jax.Array  # float32[N], the mean of the agents' returns
     length: jax.Array  # int32[N]
-
-    @property
-    def success(self) -> jax.Array:
-        """bool[N]: the reference counts an episode with a positive return as a success."""
-        return self.episode_return > 0
+    success: jax.Array  # bool[N], the task was fulfilled at the end, see `TeamWorld`
 
 
 def student_policy(network: Network, params: Any, greedy: bool) -> Policy:
     """The student as a policy; it samples its actions, or takes the likeliest."""
 
-    def act(carry: Any, obs: jax.Array, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
-        inputs = jax.vmap(network.prepare)(obs)
+    def act(carry: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+        inputs = jax.vmap(jax.vmap(network.prepare))(obs)
         output, carry = forward(network, params, inputs[None], first[None], carry)
         logits = output.logits[0]
         action = jnp.argmax(logits, -1) if greedy else jax.random.categorical(key, logits)
@@ -41,45 +39,44 @@ def student_policy(network: Network, params: Any, greedy: bool) -> Policy:
 
 
 def teacher_policy(teacher: Teacher) -> Policy:
-    """The teacher as a policy that draws its actions; where it is silent it waits."""
+    """The teacher of one agent as a policy that draws its actions; where it is silent it waits."""
 
-    def act(memory: Any, obs: jax.Array, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+    def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         plan_key, action_key = jax.random.split(key)
         memory = jnp.where(first[:, None], teacher.reset(), memory)
-        memory, probs = jax.vmap(teacher)(memory, obs, jax.random.split(plan_key, obs.shape[0]))
+        memory, probs = jax.vmap(teacher)(memory, obs[:, 0], jax.random.split(plan_key, obs.shape[0]))
         action = jax.random.categorical(action_key, jnp.log(probs))
         silent = probs.sum(-1) == 0
-        return memory, jnp.where(silent, Actions.done, action).astype(jnp.int32)
+        return memory, jnp.where(silent, Actions.done, action).astype(jnp.int32)[:, None]
 
     return act
 
 
-def with_random_actions(policy: Policy, share: float, num_actions: int) -> Policy:
-    """A policy of which a share of the actions is replaced by uniform ones."""
+def with_random_actions(policy: Policy, share: float, action_counts: tuple[int, ...]) -> Policy:
+    """A policy of which a share of the actions is replaced by uniform ones of those that each agent has."""
+    counts = np.array(action_counts, np.int32)
 
-    def act(memory: Any, obs: jax.Array, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+    def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         policy_key, chance_key, action_key = jax.random.split(key, 3)
         memory, action = policy(memory, obs, first, policy_key)
         chance = jax.random.bernoulli(chance_key, share, action.shape)
-        return memory, jnp.where(chance, jax.random.randint(action_key, action.shape, 0, num_actions), action)
+        return memory, jnp.where(chance, jax.random.randint(action_key, action.shape, 0, counts), action)
 
     return act
 
 
-def run_episodes(
-    env: Environment[Any, Any, Any], policy: Policy, memory: Any, key: jax.Array, episodes: int
-) -> Episodes:
+def run_episodes(world: TeamWorld, policy: Policy, memory: Any, key: jax.Array, episodes: int) -> Episodes:
     """Plays `episodes` episodes side by side, each on its own layout, until all have ended."""
-    return film_episodes(env, policy, memory, key, episodes, filmed=0)[0]
+    return film_episodes(world, policy, memory, key, episodes, filmed=0)[0]
 
 
 def film_episodes(
-    env: Any, policy: Policy, memory: Any, key: jax.Array, episodes: int, filmed: int
-) -> tuple[Episodes, jax.Array]:
+    world: TeamWorld, policy: Policy, memory: Any, key: jax.Array, episodes: int, filmed: int
+) -> tuple[Episodes, Any]:
     """Plays episodes and keeps what the first `filmed` of them show.
 
     Args:
-        env: the world.
+        world: where.
         policy: who acts.
         memory: the policy's memory before the first step.
         key: draws the layouts and the actions.
@@ -87,27 +84,43 @@ def film_episodes(
         filmed: how many of them to keep.
 
     Returns:
-        The outcomes, and uint8[max_steps + 1, filmed, ...], the observations; those after an
-        episode's end are meaningless.
+        The outcomes, and what `frame_of` gives, leaves [max_steps + 1, filmed, ...]; what comes
+        after an episode's end is meaningless.
     """
     reset_key, act_key = jax.random.split(key)
-    state, timestep = jax.vmap(env.reset)(jax.random.split(reset_key, episodes))
-    obs = timestep.observation
-    frames = jnp.zeros((env.max_steps + 1, filmed, *obs.shape[1:]), obs.dtype).at[0].set(obs[:filmed])
-    nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32))
+    state, timestep = jax.vmap(world.reset)(jax.random.split(reset_key, episodes))
+    shot = _shoot(world, state, timestep.observation, filmed)
+    film = jax.tree.map(lambda leaf: jnp.zeros((world.max_steps + 1, *leaf.shape), leaf.dtype).at[0].set(leaf), shot)
+    nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
 
     def step(loop: Any) -> Any:
-        state, obs, memory, running, outcome, frames, count = loop
+        state, obs, memory, running, outcome, film, count = loop
         first = jnp.full(episodes, count == 0)
         memory, action = policy(memory, obs, first, jax.random.fold_in(act_key, count))
-        state, timestep = jax.vmap(env.step)(state, action)
+        state, timestep = jax.vmap(world.step)(state, action)
         outcome = Episodes(
-            outcome.episode_return + jnp.where(running, timestep.reward, 0),
+            outcome.episode_return + jnp.where(running, timestep.reward.mean(-1), 0),
             outcome.length + running,
+            jnp.where(running, timestep.extras["success"], outcome.success),
         )
         obs, running = timestep.observation, running & ~jnp.asarray(timestep.last())
-        return state, obs, memory, running, outcome, frames.at[count + 1].set(obs[:filmed]), count + 1
+        shot = _shoot(world, state, obs, filmed)
+        film = jax.tree.map(lambda film, leaf: film.at[count + 1].set(leaf), film, shot)
+        return state, obs, memory, running, outcome, film, count + 1
 
-    start = (state, obs, memory, jnp.ones(episodes, bool), nothing, frames, jnp.int32(0))
+    start = (state, timestep.observation, memory, jnp.ones(episodes, bool), nothing, film, jnp.int32(0))
     end = jax.lax.while_loop(lambda loop: loop[3].any(), step, start)
     return end[4], end[5]
+
+
+def frame_of(world: TeamWorld, state: Any, obs: Any) -> Any:
+    """What a film shows: what a lone agent of a grid world observes, else the state less its key."""
+    if isinstance(world.env, DoorKey):
+        return obs[0]
+    return state._replace(key=None)
+
+
+def _shoot(world: TeamWorld, state: Any, obs: Any, filmed: int) -> Any:
+    """The frames of the first `filmed` environments, leaves [filmed, ...]."""
+    first = jax.tree.map(lambda leaf: leaf[:filmed], (state, obs))
+    return jax.vmap(lambda state, obs: frame_of(world, state, obs))(*first)

@@ -6,13 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from envs_jax.vector import vectorize
+from envs_jax.vector import VectorEnv
 from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes, run_episodes, student_policy
 from jaxteach.learner import Learner, LearnerState
 from jaxteach.networks import make_network
 from jaxteach.teacher import Teacher, make_teacher
+from jaxteach.teacher.table import SkillTable
+from jaxteach.team import TeamWorld
 
 
 class Experiment:
@@ -23,10 +25,14 @@ class Experiment:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.env = config.world.make(config.task)
-        self.network = make_network(config.network, self.env.action_spec.num_values, config.recurrent)
-        teacher = None if config.no_teacher else load_teacher(config.task, config.teacher, config.world)
-        venv = vectorize(self.env, config.num_envs)
+        self.world = TeamWorld(config.world.make(config.task))
+        try:
+            self.network = make_network(config.network, self.world, config.recurrent)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        teacher = load_teacher(config.task, config.teacher, config.world) if config.taught else None
+        self.table = None if teacher is None else teacher.table
+        venv = VectorEnv(self.world, config.num_envs)
         self.learner = Learner(venv, self.network, config.ppo, teacher, config.iterations)
 
     @cached_property
@@ -45,14 +51,17 @@ class Experiment:
         return jax.eval_shape(jax.vmap(self.learner.init), self._keys[0])
 
     def compile_chunk(self) -> Any:
-        """(state, iteration, count) -> (state, metrics [seeds, eval_interval]); the state is donated."""
+        """(state, table, iteration, count) -> (state, metrics [seeds, eval_interval, ...]).
+
+        The state is donated. The table is a `SkillTable` of the shapes of `table`, or None.
+        """
         most = self.config.eval_interval
 
-        def chunk(state: LearnerState, iteration: jax.Array, count: jax.Array) -> Any:
-            return jax.vmap(lambda one: self.learner.chunk(one, iteration, count, most))(state)
+        def chunk(state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array) -> Any:
+            return jax.vmap(lambda one: self.learner.chunk(one, table, iteration, count, most))(state)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
-        return jax.jit(chunk, donate_argnums=0).lower(self.abstract_state, number, number).compile()
+        return jax.jit(chunk, donate_argnums=0).lower(self.abstract_state, self.table, number, number).compile()
 
     def compile_evaluation(self, episodes: int, greedy: bool = False) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""
@@ -61,7 +70,7 @@ class Experiment:
             def one(params: Any, key: jax.Array) -> Episodes:
                 policy = student_policy(self.network, params, greedy)
                 carry = self.network.initial_carry(episodes)
-                return run_episodes(self.env, policy, carry, jax.random.fold_in(key, iteration), episodes)
+                return run_episodes(self.world, policy, carry, jax.random.fold_in(key, iteration), episodes)
 
             return jax.vmap(one)(params, keys)
 
@@ -77,6 +86,6 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
         UserError: it can't be had.
     """
     try:
-        return make_teacher(task, config.plans, not config.hard_planner, **world.overrides())
+        return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
     except ValueError as error:
         raise UserError(str(error)) from None

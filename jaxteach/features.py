@@ -1,12 +1,13 @@
-"""Egocentric features: the observation turned to the agent's view, sharp nearby and summed far away."""
+"""What the students' perceptrons read of grid worlds: zeros and ones, or small counts, instead of codes."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.grid.constants import DOOR, KEY, LAVA, NO_DIRECTION, UNSEEN, WALL
+from envs_jax.grid.constants import AGENT, DOOR, KEY, LAVA, NO_DIRECTION, NUM_COLORS, UNSEEN, WALL
 from jaxteach.teacher.lookup import pick
 
 NEAR: Final = 3
@@ -36,6 +37,33 @@ def egocentric_features(obs: jax.Array) -> jax.Array:
     x, y, direction = (pose >> 2) // size, (pose >> 2) % size, pose & 3
     frames = [_frame_features(words[..., i], is_agent, x, y, direction) for i in range(words.shape[-1])]
     return jnp.concatenate(frames)
+
+
+def view_features(inputs: jax.Array) -> jax.Array:
+    """Zeros and ones for what stands in each cell of a view, and for the direction.
+
+    Per cell: unseen, wall, and each colour of key, colour of door, state of a door and direction
+    of an agent.
+
+    Args:
+        inputs: uint8[..., V * V * 3 + 1], object id, colour and state of every cell, then the direction.
+
+    Returns:
+        float32[..., V * V * 21 + 4].
+    """
+    cells = inputs[..., :-1].reshape(*inputs.shape[:-1], -1, 3)
+    kind, color, status = cells[..., 0], cells[..., 1], cells[..., 2]
+    groups = [_bits(kind, (UNSEEN, WALL))]
+    for thing, detail, count in ((KEY, color, NUM_COLORS), (DOOR, color, NUM_COLORS), (DOOR, status, 3)):
+        groups.append(_bits(detail, range(count)) & (kind == thing)[..., None])
+    groups.append(_bits(status, range(4)) & (kind == AGENT)[..., None])
+    seen = jnp.concatenate(groups, -1).reshape(*inputs.shape[:-1], -1)
+    return jnp.concatenate([seen, _bits(inputs[..., -1], range(4))], -1).astype(jnp.float32)
+
+
+def _bits(codes: jax.Array, known: Sequence[int]) -> jax.Array:
+    """bool[..., len(known)], which of the known codes each is."""
+    return codes[..., None] == np.array(known, np.uint8)
 
 
 def _frame_features(

@@ -1,4 +1,8 @@
-"""PPO with a teacher: one update from rollout to new parameters, and compiled chunks of updates."""
+"""PPO with a teacher, for one agent or, as MAPPO, for several: updates, and compiled chunks of updates.
+
+MAPPO (arXiv 2103.01955) is PPO here: all agents share the network, which may judge by what all of
+them observe (`TeamNet`). A sample is a step of an environment, with all its agents.
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from envs_jax.grid.constants import NUM_ACTIONS
 from envs_jax.vector import VectorEnv
-from jaxteach import losses
+from jaxteach import losses, value_scale
 from jaxteach.config import PPOConfig
+from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, with_table
 from jaxteach.networks import Network, forward
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import Actor, Trajectory, collect, start
-from jaxteach.teacher import Teacher
+from jaxteach.teacher.table import SkillTable
+from jaxteach.value_scale import ValueScale, unknown_scale
 
 
 class LearnerState(NamedTuple):
@@ -22,28 +27,30 @@ class LearnerState(NamedTuple):
     params: Any
     opt_state: optax.OptState
     actor: Actor
-    memory: jax.Array  # int32[N, names], the teacher's; [N, 0] without a teacher
+    memory: Any  # the teacher's, leaves [N, ...]; () without a teacher
+    value_scale: ValueScale | None  # None: values are not normalised
     key: jax.Array
 
 
 class Batch(NamedTuple):
-    """What the loss reads; [T, N, ...] or a part of it."""
+    """What the loss reads; [T, N, A, ...] or a part of it."""
 
     inputs: jax.Array
-    first: jax.Array
+    first: jax.Array  # [T, N]
+    active: jax.Array | None
     action: jax.Array
     log_prob: jax.Array
     value: jax.Array
     advantage: jax.Array
-    returns: jax.Array
-    teacher_probs: jax.Array  # float32[T, N, actions], or [T, N, 0] without a teacher
+    returns: jax.Array  # in the critic's units
+    teacher_probs: jax.Array  # float32[T, N, A, actions], or [T, N, A, 0] without a teacher
 
 
 class Learner:
     """The student's training on one task.
 
     Args:
-        venv: the environments.
+        venv: the environments, of a `TeamWorld`.
         network: the student.
         config: the numbers of PPO and of the distillation.
         teacher: None for pure reinforcement learning.
@@ -51,7 +58,7 @@ class Learner:
     """
 
     def __init__(
-        self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: Teacher | None, iterations: int
+        self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: AnyTeacher | None, iterations: int
     ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
         gradient_steps = iterations * config.epochs * self._minibatches()[1]
@@ -73,51 +80,57 @@ class Learner:
         """Fresh parameters and environments."""
         params_key, env_key, key = jax.random.split(key, 3)
         actor = start(self.venv, self.network, env_key)
-        inputs = jax.vmap(self.network.prepare)(actor.obs)
+        inputs = jax.vmap(jax.vmap(self.network.prepare))(actor.obs)
         params = self.network.init(params_key, inputs[None], actor.first[None], actor.carry)
-        names = 0 if self.teacher is None else self.teacher.vocabulary.memory_size
-        memory = jnp.full((self.venv.num_envs, names), -1, jnp.int32)
-        return LearnerState(params, self.optimizer.init(params), actor, memory, key)
+        memory = () if self.teacher is None else fresh_memory(self.teacher, self.venv.num_envs)
+        scale = unknown_scale() if self.config.normalize_values else None
+        return LearnerState(params, self.optimizer.init(params), actor, memory, scale, key)
 
     def chunk(
-        self, state: LearnerState, iteration: jax.Array, count: jax.Array, most: int
+        self, state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array, most: int
     ) -> tuple[LearnerState, dict[str, jax.Array]]:
         """`count` updates, the first of them number `iteration`.
 
         Args:
             state: changed by every update.
+            table: the teacher's, None without a teacher.
             iteration: int32[].
             count: int32[], at most `most`.
             most: length of the metrics' leading axis; those past `count` are 0.
         """
-        shapes = jax.eval_shape(self.update, state, iteration)[1]
+        shapes = jax.eval_shape(self.update, state, table, iteration)[1]
         metrics = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
 
         def body(i: jax.Array, carry: Any) -> Any:
             state, metrics = carry
-            state, row = self.update(state, iteration + i)
+            state, row = self.update(state, table, iteration + i)
             return state, jax.tree.map(lambda rows, new: rows.at[i].set(new), metrics, row)
 
         return jax.lax.fori_loop(0, count, body, (state, metrics))
 
-    def update(self, state: LearnerState, iteration: jax.Array) -> tuple[LearnerState, dict[str, jax.Array]]:
-        """Rollout, labels, advantages, and the epochs of gradient steps; also the update's metrics."""
+    def update(
+        self, state: LearnerState, table: SkillTable | None, iteration: jax.Array
+    ) -> tuple[LearnerState, dict[str, jax.Array]]:
+        """Rollout, labels, advantages, and the epochs of gradient steps; also the update's metrics.
+
+        The metrics are scalars, but for `silent_captions`, int32[captions], which there is with a
+        teacher: how often each caption without plans was met.
+        """
         key, act_key, label_key, shuffle_key = jax.random.split(state.key, 4)
-        config = self.config
-        actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, config.rollout_length)
+        length = self.config.rollout_length
+        actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, length)
         coefficient = self._coefficient(iteration)
-        memory, teacher_probs = self.label(state.memory, trajectory, label_key, coefficient > 0)
-        advantages = generalized_advantages(
-            trajectory.reward, trajectory.value, trajectory.next_value, trajectory.last, config.gamma, config.lam
-        )
+        memory, teacher_probs, captions = self.label(state.memory, table, trajectory, label_key, coefficient > 0)
+        advantages, returns, scale = self._judge(trajectory, state.value_scale)
         batch = Batch(
             inputs=trajectory.inputs,
             first=trajectory.first,
+            active=trajectory.active,
             action=trajectory.action,
             log_prob=trajectory.log_prob,
             value=trajectory.value,
-            advantage=(advantages - advantages.mean()) / (advantages.std() + 1e-8),
-            returns=advantages + trajectory.value,
+            advantage=_standardized(advantages, trajectory.active),
+            returns=returns,
             teacher_probs=teacher_probs,
         )
         params, opt_state, terms = self.improve(state, batch, trajectory.carry, coefficient, shuffle_key)
@@ -126,10 +139,33 @@ class Learner:
             | _episode_metrics(trajectory)
             | {
                 "kickstarting_coef": coefficient,
-                "silent_teacher": (teacher_probs.sum(-1) == 0).mean(),
+                "silent_teacher": losses.mean((teacher_probs.sum(-1) == 0).astype(jnp.float32), trajectory.active),
             }
         )
-        return LearnerState(params, opt_state, actor, memory, key), metrics
+        if table is not None:
+            metrics["silent_captions"] = silent_captions(table, captions)
+        return LearnerState(params, opt_state, actor, memory, scale, key), metrics
+
+    def _judge(
+        self, trajectory: Trajectory, scale: ValueScale | None
+    ) -> tuple[jax.Array, jax.Array, ValueScale | None]:
+        """Advantages and, in the critic's units, returns, float32[T, N, A] each; also the scale after them."""
+        values, next_values = trajectory.value, trajectory.next_value
+        if scale is not None:
+            values, next_values = (value_scale.to_returns(scale, x) for x in (values, next_values))
+        advantages = generalized_advantages(
+            trajectory.reward,
+            values,
+            jnp.where(trajectory.terminated, 0, next_values),
+            trajectory.last[..., None] | trajectory.terminated,
+            self.config.gamma,
+            self.config.lam,
+        )
+        returns = advantages + values
+        if scale is None:
+            return advantages, returns, None
+        scale = value_scale.updated(scale, returns, trajectory.active)
+        return advantages, value_scale.to_values(scale, returns), scale
 
     def _coefficient(self, iteration: jax.Array) -> jax.Array:
         if self.teacher is None:
@@ -137,30 +173,33 @@ class Learner:
         return self.config.coefficient(iteration, self.venv.num_envs * self.config.rollout_length)
 
     def label(
-        self, memory: jax.Array, trajectory: Trajectory, key: jax.Array, listens: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """The teacher's memory and probabilities for a trajectory.
+        self, memory: Any, table: SkillTable | None, trajectory: Trajectory, key: jax.Array, listens: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array]:
+        """The teacher's memory, probabilities and captions for a trajectory.
 
         Args:
-            memory: int32[N, names], before the trajectory.
+            memory: leaves [N, ...], before the trajectory.
+            table: the teacher's.
             trajectory: what the student did.
             key: PRNG key of the hard teacher.
-            listens: bool[], whether the student still listens; else nobody is asked, and all rows are zeros.
+            listens: bool[], whether the student still listens; else nobody is asked, and all rows
+                are zeros, all captions -1.
 
         Returns:
-            int32[N, names], after the trajectory, and float32[T, N, actions].
+            The memory after the trajectory, float32[T, N, A, actions] and int32[T, N, A].
         """
-        teacher = self.teacher
-        if teacher is None:
-            return memory, jnp.zeros((*trajectory.action.shape, 0), jnp.float32)
+        shape, silence = trajectory.action.shape, jnp.full(trajectory.action.shape, -1, jnp.int32)
+        if self.teacher is None or table is None:
+            return memory, jnp.zeros((*shape, 0), jnp.float32), silence
+        teacher = with_table(self.teacher, table)
 
-        def ask(memory: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return teacher.label(memory, trajectory.obs, trajectory.first, key)[:2]
+        def listen(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
+            return ask(teacher, memory, trajectory.obs, trajectory.first, key)
 
-        def skip(memory: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return memory, jnp.zeros((*trajectory.action.shape, NUM_ACTIONS), jnp.float32)
+        def skip(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
+            return memory, jnp.zeros((*shape, max(self.venv.env.action_counts)), jnp.float32), silence
 
-        return jax.lax.cond(listens, ask, skip, memory)
+        return jax.lax.cond(listens, listen, skip, memory)
 
     def improve(
         self, state: LearnerState, batch: Batch, carry: Any, coefficient: jax.Array, key: jax.Array
@@ -169,7 +208,7 @@ class Learner:
 
         Args:
             state: parameters and optimiser.
-            batch: [T, N, ...].
+            batch: [T, N, A, ...].
             carry: the network's before the first step.
             coefficient: float32[], weight of the teacher.
             key: shuffles.
@@ -177,8 +216,7 @@ class Learner:
         Returns:
             The new parameters and optimiser, and the means of the loss's terms.
         """
-        recurrent = bool(jax.tree.leaves(carry))
-        if not recurrent:
+        if not jax.tree.leaves(carry):
             batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
         columns = batch.action.shape[1]
         size, count = self._minibatches()
@@ -207,25 +245,33 @@ class Learner:
         chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
         config = self.config
         terms = {
-            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip),
-            "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip),
-            "entropy": losses.entropy(output.logits),
+            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.active),
+            "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip, batch.active),
+            "entropy": losses.entropy(output.logits, batch.active),
         }
         loss = terms["policy_loss"] + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
         if batch.teacher_probs.shape[-1] > 0:
-            terms["kickstarting_loss"] = losses.kickstarting_loss(output.logits, batch.teacher_probs)
+            terms["kickstarting_loss"] = losses.kickstarting_loss(output.logits, batch.teacher_probs, batch.active)
             loss += coefficient * terms["kickstarting_loss"]
         return loss, terms | {"loss": loss}
 
 
+def _standardized(values: jax.Array, active: jax.Array | None) -> jax.Array:
+    """The values with mean 0 and deviation 1 over the active samples."""
+    if active is None:
+        return (values - values.mean()) / (values.std() + 1e-8)
+    centred = values - losses.mean(values, active)
+    return centred / (jnp.sqrt(losses.mean(centred**2, active)) + 1e-8)
+
+
 def _episode_metrics(trajectory: Trajectory) -> dict[str, jax.Array]:
-    """Sums over the episodes that ended in the rollout."""
+    """Sums over the episodes that ended in the rollout; a return is the mean of the agents' ones."""
     ended = trajectory.last
-    returns = jnp.where(ended, trajectory.episode_return, 0)
+    returns = jnp.where(ended, trajectory.episode_return.mean(-1), 0)
     return {
         "episodes": ended.sum(),
         "return_sum": returns.sum(),
         "return_square_sum": (returns**2).sum(),
         "length_sum": jnp.where(ended, trajectory.episode_length, 0).sum(),
-        "success_sum": (returns > 0).sum(),
+        "success_sum": (ended & trajectory.success).sum(),
     }

@@ -1,33 +1,52 @@
-"""The terms of the loss, as means over samples."""
+"""The terms of the loss, as means over samples.
+
+`active`, bool[B], leaves out the samples of agents that had finished; None leaves out none.
+"""
 
 import jax
 import jax.numpy as jnp
 
 
-def policy_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array, clip: float) -> jax.Array:
+def mean(values: jax.Array, active: jax.Array | None = None) -> jax.Array:
+    """float32[], the mean over the active samples of float32[B]; 0 where there are none."""
+    if active is None:
+        return values.mean()
+    return jnp.where(active, values, 0).sum() / jnp.maximum(active.sum(), 1)
+
+
+def policy_loss(
+    log_probs: jax.Array,
+    old_log_probs: jax.Array,
+    advantages: jax.Array,
+    clip: float,
+    active: jax.Array | None = None,
+) -> jax.Array:
     """PPO's clipped surrogate (arXiv 1707.06347), float32[], from float32[B] each."""
     ratio = jnp.exp(log_probs - old_log_probs)
     clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
-    return -jnp.minimum(ratio * advantages, clipped * advantages).mean()
+    return -mean(jnp.minimum(ratio * advantages, clipped * advantages), active)
 
 
-def value_loss(values: jax.Array, old_values: jax.Array, returns: jax.Array, clip: float) -> jax.Array:
+def value_loss(
+    values: jax.Array, old_values: jax.Array, returns: jax.Array, clip: float, active: jax.Array | None = None
+) -> jax.Array:
     """Half the squared error, the worse of the value and the value clipped near the old one, float32[]."""
     clipped = old_values + jnp.clip(values - old_values, -clip, clip)
-    return 0.5 * jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2).mean()
+    return 0.5 * mean(jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2), active)
 
 
-def entropy(logits: jax.Array) -> jax.Array:
+def entropy(logits: jax.Array, active: jax.Array | None = None) -> jax.Array:
     """The mean entropy in nats of float32[B, actions], float32[]."""
     log_probs = jax.nn.log_softmax(logits)
-    return -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
+    return -mean((jnp.exp(log_probs) * log_probs).sum(-1), active)
 
 
-def kickstarting_loss(logits: jax.Array, teacher_probs: jax.Array) -> jax.Array:
+def kickstarting_loss(logits: jax.Array, teacher_probs: jax.Array, active: jax.Array | None = None) -> jax.Array:
     """The student's cross-entropy against the teacher (arXiv 1803.03835), float32[].
 
     Args:
         logits: float32[B, actions].
         teacher_probs: float32[B, actions]; a row of zeros, where the teacher is silent, adds 0.
+        active: see above.
     """
-    return -(teacher_probs * jax.nn.log_softmax(logits)).sum(-1).mean()
+    return -mean((teacher_probs * jax.nn.log_softmax(logits)).sum(-1), active)

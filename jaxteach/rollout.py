@@ -14,24 +14,28 @@ class Actor(NamedTuple):
     """Where the rollout stands between two calls."""
 
     env: Any  # VectorState
-    obs: jax.Array  # uint8[N, W, H, 4 * F]
-    first: jax.Array  # bool[N], the observation begins an episode
+    obs: Any  # leaves [N, A, ...]
+    first: jax.Array  # bool[N], the observations begin an episode
+    active: jax.Array | None  # bool[N, A], who has not finished; None for one agent, who acts to the end
     carry: Carry  # of the network, before `obs`
 
 
 class Trajectory(NamedTuple):
-    """T steps of N environments."""
+    """T steps of N environments with A agents each."""
 
-    obs: jax.Array  # uint8[T, N, W, H, 4 * F]
-    inputs: jax.Array  # [T, N, ...], the observations as the network takes them
+    obs: Any  # leaves [T, N, A, ...]
+    inputs: jax.Array  # [T, N, A, ...], the observations as the network takes them
     first: jax.Array  # bool[T, N]
-    action: jax.Array  # int32[T, N]
-    log_prob: jax.Array  # float32[T, N]
-    value: jax.Array  # float32[T, N]
-    next_value: jax.Array  # float32[T, N], 0 after termination
-    reward: jax.Array  # float32[T, N]
-    last: jax.Array  # bool[T, N]
-    episode_return: jax.Array  # float32[T, N], so far
+    active: jax.Array | None  # bool[T, N, A], who had not finished before this step; None for one agent
+    action: jax.Array  # int32[T, N, A]
+    log_prob: jax.Array  # float32[T, N, A]
+    value: jax.Array  # float32[T, N, A], as the network says it
+    next_value: jax.Array  # float32[T, N, A], of what followed, before any reset; meaningless where terminated
+    reward: jax.Array  # float32[T, N, A]
+    terminated: jax.Array  # bool[T, N, A], nothing follows for this agent
+    last: jax.Array  # bool[T, N], the episode ended with this step
+    success: jax.Array  # bool[T, N], the task was fulfilled in this step
+    episode_return: jax.Array  # float32[T, N, A], so far
     episode_length: jax.Array  # int32[T, N], so far
     carry: Carry  # the network's before the first step
 
@@ -45,18 +49,18 @@ class _Truncated(NamedTuple):
 
 
 def start(venv: VectorEnv[Any], network: Network, key: jax.Array) -> Actor:
-    """All environments at the first step of an episode."""
+    """All environments, `TeamWorld`s, at the first step of an episode."""
     state, timestep = venv.reset(key)
-    return Actor(
-        state, jnp.asarray(timestep.observation), jnp.ones(venv.num_envs, bool), network.initial_carry(venv.num_envs)
-    )
+    count, agents = venv.num_envs, venv.env.num_agents
+    active = jnp.ones((count, agents), bool) if agents > 1 else None
+    return Actor(state, timestep.observation, jnp.ones(count, bool), active, network.initial_carry(count))
 
 
 def collect(
     venv: VectorEnv[Any], network: Network, params: Any, actor: Actor, key: jax.Array, length: int
 ) -> tuple[Actor, Trajectory]:
     """`length` steps of every environment with the student's own sampled actions."""
-    prepare = jax.vmap(network.prepare)
+    prepare = jax.vmap(jax.vmap(network.prepare))
     slots = (length - 1) // venv.env.max_steps + 1
     env, carry = jax.tree.map(lambda leaf: jnp.stack([leaf] * slots), (actor.env.env, actor.carry))
     truncated = _Truncated(env, carry, jnp.zeros(venv.num_envs, jnp.int32))
@@ -68,34 +72,38 @@ def collect(
         log_probs = jax.nn.log_softmax(output.logits[0])
         action = jax.random.categorical(key, log_probs)
         env, timestep = venv.step(actor.env, action)
-        last = jnp.asarray(timestep.last())
-        cut = last & jnp.asarray(timestep.discount > 0)
+        last, terminated = jnp.asarray(timestep.last()), jnp.asarray(timestep.discount == 0)
+        cut = last & ~terminated.all(-1)
         record = {
             "obs": actor.obs,
             "inputs": inputs,
             "first": actor.first,
+            "active": actor.active,
             "action": action,
-            "log_prob": jnp.take_along_axis(log_probs, action[:, None], 1)[:, 0],
+            "log_prob": jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0],
             "value": output.value[0],
             "reward": timestep.reward,
+            "terminated": terminated,
             "last": last,
+            "success": timestep.extras["success"],
             "episode_return": timestep.extras["episode_return"],
             "episode_length": timestep.extras["episode_length"],
         }
         truncated = _keep_final(truncated, cut, timestep.extras["next_state"], after)
-        return (Actor(env, jnp.asarray(timestep.observation), last, after), truncated), (record, cut)
+        active = None if actor.active is None else actor.active & ~terminated | last[:, None]
+        return (Actor(env, timestep.observation, last, active, after), truncated), (record, cut)
 
     begin = actor.carry
     (actor, truncated), (record, cut) = jax.lax.scan(step, (actor, truncated), jax.random.split(key, length))
 
-    def value_of(obs: jax.Array, first: jax.Array, carry: Carry) -> jax.Array:
+    def value_of(obs: Any, first: jax.Array, carry: Carry) -> jax.Array:
         return forward(network, params, prepare(obs)[None], first[None], carry)[0].value[0]
 
     no_first = jnp.zeros(venv.num_envs, bool)
     final_obs = jax.vmap(jax.vmap(venv.env.observe))(truncated.env)
     final_values = jax.vmap(value_of, in_axes=(0, None, 0))(final_obs, no_first, truncated.carry)
     following = jnp.append(record["value"][1:], value_of(actor.obs, actor.first, actor.carry)[None], 0)
-    next_value = jnp.where(record["last"], _final_values(final_values, cut), following)
+    next_value = jnp.where(record["last"][..., None], _final_values(final_values, cut), following)
     return actor, Trajectory(**record, next_value=next_value, carry=begin)
 
 
@@ -112,7 +120,6 @@ def _keep_final(truncated: _Truncated, cut: jax.Array, env: Any, carry: Carry) -
 
 
 def _final_values(values: jax.Array, cut: jax.Array) -> jax.Array:
-    """float32[T, N]: the slots' values, float32[S, N], at the truncations bool[T, N], else 0."""
+    """float32[T, N, A]: the slots' values, float32[S, N, A], at the truncations bool[T, N]; else without meaning."""
     order = jnp.cumsum(cut, 0) - 1
-    chosen = jnp.take_along_axis(values, jnp.maximum(order, 0), 0)
-    return jnp.where(cut, chosen, 0)
+    return jnp.take_along_axis(values, jnp.maximum(order, 0)[..., None], 0)

@@ -10,11 +10,11 @@ def main() -> None:
     # Imported here so that wall times count the imports, as a user does.
     from jaxteach.cli import parse
     from jaxteach.compilation import use_cache
-    from jaxteach.config import TrainConfig
+    from jaxteach.config import TrainConfig, default_config
     from jaxteach.training import train
 
     use_cache()
-    train(parse(TrainConfig, "python -m jaxteach.train"), started)
+    train(parse(TrainConfig, "python -m jaxteach.train", defaults=default_config), started)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def train(config: TrainConfig, started: float) -> Path:
     folder = _open_run(config)
     console = Console()
     console.print(f"run {folder}", highlight=False, soft_wrap=True)
+    if not config.taught and not config.no_teacher:
+        console.print(f"{config.task} has no teacher: pure reinforcement learning", highlight=False)
     with closing(Checkpoints(folder)) as checkpoints:
         done, state = checkpoints.restore(experiment.abstract_state) if config.resume else (0, experiment.init())
         with (
@@ -101,7 +103,8 @@ class Session:
         while done < self.config.iterations:
             began = time.perf_counter()
             count = min(self.config.eval_interval, self.config.iterations - done)
-            state, metrics = chunk(state, jnp.int32(done), jnp.int32(count))
+            state, metrics = chunk(state, self.experiment.table, jnp.int32(done), jnp.int32(count))
+            metrics.pop("silent_captions", None)
             rows = {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
             speed = count * self.config.steps_per_iteration * len(self.config.seed_list)
             speed /= time.perf_counter() - began

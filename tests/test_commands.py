@@ -150,6 +150,27 @@ def test_evaluation_writes_results_and_videos(logdir, monkeypatch, capsys):
     assert "error: the folder" in refuse_again(monkeypatch, capsys, *arguments, *more)
 
 
+@pytest.mark.parametrize("task", ["simple_spread", "LockedHallway-2Rooms"])
+def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_path, monkeypatch, capsys):
+    here = ["--task", task.upper(), "--logdir", tmp_path]
+    short = [*SMALL[:-1], "6", "--n_itr", 2, "--final_eval", 10]
+    call("train", *here, *short, "--savedir", "run", "--recurrent", monkeypatch=monkeypatch)
+    assert f"{task} has no teacher" in capsys.readouterr().out
+    folder = tmp_path / "ppo" / task
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert (config["network"], config["ppo"]["normalize_values"]) == ("team", True)
+    (row,) = rows_of(folder / "run")
+    assert np.isfinite([row["return_mean"], row["value_loss"], row["train_return_mean"]]).all()
+    more = ["--loaddir", "run", "--num_eval", 4, "--num_videos", 1, "--savedir", "watched"]
+    call("eval", *here, *more, monkeypatch=monkeypatch)
+    result = json.loads((folder / "watched" / "eval.json").read_text())
+    assert result["mean_length"] == 6
+    frames = iio.imread(folder / "watched" / "videos" / "env_seed_0_episode_0.gif")
+    assert 1 < len(frames) <= 7
+    refused = refuse("eval", *here, "--eval_teacher", monkeypatch=monkeypatch, capsys=capsys)
+    assert "has no teacher" in refused
+
+
 def refuse_again(monkeypatch, capsys, *arguments):
     return refuse("eval", *arguments, monkeypatch=monkeypatch, capsys=capsys)
 
@@ -204,6 +225,9 @@ TRAIN_MISTAKES = {
     "two lengths": ([*TRAIN, "--n_itr", "3", "--total_steps", "1000"], "not both"),
     "one seed twice": ([*TRAIN, "--seed_list", "1", "1"], "different seeds"),
     "recurrence without a network for it": ([*TRAIN, "--recurrent"], "--network reference"),
+    "a network for other worlds": (["--task", "simple_spread", "--network", "reference"], "use --network team"),
+    "plans for a task without a teacher": (["--task", "simple_spread", "--plans", "p.json"], "has no teacher"),
+    "a world's option that it lacks": (["--task", "simple_tag", "--num_agents", "3"], "no parameter num_agents"),
     "an even view": ([*TRAIN, "--view_size", "4"], "odd"),
     "a missing plan file": ([*TRAIN, "--plans", "none.json"], "can't read the plan file"),
     "a name that leads elsewhere": ([*TRAIN, "--savedir", "../up"], "can't name a run"),

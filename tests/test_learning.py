@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import envs_jax
-from envs_jax.vector import vectorize
+from envs_jax.vector import VectorEnv
 from jaxteach import losses
 from jaxteach.config import PPOConfig, TrainConfig
 from jaxteach.evaluate import run_episodes, student_policy, teacher_policy, with_random_actions
@@ -21,6 +21,7 @@ from jaxteach.networks import _neighbourhoods, forward, make_network
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
 from jaxteach.teacher import make_teacher
+from jaxteach.team import TeamWorld
 
 
 def test_advantages_by_hand():
@@ -67,9 +68,10 @@ def test_schedules_of_the_teacher_s_weight():
 
 def rollout(network_name="egocentric", recurrent=False, length=12, max_steps=7, num_envs=16):
     env = envs_jax.make("SimpleDoorKey", max_steps=max_steps)
-    venv, network = vectorize(env, num_envs), make_network(network_name, 7, recurrent)
+    world = TeamWorld(env)
+    venv, network = VectorEnv(world, num_envs), make_network(network_name, world, recurrent)
     actor = start(venv, network, jax.random.key(0))
-    inputs = jax.vmap(network.prepare)(actor.obs)
+    inputs = jax.vmap(jax.vmap(network.prepare))(actor.obs)
     params = network.init(jax.random.key(1), inputs[None], actor.first[None], actor.carry)
     after, trajectory = collect(venv, network, params, actor, jax.random.key(2), length)
     return env, network, params, actor, after, trajectory
@@ -82,7 +84,7 @@ def replay(env, actor, trajectory):
         state = jax.tree.map(lambda leaf, n=n: leaf[n], actor.env.env)
         row = []
         for t in range(trajectory.action.shape[0]):
-            state, timestep = _step(env)(state, trajectory.action[t, n])
+            state, timestep = _step(env)(state, trajectory.action[t, n, 0])
             row.append((timestep.observation, timestep.discount))
             if timestep.last():
                 state, _ = env.reset(state.key)
@@ -101,8 +103,11 @@ def test_truncated_episodes_are_bootstrapped_from_their_final_observation():
     assert trajectory.last.sum() >= 4
     for n, row in enumerate(replay(env, actor, trajectory)):
         for t, (obs, discount) in enumerate(row):
-            inputs = network.prepare(obs)[None, None]
-            value = forward(network, params, inputs, jnp.zeros((1, 1), bool), ())[0].value[0, 0] * discount
+            assert trajectory.terminated[t, n, 0] == (discount == 0)
+            if discount == 0:
+                continue
+            inputs = network.prepare(obs)[None, None, None]
+            value = forward(network, params, inputs, jnp.zeros((1, 1), bool), ())[0].value[0, 0]
             np.testing.assert_allclose(trajectory.next_value[t, n], value, atol=1e-5)
     assert after.obs.shape == actor.obs.shape
 
@@ -121,8 +126,8 @@ def test_recurrent_rollouts_equal_the_network_run_along_them():
 
 def test_the_reference_network_is_the_reference_s():
     """Convolutions of 16, 32, 64 channels, heads of 64: the number of parameters by hand."""
-    network = make_network("reference", 7, False)
-    params = network.init(jax.random.key(0), jnp.zeros((1, 1, 10, 10, 4)), jnp.ones((1, 1), bool), ())
+    network = make_network("reference", TeamWorld(envs_jax.make("SimpleDoorKey")), False)
+    params = network.init(jax.random.key(0), jnp.zeros((1, 1, 1, 10, 10, 4)), jnp.ones((1, 1), bool), ())
     convolutions = 4 * 9 * 16 + 16 + 16 * 9 * 32 + 32 + 32 * 9 * 64 + 64
     heads = 2 * (6400 * 64 + 64) + 64 * 7 + 7 + 64 + 1
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == convolutions + heads
@@ -165,7 +170,7 @@ def run_chunks(config, chunks=2):
     program, state = experiment.compile_chunk(), experiment.init()
     rows = []
     for i in range(chunks):
-        state, metrics = program(state, jnp.int32(2 * i), jnp.int32(2))
+        state, metrics = program(state, experiment.table, jnp.int32(2 * i), jnp.int32(2))
         rows.append(jax.device_get(metrics))
     return state, {name: np.concatenate([row[name] for row in rows], 1) for name in rows[0]}
 
@@ -184,10 +189,10 @@ def test_seeds_trained_together_are_trained_as_alone():
 
 def test_a_chunk_may_be_cut_short():
     experiment = Experiment(small())
-    program, number = experiment.compile_chunk(), jnp.int32
-    whole, metrics = program(experiment.init(), number(0), number(2))
-    half, _ = program(experiment.init(), number(0), number(1))
-    half, rest = program(half, number(1), number(1))
+    program, table, number = experiment.compile_chunk(), experiment.table, jnp.int32
+    whole, metrics = program(experiment.init(), table, number(0), number(2))
+    half, _ = program(experiment.init(), table, number(0), number(1))
+    half, rest = program(half, table, number(1), number(1))
     chex.assert_trees_all_equal(whole.params, half.params)
     np.testing.assert_array_equal(metrics["loss"][:, 1], rest["loss"][:, 0])
 
@@ -213,24 +218,25 @@ def test_an_update_traces_once():
     update = jax.jit(chex.assert_max_traces(experiment.learner.update, n=1))
     state = jax.tree.map(lambda leaf: leaf[0], experiment.init())
     for i in range(3):
-        state, _ = update(state, jnp.int32(i))
-    assert "callback" not in jax.jit(experiment.learner.update).lower(state, jnp.int32(0)).as_text()
+        state, _ = update(state, experiment.table, jnp.int32(i))
+    program = jax.jit(experiment.learner.update).lower(state, experiment.table, jnp.int32(0))
+    assert "callback" not in program.as_text()
 
 
 def test_a_student_learns_from_a_teacher_in_a_small_room():
     """A few thousand steps in a 5 x 5 room: the student succeeds far more often than it did."""
-    env, ppo = envs_jax.make("SimpleDoorKey", room_size=(5, 5)), PPOConfig(rollout_length=32, batch_size=128)
-    network = make_network("egocentric", 7, False)
-    learner = Learner(vectorize(env, 32), network, ppo, make_teacher("SimpleDoorKey"), 20)
+    world = TeamWorld(envs_jax.make("SimpleDoorKey", room_size=(5, 5)))
+    network, teacher = make_network("egocentric", world, False), make_teacher("SimpleDoorKey")
+    learner = Learner(VectorEnv(world, 32), network, PPOConfig(rollout_length=32, batch_size=128), teacher, 20)
 
     @jax.jit
     def success(params):
         policy = student_policy(network, params, False)
-        return run_episodes(env, policy, (), jax.random.key(9), 200).success.mean()
+        return run_episodes(world, policy, (), jax.random.key(9), 200).success.mean()
 
     state = jax.jit(learner.init)(jax.random.key(0))
     before = success(state.params)
-    state, _ = jax.jit(learner.chunk, static_argnums=3)(state, jnp.int32(0), jnp.int32(20), 20)
+    state, _ = jax.jit(learner.chunk, static_argnums=4)(state, teacher.table, jnp.int32(0), jnp.int32(20), 20)
     assert before < 0.6
     assert success(state.params) > 0.9
 
@@ -246,9 +252,9 @@ def test_a_student_learns_from_a_teacher_in_a_small_room():
 )
 def test_the_teacher_succeeds_as_often_as_the_reference_s(task, low, high):
     """The reference's, over 200 episodes with 10 % random actions: 1.00, 0.60-0.62, 0.55-0.63, 0.21-0.28."""
-    env, teacher = envs_jax.make(task), make_teacher(task)
-    memory, policy = jnp.tile(teacher.reset(), (300, 1)), with_random_actions(teacher_policy(teacher), 0.1, 7)
-    played = jax.jit(lambda key: run_episodes(env, policy, memory, key, 300))(jax.random.key(0))
+    world, teacher = TeamWorld(envs_jax.make(task)), make_teacher(task)
+    memory, policy = jnp.tile(teacher.reset(), (300, 1)), with_random_actions(teacher_policy(teacher), 0.1, (7,))
+    played = jax.jit(lambda key: run_episodes(world, policy, memory, key, 300))(jax.random.key(0))
     assert low <= played.success.mean() <= high
 
 

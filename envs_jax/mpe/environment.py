@@ -43,8 +43,8 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
       `float32[A, max(num_actions)]`, clipped to [0, 1], agent i's the first `num_actions[i]`
       numbers of its row: none, left, right, down, up, then its message.
     - reward: `float32[A]`.
-    - truncation (discount 1): `max_cycles`; termination (discount 0): the scenario's success,
-      where it has one. Both come to all agents at once.
+    - truncation (discount 1): `max_cycles`; termination (discount 0): the scenario's success
+      (`succeeds`), where it can be told to end the episode. Both come to all agents at once.
 
     Args:
         world: the agents and landmarks.
@@ -60,6 +60,7 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
     """
 
     num_goals = 0
+    terminate_on_success = False
 
     def __init__(self, world: World, max_cycles: int, continuous_actions: bool, dynamic_rescaling: bool) -> None:
         if max_cycles < 1:
@@ -79,8 +80,13 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
     def _rewards(self, state: WorldState) -> jax.Array:
         """float32[A], the rewards for having reached a state."""
 
-    def _succeeds(self, state: WorldState) -> jax.Array:
-        """bool[], whether a state ends the episode."""
+    @property
+    def max_steps(self) -> int:
+        """`max_cycles`, by the name that it has in the other worlds."""
+        return self.max_cycles
+
+    def succeeds(self, state: WorldState) -> jax.Array:
+        """bool[], whether the scenario's task is fulfilled in a state; never, where it has no such moment."""
         del state
         return jnp.bool_(False)
 
@@ -121,7 +127,7 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
         c = words if self.world.speaks.any() else state.c
         state = state._replace(step_count=state.step_count + 1, p_pos=p_pos, p_vel=p_vel, c=c)
         truncated = state.step_count >= self.max_cycles
-        terminated = self._succeeds(state) & ~truncated
+        terminated = self.succeeds(state) & ~truncated if self.terminate_on_success else jnp.bool_(False)
         return state, TimeStep(
             step_type=jnp.where(truncated | terminated, StepType.LAST, StepType.MID),
             reward=self._rewards(state),

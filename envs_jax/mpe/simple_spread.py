@@ -70,9 +70,8 @@ class SimpleSpread(ParticleWorld):
             local -= fold(jnp.add, touching.astype(jnp.float32))
         return mix_rewards(local, -fold(jnp.add, self._gaps(state)), self.local_ratio)
 
-    def _succeeds(self, state: WorldState) -> jax.Array:
-        if not self.terminate_on_success:
-            return super()._succeeds(state)
+    def succeeds(self, state: WorldState) -> jax.Array:
+        """bool[], every landmark has an agent within a distance of 0.1."""
         return (self._gaps(state) < CAPTURE_RADIUS).all()
 
     def _gaps(self, state: WorldState) -> jax.Array:

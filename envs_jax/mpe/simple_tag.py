@@ -81,9 +81,8 @@ class SimpleTag(ParticleWorld):
         hunt = jnp.broadcast_to(fold(jnp.add, by_prey), (len(caught),))
         return jnp.concatenate([hunt, -by_prey - outside(state.p_pos[self.good])])
 
-    def _succeeds(self, state: WorldState) -> jax.Array:
-        if not self.terminate_on_success:
-            return super()._succeeds(state)
+    def succeeds(self, state: WorldState) -> jax.Array:
+        """bool[], every good agent is touched by an adversary."""
         return self._caught(state).any(0).all()
 
     def _caught(self, state: WorldState) -> jax.Array:

@@ -1,0 +1,74 @@
+"""What the learner asks a teacher: the distributions to learn from, along finished trajectories."""
+
+from dataclasses import replace
+from typing import Any, Protocol, cast
+
+import jax
+import jax.numpy as jnp
+
+from jaxteach.teacher import Teacher
+from jaxteach.teacher.table import SkillTable
+
+
+class TeamTeacher(Protocol):
+    """A teacher of all agents of an environment: a dataclass, so that `with_table` can change its table."""
+
+    table: SkillTable
+
+    def reset(self) -> Any:
+        """The empty memory of one environment, for all its agents."""
+        ...
+
+    def label(self, memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+        """The teacher along trajectories of T steps in N environments of A agents.
+
+        Args:
+            memory: leaves [N, ...], before the first step.
+            obs: leaves [T, N, A, ...].
+            first: bool[T, N], an episode begins with this observation.
+            key: PRNG key of a teacher that draws.
+
+        Returns:
+            The memory after the last step; float32[T, N, A, actions], a row of zeros where the
+            teacher is silent; int32[T, N, A], the captions' numbers, -1 for none.
+        """
+        ...
+
+
+AnyTeacher = Teacher | TeamTeacher
+"""A `Teacher` of one agent teaches teams of one."""
+
+
+def fresh_memory(teacher: AnyTeacher, num_envs: int) -> Any:
+    """The teacher's empty memory for N environments, leaves [N, ...]."""
+    return jax.tree.map(lambda leaf: jnp.tile(leaf, (num_envs, *[1] * leaf.ndim)), teacher.reset())
+
+
+def with_table(teacher: AnyTeacher, table: SkillTable) -> AnyTeacher:
+    """The same teacher with another table of the same shapes; its arrays may be traced."""
+    return replace(cast(Any, teacher), table=table)
+
+
+def ask(
+    teacher: AnyTeacher, memory: Any, obs: Any, first: jax.Array, key: jax.Array
+) -> tuple[Any, jax.Array, jax.Array]:
+    """`TeamTeacher.label` of any teacher."""
+    if not isinstance(teacher, Teacher):
+        return teacher.label(memory, obs, first, key)
+    memory, probs, captions = teacher.label(memory, obs[:, :, 0], first, key)
+    return memory, probs[:, :, None], captions[:, :, None]
+
+
+def silent_captions(table: SkillTable, captions: jax.Array) -> jax.Array:
+    """How often each caption was met for which the table has no plans.
+
+    Args:
+        table: of C captions.
+        captions: int32[...], the captions met; -1 counts nowhere.
+
+    Returns:
+        int32[C].
+    """
+    silent = jnp.asarray(table.probabilities).sum(-1) == 0
+    places = jnp.where(captions < 0, len(silent), captions).reshape(-1)
+    return jnp.where(silent, jnp.zeros(len(silent), jnp.int32).at[places].add(1, mode="drop"), 0)
