@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from jaxteach.teacher.captions import Captions
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import CaptionPlans, PlanFile, PlanFileError
 
 NOTHING_LEFT, WAIT, EXPLORE, FIRST_OBJECT_SKILL = 0, 1, 2, 3
@@ -22,28 +22,28 @@ class SkillTable(NamedTuple):
     probabilities: np.ndarray  # float32[C, P], all zeros: the caption has no plans
 
 
-def compile_plans(plans: PlanFile, captions: Captions) -> SkillTable:
+def compile_plans(plans: PlanFile, vocabulary: Vocabulary) -> SkillTable:
     """The table of a plan file.
 
     Raises:
-        PlanFileError: the file has a caption or an object that the task doesn't have.
+        PlanFileError: the file has a caption, a skill or an object that the task doesn't have.
     """
     width = max((len(entry.plans) for entry in plans.captions), default=1)
     depth = max((len(plan.skills) for entry in plans.captions for plan in entry.plans), default=1)
-    skills = np.full((len(captions.texts), width, depth), NOTHING_LEFT, np.int32)
-    probabilities = np.zeros((len(captions.texts), width), np.float32)
+    skills = np.full((len(vocabulary.texts), width, depth), NOTHING_LEFT, np.int32)
+    probabilities = np.zeros((len(vocabulary.texts), width), np.float32)
     for entry in plans.captions:
-        row = _caption_row(entry, captions)
+        row = _caption_row(entry, vocabulary)
         total = sum(plan.probability for plan in entry.plans)
         for i, plan in enumerate(entry.plans):
-            numbers = [_skill_number(skill, target, captions) for skill, target in plan.skills]
+            numbers = [_skill_number(skill, target, vocabulary) for skill, target in plan.skills]
             skills[row, i, : len(numbers)] = numbers
             probabilities[row, i] = plan.probability / total
     return SkillTable(skills, probabilities)
 
 
-def _caption_row(entry: CaptionPlans, captions: Captions) -> int:
-    known = zip(captions.sees, captions.holds)
+def _caption_row(entry: CaptionPlans, vocabulary: Vocabulary) -> int:
+    known = zip(vocabulary.sees, vocabulary.holds)
     rows = [i for i, (sees, holds) in enumerate(known) if tuple(sees) == entry.sees and holds == entry.holds]
     if not rows:
         raise PlanFileError(
@@ -52,12 +52,14 @@ def _caption_row(entry: CaptionPlans, captions: Captions) -> int:
     return rows[0]
 
 
-def _skill_number(skill: str, target: str | None, captions: Captions) -> int:
+def _skill_number(skill: str, target: str | None, vocabulary: Vocabulary) -> int:
+    if skill not in vocabulary.skills:
+        raise PlanFileError(f"the plan file uses {skill!r}, and the task's skills are {', '.join(vocabulary.skills)}")
     if target is None:
         return {"explore": EXPLORE, "wait": WAIT}[skill]
-    if target not in captions.object_names:
+    if target not in vocabulary.object_names:
         raise PlanFileError(
-            f"the plan file names {target!r}, and the task's objects are {', '.join(captions.object_names)}"
+            f"the plan file names {target!r}, and the task's objects are {', '.join(vocabulary.object_names)}"
         )
-    place = captions.object_names.index(target)
+    place = vocabulary.object_names.index(target)
     return FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * place + OBJECT_SKILLS.index(skill)
