@@ -70,10 +70,15 @@ class Domain(Protocol):
     def advance(self, memory: Any, action: jax.Array) -> Any:
         """The memory after an action, int32[]."""
 
-    def caption_id(self, memory: Any, scene: Any) -> jax.Array:
-        """int32[], a caption's place in the vocabulary, -1 for none, with a memory that has taken the scene in."""
+    def describe(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
+        """What there is to tell, for a memory that has taken the scene in.
+
+        Returns:
+            int32[], the caption's place in the vocabulary, -1 for none; and what else the domain
+            found out on the way, for `skill_results`.
+        """
         ...
 
-    def skill_results(self, memory: Any, obs: Any, scene: Any) -> jax.Array:
+    def skill_results(self, memory: Any, obs: Any, scene: Any, facts: Any) -> jax.Array:
         """int32[skill numbers of the table], the action that each skill gives, or `FINISHED`."""
         ...

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from envs_jax.grid.constants import NUM_ACTIONS, Actions
-from jaxteach.teacher.captions import Captions, Scene
+from jaxteach.teacher.captions import Captions, Objects, Scene
 from jaxteach.teacher.skills import STUCK, Pose, explore, go_to, read_map
 
 COLORED_CAPTIONS: Final[dict[str, bool]] = {
@@ -45,20 +45,19 @@ class DoorKeyDomain:
         del action
         return memory
 
-    def caption_id(self, memory: jax.Array, scene: Scene) -> jax.Array:
-        del memory
-        return self.vocabulary.caption_id(scene)
+    def describe(self, memory: jax.Array, scene: Scene) -> tuple[jax.Array, Objects]:
+        return self.vocabulary.caption_id(scene), self.vocabulary.locate(memory, scene)
 
-    def skill_results(self, memory: jax.Array, obs: jax.Array, scene: Scene) -> jax.Array:
+    def skill_results(self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: Objects) -> jax.Array:
+        del memory
         size: tuple[Any, Any] = obs.shape[0], obs.shape[1]
-        objects = self.vocabulary.locate(memory, scene)
         pose = Pose(scene.agent_cell // size[1], scene.agent_cell % size[1], scene.agent_dir)
         world = read_map(newest_frame(obs), scene.agent_cell, size)
-        x, y = objects.targets // size[1], objects.targets % size[1]
+        x, y = facts.targets // size[1], facts.targets % size[1]
         walks = jax.vmap(go_to, in_axes=(None, None, 0, 0, None))(world, pose, x, y, size[1])
         walks = jnp.where(walks == STUCK, Actions.done, walks)[self.vocabulary.object_targets]
         on_object = [walks] + [jnp.full_like(walks, a) for a in (Actions.pickup, Actions.drop, Actions.toggle)]
-        by_object = jnp.where(objects.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
+        by_object = jnp.where(facts.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
         exploring = explore(world, pose, size[1], self.view_size)
         idle = jnp.int32(Actions.done)
         return jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)])

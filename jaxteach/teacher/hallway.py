@@ -29,7 +29,7 @@ from jaxteach.teacher.hallway_map import (
 )
 from jaxteach.teacher.lookup import pick
 from jaxteach.teacher.plans import SKILLS
-from jaxteach.teacher.skills import FINISHED, STUCK, Pose, ahead_rows, approach
+from jaxteach.teacher.skills import FINISHED, STUCK, Pose, approach, neighbourhood, reachable
 
 HALLWAYS: Final = tuple(WORLDS)
 MAX_HEIGHT: Final = 32
@@ -40,12 +40,13 @@ PAIRED_KEY, STRANGE_KEY, PAIRED_DOOR, HELD_DOOR, OTHER_DOOR, HAND = range(6)
 
 
 class Facts(NamedTuple):
-    """Colours that a caption tells of; int32[] each, -1: none."""
+    """What a caption tells; colours are -1 for none, and int32[] each."""
 
-    paired: jax.Array  # the nearest key on the ground whose door is known and locked
-    strange: jax.Array  # the nearest key on the ground whose door is not known
+    paired: jax.Array  # the nearest key within reach whose door is known and locked
+    strange: jax.Array  # the nearest key within reach whose door is not known
     other: jax.Array  # the nearest locked door whose key is neither known on the ground nor in hand
     held: jax.Array  # the key in hand
+    held_kind: jax.Array  # one of the four kinds above, not a colour
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class HallwayCaptions:
 
     A caption tells, of all that the agent has seen in the episode, what it can act on:
 
-    - the nearest key on the ground whose locked door it knows, and that door;
-    - the nearest key on the ground whose door it doesn't know;
+    - the nearest key that it knows a way to and whose locked door it knows, and that door;
+    - the nearest key that it knows a way to, but whose door it doesn't know;
     - the nearest locked door whose key it doesn't know;
     - what it holds: nothing, a key to a locked door it knows (then it tells that door too), a
       key to a door it doesn't know, or a `used key`, whose door is unlocked already.
@@ -100,10 +101,10 @@ class HallwayCaptions:
         rows = [[entry.get(name, NOTHING) for name in self.object_names] for entry in self.meanings]
         return np.array(rows, np.int32)
 
-    def number(self, facts: Facts, held_kind: jax.Array) -> jax.Array:
-        """int32[], the caption of facts and of one of the four kinds of what is held."""
+    def number(self, facts: Facts) -> jax.Array:
+        """int32[], the caption that tells these facts."""
         told = (facts.paired >= 0) * 4 + (facts.strange >= 0) * 2 + (facts.other >= 0)
-        return told * 4 + held_kind
+        return told * 4 + facts.held_kind
 
 
 def _meanings(paired: bool, strange: bool, other: bool, held: int) -> dict[str, int]:
@@ -157,18 +158,19 @@ class HallwayDomain:
     def advance(self, memory: HallwayMemory, action: jax.Array) -> HallwayMemory:
         return memory._replace(action=action)
 
-    def caption_id(self, memory: HallwayMemory, scene: Scene) -> jax.Array:
+    def describe(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Facts]:
         del scene
-        return self.vocabulary.number(*_facts(memory))
+        within_reach = reachable(self._passable(memory), cell_set(memory.cell[None], self.size), self.size[1], True)
+        facts = _facts(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
+        return self.vocabulary.number(facts), facts
 
-    def skill_results(self, memory: HallwayMemory, obs: Observation, scene: Scene) -> jax.Array:
+    def skill_results(self, memory: HallwayMemory, obs: Observation, scene: Scene, facts: Facts) -> jax.Array:
         del obs, scene
-        facts, held_kind = _facts(memory)
         walks = self._walks(memory, self._targets(memory, facts))
         exploring = jnp.where(walks[HAND] == STUCK, FINISHED, walks[HAND])
         # At a good place, or if there is none, it is dropped here.
         dropping = jnp.where(walks[HAND + 1] < 0, Actions.drop, walks[HAND + 1])
-        places = pick(self.vocabulary.places, self.vocabulary.number(facts, held_kind))
+        places = pick(self.vocabulary.places, self.vocabulary.number(facts))
         by_place = jnp.stack(
             [
                 jnp.append(jnp.where(walks[:HAND] == STUCK, Actions.done, walks[:HAND]), FINISHED),
@@ -187,23 +189,27 @@ class HallwayDomain:
         keys, doors = memory.key_cell, memory.door_cell
         cells = [_of(keys, facts.paired), _of(keys, facts.strange)]
         cells += [_of(doors, color) for color in (facts.paired, facts.held, facts.other)]
-        all_doors = cell_set(doors, self.size)
-        by_doors = [ahead_rows(all_doors, direction, self.size[1], wraps=True) for direction in range(4)]
-        room = memory.seen & ~memory.solid & ~cell_set(keys, self.size) & ~memory.agents
-        for rows in (*by_doors, cell_set(memory.cell[None], self.size)):
-            room &= ~rows
         unseen = ~memory.seen & np.uint32((1 << self.size[1]) - 1)
+        room = free_cells(memory, self.size[1], overlap=False) & ~cell_set(memory.cell[None], self.size)
+        # Keys that touch, if only by their corners, could make a wall.
+        by_keys = neighbourhood(neighbourhood(cell_set(keys, self.size), self.size[1], True), self.size[1], True)
+        room &= ~by_keys & ~neighbourhood(cell_set(doors, self.size), self.size[1], True)
         return jnp.stack([*(cell_set(cell[None], self.size) for cell in cells), unseen, room])
 
     def _walks(self, memory: HallwayMemory, targets: jax.Array) -> jax.Array:
         """int32[n], the first action on the way to each of the targets uint32[n, W], `FINISHED` or `STUCK`."""
         (width, height), own = self.size, memory.cell
-        closed = doors_in_state(memory, CLOSED, height)
-        passable = free_cells(memory, height, self.overlap) | closed | cell_set(own[None], self.size)
         pose = Pose(own // STRIDE % width, own % STRIDE % height, memory.direction)
-        walks = jax.vmap(approach, in_axes=(None, None, 0, None, None))(passable, pose, targets, height, True)
-        shut = has_cells(closed, ahead(own, memory.direction)[None], height)[0]
+        search = jax.vmap(approach, in_axes=(None, None, 0, None, None))
+        walks = search(self._passable(memory), pose, targets, height, True)
+        shut = has_cells(doors_in_state(memory, CLOSED, height), ahead(own, memory.direction)[None], height)[0]
         return jnp.where((walks == Actions.forward) & shut, Actions.toggle, walks)
+
+    def _passable(self, memory: HallwayMemory) -> jax.Array:
+        """uint32[W], the cells known that can be walked through, if only by opening a door."""
+        closed = doors_in_state(memory, CLOSED, self.size[1])
+        own = cell_set(memory.cell[None], self.size)
+        return free_cells(memory, self.size[1], self.overlap) | closed | own
 
 
 def hallway_domain(task: str, env: LockedHallway) -> HallwayDomain:
@@ -221,20 +227,20 @@ def hallway_domain(task: str, env: LockedHallway) -> HallwayDomain:
     return HallwayDomain(env.num_agents, size, env.allow_agent_overlap)
 
 
-def _facts(memory: HallwayMemory) -> tuple[Facts, jax.Array]:
-    """What a caption tells, and the kind of what is held, int32[]."""
+def _facts(memory: HallwayMemory, within_reach: jax.Array) -> Facts:
+    """What a caption tells, given which keys can be walked to, bool[colours]."""
     lying, door_known = memory.key_cell >= 0, memory.door_cell >= 0
     locked = door_known & (memory.door_state == LOCKED)
     in_hand = np.arange(NUM_COLORS) == memory.held
-    facts = Facts(
-        paired=_nearest(memory.cell, memory.key_cell, lying & locked),
-        strange=_nearest(memory.cell, memory.key_cell, lying & ~door_known),
-        other=_nearest(memory.cell, memory.door_cell, locked & ~lying & ~in_hand),
-        held=memory.held,
-    )
     held_kind = jnp.where((in_hand & locked).any(), HOLDS_FITTING, HOLDS_USED)
     held_kind = jnp.where((in_hand & ~door_known).any(), HOLDS_STRANGE, held_kind)
-    return facts, jnp.where(memory.held >= 0, held_kind, EMPTY_HANDS)
+    return Facts(
+        paired=_nearest(memory.cell, memory.key_cell, within_reach & locked),
+        strange=_nearest(memory.cell, memory.key_cell, within_reach & ~door_known),
+        other=_nearest(memory.cell, memory.door_cell, locked & ~lying & ~in_hand),
+        held=memory.held,
+        held_kind=jnp.where(memory.held >= 0, held_kind, EMPTY_HANDS),
+    )
 
 
 def _nearest(own: jax.Array, cells: jax.Array, among: jax.Array) -> jax.Array:

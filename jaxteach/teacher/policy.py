@@ -82,7 +82,7 @@ class Teacher:
         The memory may have taken the observation in or not.
         """
         memory, scene = self.remember(memory, obs), self._each(self.domain.read)(obs)
-        return self._each(self.domain.caption_id)(memory, scene)
+        return self._each(self.domain.describe)(memory, scene)[0]
 
     def __call__(self, memory: Any, obs: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         """One step of the teacher.
@@ -141,9 +141,9 @@ class Teacher:
 
     def _plan_actions(self, memory: Any, obs: Any, scene: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P]."""
-        caption = self.domain.caption_id(memory, scene)
+        caption, facts = self.domain.describe(memory, scene)
         row = jnp.maximum(caption, 0)
-        results = self.domain.skill_results(memory, obs, scene)
+        results = self.domain.skill_results(memory, obs, scene, facts)
         plans = pick(jnp.asarray(self.table.skills), row)
         weights = pick(jnp.asarray(self.table.probabilities), row)
         weights = jnp.where(caption == NO_CAPTION, 0, weights)

@@ -142,6 +142,27 @@ def approach(passable: jax.Array, pose: Pose, targets: jax.Array, height: int, w
     return jnp.where((goals & agent).any(), FINISHED, action).astype(jnp.int32)
 
 
+def reachable(passable: jax.Array, start: jax.Array, height: int, wraps: bool = False) -> jax.Array:
+    """uint32[W], the cells that a walk from the cells `start` uint32[W] leads to, and all cells next to these."""
+
+    def spread(boards: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        reached = boards[1] & passable | start
+        return reached, neighbourhood(reached, height, wraps)
+
+    def spreading(boards: tuple[jax.Array, jax.Array]) -> jax.Array:
+        reached, touched = boards
+        return (touched & passable & ~reached).any()
+
+    return jax.lax.while_loop(spreading, spread, (start, neighbourhood(start, height, wraps)))[1]
+
+
+def neighbourhood(rows: jax.Array, height: int, wraps: bool = False) -> jax.Array:
+    """uint32[W], the cells of a set and the four next to each of them."""
+    for neighbours in [ahead_rows(rows, direction, height, wraps) for direction in range(4)]:
+        rows |= neighbours
+    return rows
+
+
 def ahead_rows(rows: jax.Array, direction: int, height: int, wraps: bool = False) -> jax.Array:
     """For each cell of uint32[W] the bit of the next cell in a direction; 0 beyond an edge, unless the map wraps."""
     none = jnp.zeros((1,), jnp.uint32)

@@ -102,13 +102,13 @@ class SpreadDomain:
         del action
         return memory
 
-    def caption_id(self, memory: jax.Array, scene: Scene) -> jax.Array:
+    def describe(self, memory: jax.Array, scene: Scene) -> tuple[jax.Array, None]:
         del memory
         bits = 1 << np.arange(self.num_agents, dtype=np.int32)
-        return jnp.where(scene.taken, bits, 0).sum(dtype=jnp.int32)
+        return jnp.where(scene.taken, bits, 0).sum(dtype=jnp.int32), None
 
-    def skill_results(self, memory: jax.Array, obs: jax.Array, scene: Scene) -> jax.Array:
-        del memory, obs
+    def skill_results(self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: None) -> jax.Array:
+        del memory, obs, facts
         flights = [fly_to(offset, scene.velocity, self.accel) for offset in scene.offsets]
         unused = [jnp.int32(FINISHED)] * (len(OBJECT_SKILLS) - 1)
         by_object = [result for flight in flights for result in (flight, *unused)]
