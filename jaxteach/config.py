@@ -104,8 +104,8 @@ class WorldConfig:
 class TeacherConfig:
     """Which teacher."""
 
-    plans: str = "recorded"
-    """a plan file, or "recorded": the answers that ship with jaxteach"""
+    plans: str = "shipped"
+    """a plan file, or what ships with jaxteach: "recorded" answers of a model, or a "scripted" file written by hand"""
     hard_planner: Flag = False
     """the teacher draws one plan at every step, instead of mixing all plans"""
 

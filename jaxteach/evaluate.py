@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jumanji.env import Environment
 
-from envs_jax.grid.constants import Actions
 from jaxteach.networks import Network, forward
 from jaxteach.teacher import Teacher
+from jaxteach.teacher.policy import start_over
 
 Policy = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
 """(memory, obs [N, ...], first bool[N], key) -> (memory, action int32[N])."""
@@ -45,11 +45,12 @@ def teacher_policy(teacher: Teacher) -> Policy:
 
     def act(memory: Any, obs: jax.Array, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         plan_key, action_key = jax.random.split(key)
-        memory = jnp.where(first[:, None], teacher.reset(), memory)
-        memory, probs = jax.vmap(teacher)(memory, obs, jax.random.split(plan_key, obs.shape[0]))
+        memory = start_over(first, teacher.reset(), memory)
+        memory, probs = jax.vmap(teacher)(memory, obs, jax.random.split(plan_key, first.shape[0]))
         action = jax.random.categorical(action_key, jnp.log(probs))
         silent = probs.sum(-1) == 0
-        return memory, jnp.where(silent, Actions.done, action).astype(jnp.int32)
+        action = jnp.where(silent, teacher.domain.idle, action).astype(jnp.int32)
+        return jax.vmap(teacher.advance)(memory, action), action
 
     return act
 

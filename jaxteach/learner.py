@@ -75,7 +75,7 @@ class Learner:
         actor = start(self.venv, self.network, env_key)
         inputs = jax.vmap(self.network.prepare)(actor.obs)
         params = self.network.init(params_key, inputs[None], actor.first[None], actor.carry)
-        names = 0 if self.teacher is None else self.teacher.vocabulary.memory_size
+        names = 0 if self.teacher is None else self.teacher.reset().shape[0]
         memory = jnp.full((self.venv.num_envs, names), -1, jnp.int32)
         return LearnerState(params, self.optimizer.init(params), actor, memory, key)
 
@@ -155,7 +155,7 @@ class Learner:
             return memory, jnp.zeros((*trajectory.action.shape, 0), jnp.float32)
 
         def ask(memory: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return teacher.label(memory, trajectory.obs, trajectory.first, key)[:2]
+            return teacher.label(memory, trajectory.obs, trajectory.action, trajectory.first, key)[:2]
 
         def skip(memory: jax.Array) -> tuple[jax.Array, jax.Array]:
             return memory, jnp.zeros((*trajectory.action.shape, NUM_ACTIONS), jnp.float32)

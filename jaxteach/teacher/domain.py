@@ -79,6 +79,6 @@ class Domain(Protocol):
         """
         ...
 
-    def skill_results(self, memory: Any, obs: Any, scene: Any, facts: Any) -> jax.Array:
-        """int32[skill numbers of the table], the action that each skill gives, or `FINISHED`."""
+    def skill_results(self, memory: Any, obs: Any, scene: Any, facts: Any, skills: jax.Array) -> jax.Array:
+        """int32[M], the action that each of the skills int32[M] of the table gives, or `FINISHED`."""
         ...

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from envs_jax.grid.constants import NUM_ACTIONS, Actions
 from jaxteach.teacher.captions import Captions, Objects, Scene
+from jaxteach.teacher.lookup import pick
 from jaxteach.teacher.skills import STUCK, Pose, explore, go_to, read_map
 
 COLORED_CAPTIONS: Final[dict[str, bool]] = {
@@ -48,7 +49,9 @@ class DoorKeyDomain:
     def describe(self, memory: jax.Array, scene: Scene) -> tuple[jax.Array, Objects]:
         return self.vocabulary.caption_id(scene), self.vocabulary.locate(memory, scene)
 
-    def skill_results(self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: Objects) -> jax.Array:
+    def skill_results(
+        self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: Objects, skills: jax.Array
+    ) -> jax.Array:
         del memory
         size: tuple[Any, Any] = obs.shape[0], obs.shape[1]
         pose = Pose(scene.agent_cell // size[1], scene.agent_cell % size[1], scene.agent_dir)
@@ -60,7 +63,7 @@ class DoorKeyDomain:
         by_object = jnp.where(facts.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
         exploring = explore(world, pose, size[1], self.view_size)
         idle = jnp.int32(Actions.done)
-        return jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)])
+        return pick(jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)]), skills)
 
 
 def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:

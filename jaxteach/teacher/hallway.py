@@ -1,7 +1,7 @@
 """The locked hallway as the teacher knows it: captions about keys and doors, skills on each agent's own map."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -30,12 +30,13 @@ from jaxteach.teacher.hallway_map import (
 from jaxteach.teacher.lookup import pick
 from jaxteach.teacher.plans import SKILLS
 from jaxteach.teacher.skills import FINISHED, STUCK, Pose, approach, neighbourhood, reachable
+from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
 
 HALLWAYS: Final = tuple(WORLDS)
 MAX_HEIGHT: Final = 32
 USED_KEY: Final = "used key"
 EMPTY_HANDS, HOLDS_FITTING, HOLDS_STRANGE, HOLDS_USED = range(4)
-# What a name can stand for in a caption, in the order of `Places` and then what is in hand.
+# What a name can stand for in a caption, in the order of `_cells`, and last what is in hand.
 PAIRED_KEY, STRANGE_KEY, PAIRED_DOOR, HELD_DOOR, OTHER_DOOR, HAND = range(6)
 
 
@@ -160,56 +161,58 @@ class HallwayDomain:
 
     def describe(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Facts]:
         del scene
-        within_reach = reachable(self._passable(memory), cell_set(memory.cell[None], self.size), self.size[1], True)
+        within_reach = reachable(self._passable(memory), self._cell_set(memory.cell), self.size[1], True)
         facts = _facts(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
         return self.vocabulary.number(facts), facts
 
-    def skill_results(self, memory: HallwayMemory, obs: Observation, scene: Scene, facts: Facts) -> jax.Array:
+    def skill_results(
+        self, memory: HallwayMemory, obs: Observation, scene: Scene, facts: Facts, skills: jax.Array
+    ) -> jax.Array:
         del obs, scene
-        walks = self._walks(memory, self._targets(memory, facts))
-        exploring = jnp.where(walks[HAND] == STUCK, FINISHED, walks[HAND])
-        # At a good place, or if there is none, it is dropped here.
-        dropping = jnp.where(walks[HAND + 1] < 0, Actions.drop, walks[HAND + 1])
-        places = pick(self.vocabulary.places, self.vocabulary.number(facts))
-        by_place = jnp.stack(
-            [
-                jnp.append(jnp.where(walks[:HAND] == STUCK, Actions.done, walks[:HAND]), FINISHED),
-                np.array([Actions.pickup] * HAND + [FINISHED], np.int32),
-                jnp.append(jnp.full(HAND, FINISHED, jnp.int32), dropping),
-                np.full(HAND + 1, Actions.toggle, np.int32),
-            ],
-            1,
+        name, verb = (
+            (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS),
+            (skills - FIRST_OBJECT_SKILL) % len(OBJECT_SKILLS),
         )
-        by_object = jnp.where((places >= 0)[:, None], pick(by_place, places), Actions.done).reshape(-1)
-        idle = jnp.int32(Actions.done)
-        return jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object]).astype(jnp.int32)
-
-    def _targets(self, memory: HallwayMemory, facts: Facts) -> jax.Array:
-        """uint32[HAND + 2, W], what each place is, then where there is something to explore, then where to drop."""
-        keys, doors = memory.key_cell, memory.door_cell
-        cells = [_of(keys, facts.paired), _of(keys, facts.strange)]
-        cells += [_of(doors, color) for color in (facts.paired, facts.held, facts.other)]
+        on_object = skills >= FIRST_OBJECT_SKILL
+        place = pick(pick(self.vocabulary.places, self.vocabulary.number(facts)), name)
+        explores = skills == EXPLORE
+        goes, picks, drops, toggles = (on_object & (place >= 0) & (verb == i) for i in range(len(OBJECT_SKILLS)))
+        cells = jnp.where(goes, pick(_cells(memory, facts), place), NOTHING)
+        targets = jnp.where(drops[:, None], self._room(memory), jax.vmap(self._cell_set)(cells))
         unseen = ~memory.seen & np.uint32((1 << self.size[1]) - 1)
-        room = free_cells(memory, self.size[1], overlap=False) & ~cell_set(memory.cell[None], self.size)
-        # Keys that touch, if only by their corners, could make a wall.
-        by_keys = neighbourhood(neighbourhood(cell_set(keys, self.size), self.size[1], True), self.size[1], True)
-        room &= ~by_keys & ~neighbourhood(cell_set(doors, self.size), self.size[1], True)
-        return jnp.stack([*(cell_set(cell[None], self.size) for cell in cells), unseen, room])
+        walk = self._walk(memory, jnp.where(explores[:, None], unseen, targets))
+        in_hand = place == HAND
+        action = jnp.where(explores, jnp.where(walk == STUCK, FINISHED, walk), Actions.done)
+        action = jnp.where(goes, jnp.where(in_hand, FINISHED, jnp.where(walk == STUCK, Actions.done, walk)), action)
+        action = jnp.where(picks, jnp.where(in_hand, FINISHED, Actions.pickup), action)
+        # At a good place, or where no good place can be reached, it is dropped.
+        action = jnp.where(drops, jnp.where(in_hand, jnp.where(walk < 0, Actions.drop, walk), FINISHED), action)
+        return jnp.where(toggles, Actions.toggle, action).astype(jnp.int32)
 
-    def _walks(self, memory: HallwayMemory, targets: jax.Array) -> jax.Array:
-        """int32[n], the first action on the way to each of the targets uint32[n, W], `FINISHED` or `STUCK`."""
+    def _room(self, memory: HallwayMemory) -> jax.Array:
+        """uint32[W], the cells where a key blocks no way."""
+        near = partial(neighbourhood, height=self.size[1], wraps=True)
+        keys, doors = self._cell_set(memory.key_cell), self._cell_set(memory.door_cell)
+        # Keys that touch, if only by their corners, could make a wall.
+        crowded = near(near(keys)) | near(doors) | self._cell_set(memory.cell)
+        return free_cells(memory, self.size[1], overlap=False) & ~crowded
+
+    def _walk(self, memory: HallwayMemory, targets: jax.Array) -> jax.Array:
+        """int32[M], the first action on the way to each of the targets uint32[M, W], `FINISHED` or `STUCK`."""
         (width, height), own = self.size, memory.cell
         pose = Pose(own // STRIDE % width, own % STRIDE % height, memory.direction)
         search = jax.vmap(approach, in_axes=(None, None, 0, None, None))
         walks = search(self._passable(memory), pose, targets, height, True)
-        shut = has_cells(doors_in_state(memory, CLOSED, height), ahead(own, memory.direction)[None], height)[0]
+        shut = has_cells(doors_in_state(memory, CLOSED, height), ahead(own, memory.direction), height)
         return jnp.where((walks == Actions.forward) & shut, Actions.toggle, walks)
 
     def _passable(self, memory: HallwayMemory) -> jax.Array:
         """uint32[W], the cells known that can be walked through, if only by opening a door."""
         closed = doors_in_state(memory, CLOSED, self.size[1])
-        own = cell_set(memory.cell[None], self.size)
-        return free_cells(memory, self.size[1], self.overlap) | closed | own
+        return free_cells(memory, self.size[1], self.overlap) | closed | self._cell_set(memory.cell)
+
+    def _cell_set(self, cells: jax.Array) -> jax.Array:
+        return cell_set(cells, self.size)
 
 
 def hallway_domain(task: str, env: LockedHallway) -> HallwayDomain:
@@ -223,7 +226,9 @@ def hallway_domain(task: str, env: LockedHallway) -> HallwayDomain:
     layout = lay_out(env.num_rooms, env.room_size)
     size = (layout.width + margin, layout.height + margin)
     if size[1] > MAX_HEIGHT:
-        raise ValueError(f"the teacher of {task} has no room on its map for views through the walls of a world so large")
+        raise ValueError(
+            f"the teacher of {task} has no room on its map for views through the walls of a world so large"
+        )
     return HallwayDomain(env.num_agents, size, env.allow_agent_overlap)
 
 
@@ -249,6 +254,13 @@ def _nearest(own: jax.Array, cells: jax.Array, among: jax.Array) -> jax.Array:
     numbered = steps * NUM_COLORS + np.arange(NUM_COLORS, dtype=np.int32)
     least = jnp.where(among, numbered, np.iinfo(np.int32).max).min()
     return jnp.where(among.any(), least % NUM_COLORS, NOTHING)
+
+
+def _cells(memory: HallwayMemory, facts: Facts) -> jax.Array:
+    """int32[HAND], where the things are that names can stand for, -1: nowhere."""
+    keys = [_of(memory.key_cell, color) for color in (facts.paired, facts.strange)]
+    doors = [_of(memory.door_cell, color) for color in (facts.paired, facts.held, facts.other)]
+    return jnp.stack(keys + doors)
 
 
 def _of(cells: jax.Array, color: jax.Array) -> jax.Array:

@@ -164,13 +164,14 @@ def doors_in_state(memory: HallwayMemory, state: int, height: int) -> jax.Array:
 
 
 def cell_set(cells: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """uint32[W], the bits of cells int32[n] on the torus of W columns and H rows; none for -1."""
-    return jax.lax.reduce(_cell_bits(cells, size), np.uint32(0), jax.lax.bitwise_or, (0,))
+    """uint32[W], the bits of a cell int32[] or of cells int32[n] on the torus of W columns and H rows; none for -1."""
+    bits = _cell_bits(cells.reshape(-1), size)
+    return jax.lax.reduce(bits, np.uint32(0), jax.lax.bitwise_or, (0,))
 
 
 def has_cells(rows: jax.Array, cells: jax.Array, height: int) -> jax.Array:
-    """bool[n], whether cells int32[n] are in a set of cells uint32[W]; False for -1."""
-    return ((_cell_bits(cells, (rows.shape[0], height)) & rows) != 0).any(1)
+    """bool[...], whether cells int32[...] are in a set of cells uint32[W]; False for -1."""
+    return ((_cell_bits(cells, (rows.shape[0], height)) & rows) != 0).any(-1)
 
 
 def ahead(cell: jax.Array, direction: jax.Array) -> jax.Array:
@@ -192,7 +193,7 @@ def _locate(memory: HallwayMemory, scene: Scene, height: int, overlap: bool) -> 
     """int32[], where the agent stands now."""
     front = ahead(memory.cell, memory.direction)
     walks = memory.action == Actions.forward
-    free = has_cells(free_cells(memory, height, overlap), front[None], height)[0]
+    free = has_cells(free_cells(memory, height, overlap), front, height)
     here, there = (_contradictions(memory, scene, cell, height) for cell in (memory.cell, front))
     return jnp.where(walks & jnp.where(here == there, free, there < here), front, memory.cell)
 
@@ -202,7 +203,7 @@ def _contradictions(memory: HallwayMemory, scene: Scene, cell: jax.Array, height
     size = (memory.seen.shape[0], height)
     corner = cell + pick(_corners(scene.lit.shape[0]), scene.direction)
     clear, solid = (_lay(part, corner, size) for part in (scene.lit & ~scene.agents, scene.solid))
-    own = _cell_bits(cell[None], size)[0]
+    own = _cell_bits(cell, size)
     wrong = memory.seen & clear & ~own & (solid ^ memory.solid)
     return jax.lax.population_count(wrong).sum(dtype=jnp.int32)
 
@@ -221,7 +222,7 @@ def _lay(columns: jax.Array, corner: jax.Array, size: tuple[int, int]) -> jax.Ar
 
 
 def _cell_bits(cells: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """uint32[n, W], each cell as a bit on the torus; none for -1."""
+    """uint32[..., W], each of the cells int32[...] as a bit on the torus; none for -1."""
     x, y = cells // STRIDE % size[0], cells % STRIDE % size[1]
-    here = (x[:, None] == np.arange(size[0], dtype=np.int32)) & (cells >= 0)[:, None]
-    return jnp.where(here, (jnp.uint32(1) << y.astype(jnp.uint32))[:, None], np.uint32(0))
+    here = (x[..., None] == np.arange(size[0], dtype=np.int32)) & (cells >= 0)[..., None]
+    return jnp.where(here, (jnp.uint32(1) << y.astype(jnp.uint32))[..., None], np.uint32(0))

@@ -1,5 +1,6 @@
 """The teacher as one jitted function: memory and observation to a distribution over actions."""
 
+import math
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any, Final
@@ -143,9 +144,8 @@ class Teacher:
         """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P]."""
         caption, facts = self.domain.describe(memory, scene)
         row = jnp.maximum(caption, 0)
-        results = self.domain.skill_results(memory, obs, scene, facts)
-        plans = pick(jnp.asarray(self.table.skills), row)
-        weights = pick(jnp.asarray(self.table.probabilities), row)
+        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table)
+        results = self.domain.skill_results(memory, obs, scene, facts, skills)
         weights = jnp.where(caption == NO_CAPTION, 0, weights)
         return caption, _first_action(results, plans, self.domain.idle), weights
 
@@ -155,8 +155,8 @@ class Teacher:
         On CPUs they are taken in blocks, so that the searches' maps stay in the cache. A block
         also waits for its own longest path only, not for the longest of all.
         """
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(shape) :]), steps)
-        count = jax.tree.leaves(flat)[0].shape[0]
+        count = math.prod(shape)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(shape) :]), steps)
         block = 128 if jax.default_backend() == "cpu" else max(1, count)
         results = jax.lax.map(lambda step: self._plan_actions(*step), flat, batch_size=block)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
@@ -202,7 +202,7 @@ def start_over(first: jax.Array, fresh: Any, memory: Any) -> Any:
 
 
 def _first_action(results: jax.Array, plans: jax.Array, idle: int) -> jax.Array:
-    """int32[P], for plans int32[P, S] of skill numbers the first result that is an action."""
+    """int32[P], for plans int32[P, S] of places among the results int32[M] the first that is an action."""
     given = pick(results, plans)
     action = jnp.full(plans.shape[0], idle, jnp.int32)
     for i in reversed(range(plans.shape[1])):

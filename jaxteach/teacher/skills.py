@@ -16,7 +16,6 @@ from envs_jax.grid.constants import (
     GOAL,
     KEY,
     LAVA,
-    NORTH,
     OPEN,
     SOUTH,
     UNSEEN,

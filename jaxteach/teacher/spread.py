@@ -12,7 +12,6 @@ from envs_jax.mpe.environment import MOVES, NUM_MOVES
 from envs_jax.mpe.simple_spread import SimpleSpread
 from envs_jax.mpe.world import DAMPING, TIME_STEP
 from jaxteach.teacher.lookup import pick
-from jaxteach.teacher.skills import FINISHED
 from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS
 
 ORDINALS: Final = ("nearest", "second", "third", "fourth", "fifth", "sixth", "seventh")
@@ -107,12 +106,13 @@ class SpreadDomain:
         bits = 1 << np.arange(self.num_agents, dtype=np.int32)
         return jnp.where(scene.taken, bits, 0).sum(dtype=jnp.int32), None
 
-    def skill_results(self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: None) -> jax.Array:
+    def skill_results(
+        self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: None, skills: jax.Array
+    ) -> jax.Array:
         del memory, obs, facts
-        flights = [fly_to(offset, scene.velocity, self.accel) for offset in scene.offsets]
-        unused = [jnp.int32(FINISHED)] * (len(OBJECT_SKILLS) - 1)
-        by_object = [result for flight in flights for result in (flight, *unused)]
-        return jnp.stack([jnp.int32(self.idle)] * FIRST_OBJECT_SKILL + by_object)
+        flights = jnp.stack([fly_to(offset, scene.velocity, self.accel) for offset in scene.offsets])
+        flight = pick(flights, (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS))
+        return jnp.where(skills < FIRST_OBJECT_SKILL, self.idle, flight)
 
 
 def fly_to(offset: jax.Array, velocity: jax.Array, accel: float) -> jax.Array:

@@ -12,13 +12,15 @@ OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle")
 
 
 class SkillTable(NamedTuple):
-    """For C captions, up to P plans of up to S skills each.
+    """For C captions, up to P plans of up to S skills each, M different ones at most for a caption.
 
     A skill is a number: 0 nothing left, 1 wait, 2 explore, then *go to*, *pick up*, *drop*,
-    *toggle* of the first object name, of the second, and so on.
+    *toggle* of the first object name, of the second, and so on. Plans give the places of their
+    skills among those of their caption, so that only these need to be carried out.
     """
 
-    skills: np.ndarray  # int32[C, P, S]
+    skills: np.ndarray  # int32[C, M], the different skills of a caption's plans
+    plans: np.ndarray  # int32[C, P, S], places in `skills`
     probabilities: np.ndarray  # float32[C, P], all zeros: the caption has no plans
 
 
@@ -30,16 +32,25 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary) -> SkillTable:
     """
     width = max((len(entry.plans) for entry in plans.captions), default=1)
     depth = max((len(plan.skills) for entry in plans.captions for plan in entry.plans), default=1)
-    skills = np.full((len(vocabulary.texts), width, depth), NOTHING_LEFT, np.int32)
+    numbers = np.full((len(vocabulary.texts), width, depth), NOTHING_LEFT, np.int32)
     probabilities = np.zeros((len(vocabulary.texts), width), np.float32)
     for entry in plans.captions:
         row = _caption_row(entry, vocabulary)
         total = sum(plan.probability for plan in entry.plans)
         for i, plan in enumerate(entry.plans):
-            numbers = [_skill_number(skill, target, vocabulary) for skill, target in plan.skills]
-            skills[row, i, : len(numbers)] = numbers
+            numbers[row, i, : len(plan.skills)] = [_skill_number(*skill, vocabulary) for skill in plan.skills]
             probabilities[row, i] = plan.probability / total
-    return SkillTable(skills, probabilities)
+    return SkillTable(*_without_repetition(numbers), probabilities)
+
+
+def _without_repetition(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different skills of each caption, int32[C, M], and where the skills int32[C, P, S] stand among them."""
+    different = [np.unique(row) for row in numbers]
+    skills = np.full((len(numbers), max(map(len, different), default=1)), NOTHING_LEFT, np.int32)
+    for row, found in zip(skills, different):
+        row[: len(found)] = found
+    places = [np.searchsorted(found, row) for found, row in zip(different, numbers)]
+    return skills, np.stack(places).astype(np.int32)
 
 
 def _caption_row(entry: CaptionPlans, vocabulary: Vocabulary) -> int:
