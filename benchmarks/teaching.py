@@ -21,7 +21,7 @@ from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.teacher.llm.local import LocalClient
 from jaxteach.teacher.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.teacher.llm.prompts import task_prompt
-from jaxteach.teacher.policy import task_vocabulary
+from jaxteach.teacher.policy import task_domain
 
 STOP = "}"
 
@@ -58,7 +58,7 @@ def measure(options: Options) -> dict[str, Any]:
     """Seconds of both ways, free and with the grammar, and of scoring all candidates."""
     if options.task not in envs_jax.tasks():
         raise UserError(f"unknown task {options.task!r}")
-    vocabulary = task_vocabulary(envs_jax.make(options.task), options.task)
+    vocabulary = task_domain(envs_jax.make(options.task), options.task).vocabulary
     prompt = task_prompt(options.task, vocabulary.object_names)
     prompts = [prompt.about(caption) for caption in vocabulary.texts]
     questions = [Question(text, sample) for text in prompts for sample in range(options.samples)]

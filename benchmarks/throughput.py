@@ -127,10 +127,11 @@ def teacher_program(task: str, num_envs: int) -> Program:
     venv = vectorize(env, num_envs)
     teacher = make_teacher(task)
     obs, first = random_trajectory(env, num_envs, LABEL_STEPS)
+    action = random_actions(env, first.shape)
     memory = jnp.broadcast_to(teacher.reset(), (venv.num_envs, *teacher.reset().shape))
 
     def label(memory: jax.Array, obs: jax.Array, first: jax.Array) -> tuple[jax.Array, Any]:
-        memory, probs, captions = teacher.label(memory, obs, first, jax.random.key(0))
+        memory, probs, captions = teacher.label(memory, obs, action, first, jax.random.key(0))
         return memory, (probs, captions)
 
     return compile_program(label, memory, obs, first, work=LABEL_STEPS * num_envs)

@@ -10,7 +10,8 @@ import tyro
 
 import envs_jax
 from jaxteach.errors import UserError
-from jaxteach.teacher.policy import COLORED_CAPTIONS
+from jaxteach.teacher.doorkey import COLORED_CAPTIONS
+from jaxteach.teacher.policy import DOMAINS
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -132,8 +133,8 @@ class WorldConfig:
 class TeacherConfig:
     """Which teacher."""
 
-    plans: str = "recorded"
-    """a plan file, or "recorded": the answers that ship with jaxteach"""
+    plans: str = "shipped"
+    """a plan file, or what ships with jaxteach: "recorded" answers of a model, or a "scripted" file written by hand"""
     hard_planner: Flag = False
     """the teacher draws one plan at every step, instead of mixing all plans"""
 
@@ -251,7 +252,7 @@ class TrainConfig:
     @property
     def taught(self) -> bool:
         """Whether a teacher teaches: it does where there is one, unless it is switched off."""
-        return not self.no_teacher and (self.task in COLORED_CAPTIONS or self.teacher != TeacherConfig())
+        return not self.no_teacher and (self.task in DOMAINS or self.teacher != TeacherConfig())
 
     @property
     def steps_per_iteration(self) -> int:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.doorkey import DoorKey
-from envs_jax.grid.constants import Actions
+from jaxteach.labels import without_agents
 from jaxteach.networks import Network, forward
 from jaxteach.teacher import Teacher
+from jaxteach.teacher.policy import start_over
 from jaxteach.team import TeamWorld
 
 Policy = Callable[[Any, Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
@@ -39,15 +40,16 @@ def student_policy(network: Network, params: Any, greedy: bool) -> Policy:
 
 
 def teacher_policy(teacher: Teacher) -> Policy:
-    """The teacher of one agent as a policy that draws its actions; where it is silent it waits."""
+    """The teacher as a policy that draws its actions; where it is silent it waits."""
 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         plan_key, action_key = jax.random.split(key)
-        memory = jnp.where(first[:, None], teacher.reset(), memory)
-        memory, probs = jax.vmap(teacher)(memory, obs[:, 0], jax.random.split(plan_key, obs.shape[0]))
+        memory = start_over(first, teacher.reset(), memory)
+        memory, probs = jax.vmap(teacher)(memory, without_agents(teacher, obs), jax.random.split(plan_key, len(first)))
         action = jax.random.categorical(action_key, jnp.log(probs))
         silent = probs.sum(-1) == 0
-        return memory, jnp.where(silent, Actions.done, action).astype(jnp.int32)[:, None]
+        action = jnp.where(silent, teacher.domain.idle, action).astype(jnp.int32)
+        return jax.vmap(teacher.advance)(memory, action), action.reshape(len(first), -1)
 
     return act
 

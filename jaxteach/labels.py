@@ -19,12 +19,15 @@ class TeamTeacher(Protocol):
         """The empty memory of one environment, for all its agents."""
         ...
 
-    def label(self, memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+    def label(
+        self, memory: Any, obs: Any, action: jax.Array, first: jax.Array, key: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array]:
         """The teacher along trajectories of T steps in N environments of A agents.
 
         Args:
             memory: leaves [N, ...], before the first step.
             obs: leaves [T, N, A, ...].
+            action: int32[T, N, A], what followed.
             first: bool[T, N], an episode begins with this observation.
             key: PRNG key of a teacher that draws.
 
@@ -36,7 +39,7 @@ class TeamTeacher(Protocol):
 
 
 AnyTeacher = Teacher | TeamTeacher
-"""A `Teacher` of one agent teaches teams of one."""
+"""A `Teacher` of worlds without an axis for agents teaches teams of one."""
 
 
 def fresh_memory(teacher: AnyTeacher, num_envs: int) -> Any:
@@ -49,14 +52,20 @@ def with_table(teacher: AnyTeacher, table: SkillTable) -> AnyTeacher:
     return replace(cast(Any, teacher), table=table)
 
 
+def without_agents(teacher: AnyTeacher, tree: Any) -> Any:
+    """Arrays [..., N, A, ...] of a team as the teacher takes them: less the axis [A] where it knows none."""
+    if isinstance(teacher, Teacher) and teacher.domain.num_agents is None:
+        return jax.tree.map(lambda leaf: leaf[:, 0], tree)
+    return tree
+
+
 def ask(
-    teacher: AnyTeacher, memory: Any, obs: Any, first: jax.Array, key: jax.Array
+    teacher: AnyTeacher, memory: Any, obs: Any, action: jax.Array, first: jax.Array, key: jax.Array
 ) -> tuple[Any, jax.Array, jax.Array]:
     """`TeamTeacher.label` of any teacher."""
-    if not isinstance(teacher, Teacher):
-        return teacher.label(memory, obs, first, key)
-    memory, probs, captions = teacher.label(memory, obs[:, :, 0], first, key)
-    return memory, probs[:, :, None], captions[:, :, None]
+    obs, acted = jax.vmap(lambda tree: without_agents(teacher, tree))((obs, action))
+    memory, probs, captions = teacher.label(memory, obs, acted, first, key)
+    return memory, probs.reshape(*action.shape, -1), captions.reshape(action.shape)
 
 
 def silent_captions(table: SkillTable, captions: jax.Array) -> jax.Array:

@@ -194,7 +194,7 @@ class Learner:
         teacher = with_table(self.teacher, table)
 
         def listen(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
-            return ask(teacher, memory, trajectory.obs, trajectory.first, key)
+            return ask(teacher, memory, trajectory.obs, trajectory.action, trajectory.first, key)
 
         def skip(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
             return memory, jnp.zeros((*shape, max(self.venv.env.action_counts)), jnp.float32), silence

@@ -13,6 +13,7 @@ from jaxteach.config import EvalConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment, load_teacher
+from jaxteach.labels import fresh_memory
 from jaxteach.runs import Checkpoints, find_run, fresh_folder, write_json
 from jaxteach.team import TeamWorld
 
@@ -59,7 +60,7 @@ def play(config: EvalConfig) -> Path:
 def _teacher(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
     world = TeamWorld(config.world.make(config.task))
     teacher = load_teacher(config.task, config.teacher, config.world)
-    memory = np.tile(np.asarray(teacher.reset()), (config.num_eval, 1))
+    memory = fresh_memory(teacher, config.num_eval)
     kind = "hard" if config.teacher.hard_planner else "soft"
     return world, teacher_policy(teacher), memory, f"{kind} teacher with {config.teacher.plans} plans"
 

@@ -15,14 +15,17 @@ from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import run_episodes, teacher_policy
 from jaxteach.experiment import load_teacher
-from jaxteach.teacher.captions import Captions, caption_text
+from jaxteach.labels import fresh_memory
+from jaxteach.teacher.captions import caption_text
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
 from jaxteach.teacher.llm.backends import open_client, open_local
 from jaxteach.teacher.llm.parse import plan_text
 from jaxteach.teacher.llm.prompts import Prompt, task_prompt
 from jaxteach.teacher.plans import PlanFile, load_plans, save_plans
-from jaxteach.teacher.policy import task_vocabulary
+from jaxteach.teacher.policy import task_domain
+from jaxteach.team import TeamWorld
 
 
 def teach(config: TeachConfig, out: Path) -> None:
@@ -33,7 +36,7 @@ def teach(config: TeachConfig, out: Path) -> None:
     """
     task = canonical_task(str(config.task))
     _check_writable(out)
-    vocabulary = task_vocabulary(config.world.make(task), task)
+    vocabulary = task_domain(config.world.make(task), task).vocabulary
     prompt = task_prompt(task, vocabulary.object_names)
     store = AnswerStore(answers_path(out))
     tallies, identity = _ask(config, vocabulary, prompt, store)
@@ -72,10 +75,10 @@ def show(config: TeachConfig, path: Path) -> None:
 
 def _success_alone(task: str, path: Path, config: TeachConfig) -> float:
     """Share of episodes in which the teacher itself, its actions drawn, succeeds."""
-    env = config.world.make(task)
+    world = TeamWorld(config.world.make(task))
     teacher = load_teacher(task, TeacherConfig(plans=str(path)), config.world)
-    memory = np.tile(np.asarray(teacher.reset()), (config.episodes, 1))
-    play = jax.jit(lambda key: run_episodes(env, teacher_policy(teacher), memory, key, config.episodes))
+    memory = fresh_memory(teacher, config.episodes)
+    play = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, config.episodes))
     return float(np.mean(play(jax.random.key(0)).success))
 
 
@@ -85,7 +88,7 @@ def answers_path(out: Path) -> Path:
 
 
 def _ask(
-    config: TeachConfig, vocabulary: Captions, prompt: Prompt, store: AnswerStore
+    config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
 ) -> tuple[list[Tally], dict[str, Any]]:
     """What the model says to every caption, and who the model is."""
     captions = range(len(vocabulary.texts))
@@ -102,7 +105,7 @@ def _ask(
 
 
 def _provenance(
-    config: TeachConfig, prompt: Prompt, vocabulary: Captions, tallies: list[Tally], identity: dict[str, Any]
+    config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, tallies: list[Tally], identity: dict[str, Any]
 ) -> dict[str, Any]:
     asked = identity | {"grammar": identity["grammar"] is not None}
     if config.score:

@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 
 import envs_jax
 from jaxteach.errors import UserError
+from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
 from jaxteach.teacher.llm.grammar import candidate_plans
 from jaxteach.teacher.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.teacher.llm.prompts import task_prompt
-from jaxteach.teacher.plans import PlanFile, load_plans, recorded_plans, save_plans
-from jaxteach.teacher.policy import COLORED_CAPTIONS, task_vocabulary
+from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
+from jaxteach.teacher.policy import task_domain
 
 OBJECTS = ["key", "door"]
 
 
 def vocabulary_of(task, **overrides):
-    return task_vocabulary(envs_jax.make(task, **overrides), task)
+    return task_domain(envs_jax.make(task, **overrides), task).vocabulary
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,9 @@ def test_plans_are_asked_for_in_words_that_are_read_as_them(task):
 @pytest.mark.parametrize("task", COLORED_CAPTIONS)
 def test_the_candidates_hold_the_recorded_models_favourite_plans(task):
     candidates = set(candidate_plans(vocabulary_of(task).object_names))
-    favourites = [max(entry.plans, key=lambda plan: plan.probability).skills for entry in recorded_plans(task).captions]
+    favourites = [
+        max(entry.plans, key=lambda plan: plan.probability).skills for entry in find_plans("recorded", task).captions
+    ]
     assert sum(plan in candidates for plan in favourites) >= 0.6 * len(favourites)
 
 

@@ -14,7 +14,7 @@ from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.captions import Captions
-from jaxteach.teacher.plans import load_plans, recorded_plans, save_plans
+from jaxteach.teacher.plans import load_plans, save_plans, shipped_plans
 from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to
 from tests.traces import TASKS
 
@@ -93,13 +93,14 @@ def test_labels_of_trajectories_equal_the_teacher_step_by_step(task):
     venv = vectorize(env, 8)
     state, timestep = venv.reset(jax.random.key(0))
     obs, first = [timestep.observation], [jnp.ones(8, bool)]
-    for key in jax.random.split(jax.random.key(1), 40):
-        state, timestep = venv.step(state, jax.random.randint(key, (8,), 0, 6))
+    actions = jax.random.randint(jax.random.key(1), (41, 8), 0, 6)
+    for action in actions[:-1]:
+        state, timestep = venv.step(state, action)
         obs.append(timestep.observation)
         first.append(timestep.last())
     memory = jnp.tile(teacher.reset(), (8, 1))
     obs, first = jnp.stack(obs), jnp.stack(first)
-    last_memory, labels, captions = jax.jit(teacher.label)(memory, obs, first, jax.random.key(2))
+    last_memory, labels, captions = jax.jit(teacher.label)(memory, obs, actions, first, jax.random.key(2))
     step = jax.jit(jax.vmap(teacher, in_axes=(0, 0, None)))
     for t in range(len(obs)):
         memory = jnp.where(first[t][:, None], teacher.reset(), memory)
@@ -125,7 +126,7 @@ def test_one_trace_and_no_callbacks():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_shipped_plans_say_where_they_come_from_and_survive_a_round_trip(task, tmp_path):
-    plans = recorded_plans(task)
+    plans = shipped_plans(task)
     assert {"source", "model", "samples_per_caption"} <= set(plans.provenance)
     save_plans(plans, tmp_path / "plans.json")
     assert load_plans(tmp_path / "plans.json", task) == plans

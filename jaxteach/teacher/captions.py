@@ -11,6 +11,7 @@ import numpy as np
 
 from envs_jax.grid.constants import DOOR, KEY, NO_DIRECTION, NUM_COLORS
 from jaxteach.teacher.lookup import pick
+from jaxteach.teacher.plans import SKILLS
 
 NOWHERE = -1
 NO_CAPTION = -1
@@ -52,6 +53,7 @@ class Captions:
     num_keys: int
     num_doors: int
     colored: bool
+    skills = SKILLS
 
     @cached_property
     def _codes(self) -> list[tuple[int, int, int]]:

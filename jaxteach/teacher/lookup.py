@@ -7,8 +7,9 @@ import numpy as np
 
 def pick(table: jax.Array | np.ndarray, place: jax.Array) -> jax.Array:
     """`table[place]` for a table with few rows; a place outside it gives the first row."""
+    shape = (*jnp.shape(place), *table.shape[1:])
     place = jnp.asarray(place)[(...,) + (None,) * (table.ndim - 1)]
-    chosen = jnp.asarray(table[0])
+    chosen = jnp.broadcast_to(jnp.asarray(table[0]), shape)
     for i in range(1, table.shape[0]):
         chosen = jnp.where(place == i, table[i], chosen)
     return chosen

@@ -1,4 +1,4 @@
-"""Plan files: for each caption of a task, the plans a language model answered, with their probabilities."""
+"""Plan files: for each caption of a task, plans with their probabilities, answered by a language model or scripted."""
 
 import json
 import math
@@ -13,6 +13,10 @@ FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
 SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
 WITHOUT_OBJECT: Final = ("explore", "wait")
+WORDS: Final = ("shipped", "recorded", "scripted")
+"""What can be asked for instead of a file: what ships, or only what a model answered, or what was written by hand."""
+BY_HAND: Final = "written by hand"
+"""The source in the provenance of plans that no language model has seen."""
 MAX_BYTES: Final = 16 * 2**20
 MAX_PLANS: Final = 64
 MAX_SKILLS: Final = 16
@@ -32,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class CaptionPlans:
-    """What the model answered to one caption."""
+    """The plans for one caption."""
 
     sees: tuple[str, ...]
     holds: str | None
@@ -47,16 +51,49 @@ class PlanFile:
     captions: tuple[CaptionPlans, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person wrote the plans; else a language model answered them."""
+        return self.provenance.get("source") == BY_HAND
 
-def recorded_plans(task: str) -> PlanFile:
-    """The plans that ship with the package, recorded from the reference's language model."""
+
+def find_plans(plans: str, task: str) -> PlanFile:
+    """The plans that a word or a path stands for.
+
+    Args:
+        plans: one of `WORDS`, or the path of a plan file.
+        task: the task they are for.
+
+    Raises:
+        PlanFileError: there are no such plans, or they can't be used.
+    """
+    if plans not in WORDS:
+        return load_plans(plans, task)
+    shipped = shipped_plans(task)
+    if plans == "recorded" and shipped.by_hand:
+        raise PlanFileError(
+            f"no recorded plans ship for {task}, only plans written by hand; ask for scripted ones or give a plan file"
+        )
+    if plans == "scripted" and not shipped.by_hand:
+        raise PlanFileError(
+            f"no plans written by hand ship for {task}, only recorded ones; ask for recorded ones or give a plan file"
+        )
+    return shipped
+
+
+def shipped_plans(task: str) -> PlanFile:
+    """The plans that come with the package for a task.
+
+    Raises:
+        PlanFileError: there are none.
+    """
     folder = resources.files("jaxteach.teacher") / "plans"
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".json"):
             plans = _parse(entry.read_text("utf-8"), entry.name)
             if task in plans.tasks:
                 return plans
-    raise PlanFileError(f"no recorded plans ship for {task}; give a plan file")
+    raise PlanFileError(f"no plans ship for {task}; give a plan file")
 
 
 def load_plans(path: str | Path, task: str | None) -> PlanFile:

@@ -1,45 +1,51 @@
 """The teacher as one jitted function: memory and observation to a distribution over actions."""
 
+import math
+from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 import envs_jax
-from envs_jax.grid.constants import NUM_ACTIONS, Actions
-from jaxteach.teacher.captions import NO_CAPTION, Captions, Objects, Scene
+from jaxteach.teacher.captions import NO_CAPTION
+from jaxteach.teacher.domain import Domain, Vocabulary
+from jaxteach.teacher.doorkey import COLORED_CAPTIONS, doorkey_domain
+from jaxteach.teacher.hallway import HALLWAYS, hallway_domain
 from jaxteach.teacher.lookup import pick
-from jaxteach.teacher.plans import load_plans, recorded_plans
-from jaxteach.teacher.skills import FINISHED, STUCK, Pose, explore, go_to, read_map
+from jaxteach.teacher.plans import find_plans
+from jaxteach.teacher.skills import FINISHED
+from jaxteach.teacher.spread import spread_domain
 from jaxteach.teacher.table import SkillTable, compile_plans
 
-COLORED_CAPTIONS: dict[str, bool] = {
-    "SimpleDoorKey": False,
-    "LavaDoorKey": False,
-    "ColoredDoorKey": True,
-    "TwoDoor": False,
+DOMAINS: Final[dict[str, Callable[[str, Any], Domain]]] = {
+    **dict.fromkeys(COLORED_CAPTIONS, doorkey_domain),
+    **dict.fromkeys(HALLWAYS, hallway_domain),
+    "simple_spread": spread_domain,
 }
 
 
 @flax.struct.dataclass
 class Teacher:
-    """A policy made of a language model's plans, frozen into a table.
+    """A policy made of plans, frozen into a table.
 
     Calling it is pure: `jit`, `vmap` and `scan` it. It sees the observation alone, and a memory
-    of where keys were last seen. A plan's action is that of its first skill that gives one; the
+    of what it showed before. A plan's action is that of its first skill that gives one; the
     soft teacher mixes the plans' actions by the plans' probabilities, the hard one draws a plan
-    at every step. A caption without plans gives a row of zeros, so it weighs nothing in a
-    cross-entropy against the teacher.
+    at every step, for every agent its own. A caption without plans gives a row of zeros, so it
+    weighs nothing in a cross-entropy against the teacher.
+
+    In a world of several agents observations, memories, actions, captions and probabilities
+    have an axis [A] for them, here written in brackets; the DoorKey worlds have none.
 
     Where several first actions of a shortest path are equal, *forward* is taken before *left*
-    before *right* (see `skills.go_to`).
+    before *right* (see `skills.approach`).
     """
 
     table: SkillTable
-    vocabulary: Captions = field(metadata={"pytree_node": False})
-    view_size: int = field(metadata={"pytree_node": False})
+    domain: Domain = field(metadata={"pytree_node": False})
     soft: bool = field(metadata={"pytree_node": False})
 
     # By identity, so that `jax.jit(teacher)` can look it up: arrays have no hash.
@@ -47,149 +53,167 @@ class Teacher:
     __eq__ = object.__eq__
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        """The words of captions and plans."""
+        return self.domain.vocabulary
+
+    @property
     def captions(self) -> list[str]:
         """The texts of all captions; `caption` gives numbers into this list."""
         return self.vocabulary.texts
 
-    def reset(self) -> jax.Array:
-        """The empty memory at the start of an episode, int32[names of keys]."""
-        return jnp.full(self.vocabulary.memory_size, -1, jnp.int32)
+    def reset(self) -> Any:
+        """The empty memory at the start of an episode: arrays [A, ...] in one world."""
+        memory, agents = self.domain.reset(), self.domain.num_agents
+        if agents is None:
+            return memory
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (agents, *jnp.shape(leaf))), memory)
 
-    def remember(self, memory: jax.Array, obs: jax.Array) -> jax.Array:
+    def remember(self, memory: Any, obs: Any) -> Any:
         """The memory after an observation."""
-        return self.vocabulary.remember(memory, self.vocabulary.read(newest_frame(obs)))
+        return self._each(lambda memory, obs: self.domain.remember(memory, self.domain.read(obs)))(memory, obs)
 
-    def caption(self, memory: jax.Array, obs: jax.Array) -> jax.Array:
-        """int32[], the caption of an observation; -1 for one that no world of the task shows."""
-        del memory
-        return self.vocabulary.caption_id(self.vocabulary.read(newest_frame(obs)))
+    def advance(self, memory: Any, action: jax.Array) -> Any:
+        """The memory after the actions int32[A] that follow the observation; it needs them in LockedHallway."""
+        return self._each(self.domain.advance)(memory, action)
 
-    def __call__(self, memory: jax.Array, obs: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def caption(self, memory: Any, obs: Any) -> jax.Array:
+        """int32[A], the captions of an observation; -1 for one that no world of the task shows.
+
+        The memory may have taken the observation in or not.
+        """
+        memory, scene = self.remember(memory, obs), self._each(self.domain.read)(obs)
+        return self._each(self.domain.describe)(memory, scene)[0]
+
+    def __call__(self, memory: Any, obs: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         """One step of the teacher.
 
         Args:
-            memory: int32[names of keys], from `reset` or the step before.
-            obs: uint8[W, H, 4 * F], the newest frame on the last four channels.
+            memory: from `reset`, or from the step before after `advance`.
+            obs: the environment's observation.
             key: PRNG key; only the hard teacher draws from it.
 
         Returns:
-            The new memory and float32[7], the probabilities of the actions.
+            The new memory and float32[A, actions], the probabilities of the actions.
         """
-        scene = self.vocabulary.read(newest_frame(obs))
-        memory = self.vocabulary.remember(memory, scene)
-        return memory, self._mix(*self._plan_actions(memory, obs, scene), key)
+        memory = self.remember(memory, obs)
+        return memory, self._mix(*self.plan_actions(memory, obs), key)
 
     def label(
-        self, memory: jax.Array, obs: jax.Array, first: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        self, memory: Any, obs: Any, action: jax.Array, first: jax.Array, key: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array]:
         """The teacher along finished trajectories, all steps at once but for the memory.
 
         Args:
-            memory: int32[N, names of keys], before the first step.
-            obs: uint8[T, N, W, H, 4 * F].
+            memory: arrays [N, A, ...], before the first step.
+            obs: the observations, arrays [T, N, ...].
+            action: int32[T, N, A], the actions that followed them.
             first: bool[T, N], an episode begins with this observation.
             key: PRNG key; only the hard teacher draws from it.
 
         Returns:
-            The memory after the last step, float32[T, N, 7] as `__call__` would give, and
-            int32[T, N], the captions' numbers.
+            The memory after the last action, float32[T, N, A, actions] as `__call__` would give,
+            and int32[T, N, A], the captions' numbers.
         """
-        scenes = jax.vmap(jax.vmap(lambda frame: self.vocabulary.read(newest_frame(frame))))(obs)
+        scenes = jax.vmap(jax.vmap(self._each(self.domain.read)))(obs)
 
-        def carry_on(memory: jax.Array, step: tuple[jax.Array, Scene]) -> tuple[jax.Array, jax.Array]:
-            memory = jnp.where(step[0][:, None], self.reset(), memory)
-            memory = jax.vmap(self.vocabulary.remember)(memory, step[1])
-            return memory, memory
+        def carry_on(memory: Any, step: tuple[jax.Array, Any, jax.Array]) -> tuple[Any, Any]:
+            first, scene, action = step
+            memory = start_over(first, self.reset(), memory)
+            memory = jax.vmap(self._each(self.domain.remember))(memory, scene)
+            return jax.vmap(self.advance)(memory, action), memory
 
-        memory, memories = jax.lax.scan(carry_on, memory, (first, scenes))
-        actions, weights = self._plan_actions_in_blocks((memories, obs, scenes))
-        captions = jax.vmap(jax.vmap(self.vocabulary.caption_id))(scenes)
+        memory, memories = jax.lax.scan(carry_on, memory, (first, scenes, action))
+        shape = (*first.shape, *(() if self.domain.num_agents is None else (self.domain.num_agents,)))
+        captions, actions, weights = self._plan_actions_in_blocks((memories, obs, scenes), shape)
         return memory, self._mix(actions, weights, key), captions
 
-    def plan_actions(self, memory: jax.Array, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The action of each plan, int32[P], and its probability, float32[P], for a memory that holds `obs`."""
-        return self._plan_actions(memory, obs, self.vocabulary.read(newest_frame(obs)))
+    def plan_actions(self, memory: Any, obs: Any) -> tuple[jax.Array, jax.Array]:
+        """The action of each plan, int32[A, P], and its probability, float32[A, P], for a memory that holds `obs`."""
 
-    def _plan_actions(self, memory: jax.Array, obs: jax.Array, scene: Scene) -> tuple[jax.Array, jax.Array]:
-        caption = self.vocabulary.caption_id(scene)
+        def plan(memory: Any, obs: Any) -> tuple[jax.Array, jax.Array]:
+            return self._plan_actions(memory, obs, self.domain.read(obs))[1:]
+
+        return self._each(plan)(memory, obs)
+
+    def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of one agent for all agents of a world."""
+        return function if self.domain.num_agents is None else jax.vmap(function)
+
+    def _plan_actions(self, memory: Any, obs: Any, scene: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P]."""
+        caption, facts = self.domain.describe(memory, scene)
         row = jnp.maximum(caption, 0)
-        objects = self.vocabulary.locate(memory, scene)
-        results = self._skill_results(newest_frame(obs), obs.shape[:2], scene, objects)
-        plans = pick(jnp.asarray(self.table.skills), row)
-        weights = pick(jnp.asarray(self.table.probabilities), row)
-        return _first_action(results, plans), jnp.where(caption == NO_CAPTION, 0, weights)
+        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table)
+        results = self.domain.skill_results(memory, obs, scene, facts, skills)
+        weights = jnp.where(caption == NO_CAPTION, 0, weights)
+        return caption, _first_action(results, plans, self.domain.idle), weights
 
-    def _plan_actions_in_blocks(self, steps: tuple[jax.Array, jax.Array, Scene]) -> tuple[jax.Array, jax.Array]:
-        """`_plan_actions` of [T, N] steps; on CPUs in blocks, so that the searches' maps stay in the cache.
+    def _plan_actions_in_blocks(self, steps: tuple[Any, Any, Any], shape: tuple[int, ...]) -> Any:
+        """`_plan_actions` of steps with leading axes `shape`.
 
-        A block also waits for its own longest path only, not for the longest of all.
+        On CPUs they are taken in blocks, so that the searches' maps stay in the cache. A block
+        also waits for its own longest path only, not for the longest of all.
         """
-        shape = steps[1].shape[:2]
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), steps)
-        block = 128 if jax.default_backend() == "cpu" else max(1, shape[0] * shape[1])
+        count = math.prod(shape)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(shape) :]), steps)
+        block = 128 if jax.default_backend() == "cpu" else max(1, count)
         results = jax.lax.map(lambda step: self._plan_actions(*step), flat, batch_size=block)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
     def _mix(self, actions: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
-        """float32[..., 7] from the plans' actions and probabilities, [..., P] each."""
+        """float32[..., actions] from the plans' actions and probabilities, [..., P] each."""
         if not self.soft:
             plan = jax.random.categorical(key, jnp.log(weights))
             drawn = jax.nn.one_hot(plan, weights.shape[-1], dtype=jnp.float32)
             weights = jnp.where(weights.sum(-1, keepdims=True) > 0, drawn, weights)
-        return (weights[..., None] * jax.nn.one_hot(actions, NUM_ACTIONS, dtype=jnp.float32)).sum(-2)
-
-    def _skill_results(self, words: jax.Array, size: Any, scene: Scene, objects: Objects) -> jax.Array:
-        """int32[skill numbers of the table], what each skill gives: an action, or `FINISHED`."""
-        pose = Pose(scene.agent_cell // size[1], scene.agent_cell % size[1], scene.agent_dir)
-        world = read_map(words, scene.agent_cell, size)
-        x, y = objects.targets // size[1], objects.targets % size[1]
-        walks = jax.vmap(go_to, in_axes=(None, None, 0, 0, None))(world, pose, x, y, size[1])
-        walks = jnp.where(walks == STUCK, Actions.done, walks)[self.vocabulary.object_targets]
-        on_object = [walks] + [jnp.full_like(walks, a) for a in (Actions.pickup, Actions.drop, Actions.toggle)]
-        by_object = jnp.where(objects.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
-        exploring = explore(world, pose, size[1], self.view_size)
-        idle = jnp.int32(Actions.done)
-        return jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)])
+        return (weights[..., None] * jax.nn.one_hot(actions, self.domain.num_actions, dtype=jnp.float32)).sum(-2)
 
 
-def make_teacher(task: str, plans: str = "recorded", soft: bool = True, **overrides: Any) -> Teacher:
+def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrides: Any) -> Teacher:
     """The teacher of a task.
 
     Args:
         task: a task of `envs_jax.tasks()`.
-        plans: "recorded" for the plans that ship with the package, or the path of a plan file.
+        plans: "shipped" for the plans that come with the package, be they "recorded" from a
+            language model or "scripted" by hand; one of these two words to insist on it; or the
+            path of a plan file.
         soft: mix the plans; else draw one at every step.
         overrides: the parameters with which the task's environment is made.
 
     Raises:
-        ValueError: an unknown task or override, or a plan file that can't be used.
+        ValueError: an unknown task or override, parameters that the teacher can't deal with, or
+            plans that can't be used.
     """
     env = envs_jax.make(task, **overrides)
-    vocabulary = task_vocabulary(env, task)
-    source = recorded_plans(task) if plans == "recorded" else load_plans(plans, task)
-    return Teacher(compile_plans(source, vocabulary), vocabulary, env.view_size, soft)
+    domain = task_domain(env, task)
+    return Teacher(compile_plans(find_plans(plans, task), domain.vocabulary), domain, soft)
 
 
-def task_vocabulary(env: Any, task: str) -> Captions:
-    """The captions of a task in one of its worlds.
+def task_domain(env: Any, task: str) -> Domain:
+    """What the teacher knows of a task in one of its worlds.
 
     Raises:
-        ValueError: the task has no captions.
+        ValueError: the task has no teacher, or not with the world's parameters.
     """
-    if task not in COLORED_CAPTIONS:
-        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(COLORED_CAPTIONS)}")
-    return Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
+    if task not in DOMAINS:
+        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(DOMAINS)}")
+    return DOMAINS[task](task, env)
 
 
-def newest_frame(obs: jax.Array) -> jax.Array:
-    """uint32[W * H], the last four channels of uint8[W, H, 4 * F] as one word a cell."""
-    return jax.lax.bitcast_convert_type(obs[..., -4:], jnp.uint32).reshape(-1)
+def start_over(first: jax.Array, fresh: Any, memory: Any) -> Any:
+    """The memories [N, ...] with `fresh` ones where `first` bool[N]."""
+
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(first.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, fresh, memory)
 
 
-def _first_action(results: jax.Array, plans: jax.Array) -> jax.Array:
-    """int32[P], for plans int32[P, S] of skill numbers the first result that is an action."""
+def _first_action(results: jax.Array, plans: jax.Array, idle: int) -> jax.Array:
+    """int32[P], for plans int32[P, S] of places among the results int32[M] the first that is an action."""
     given = pick(results, plans)
-    action = jnp.full(plans.shape[0], Actions.done, jnp.int32)
+    action = jnp.full(plans.shape[0], idle, jnp.int32)
     for i in reversed(range(plans.shape[1])):
         action = jnp.where(given[:, i] == FINISHED, action, given[:, i])
     return action

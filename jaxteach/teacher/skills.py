@@ -16,7 +16,6 @@ from envs_jax.grid.constants import (
     GOAL,
     KEY,
     LAVA,
-    NORTH,
     OPEN,
     SOUTH,
     UNSEEN,
@@ -93,37 +92,42 @@ def explore(world: Map, pose: Pose, height: int, view_size: int) -> jax.Array:
 
 
 def go_to(world: Map, pose: Pose, target_x: jax.Array, target_y: jax.Array, height: int) -> jax.Array:
+    """`approach` to a single cell."""
+    targets = cell_rows(target_x, target_y, (world.passable.shape[0], height))
+    return approach(world.passable, pose, targets, height)
+
+
+def approach(passable: jax.Array, pose: Pose, targets: jax.Array, height: int, wraps: bool = False) -> jax.Array:
     """The first action of a shortest path to face a target cell, int32[]; `FINISHED` there, `STUCK` without a path.
 
-    Light spreads backward from the states that face the target, over (direction, cell) states,
+    Light spreads backward from the states that face a target, over (direction, cell) states,
     one move or turn a wave, until it is next to the agent's state. Among equal shortest paths
     *forward* comes first, then *left*: walking on keeps long straight runs, which a student
     copies more easily than early turns.
+
+    Args:
+        passable: uint32[W], the cells that can be walked through.
+        pose: the agent's.
+        targets: uint32[W], the cells to face, any of them.
+        height: bits of a row, at most 32.
+        wraps: whether the map's opposite edges touch.
     """
     directions = np.arange(4, dtype=np.int32)[:, None]
-    columns = np.arange(world.solid.shape[0], dtype=np.int32)[None]
-    world_bits = np.uint32((1 << height) - 1)
-
-    def state_bits(x: jax.Array, y: jax.Array, direction: jax.Array | np.ndarray) -> jax.Array:
-        inside = (y >= 0) & (y < height)
-        here = (columns == x) & (directions == direction) & inside
-        return jnp.where(here, jnp.uint32(1) << y.astype(jnp.uint32), jnp.uint32(0))
 
     def behind(boards: jax.Array) -> jax.Array:
         """For each direction, the cells from which a step forward enters the board."""
-        none = jnp.zeros((1,), jnp.uint32)
-        east = jnp.concatenate([boards[EAST, 1:], none])
-        west = jnp.concatenate([none, boards[WEST, :-1]])
-        return jnp.stack([east, boards[SOUTH] >> 1, west, (boards[NORTH] << 1) & world_bits])
+        return jnp.stack([ahead_rows(boards[direction], direction, height, wraps) for direction in range(4)])
 
     def wave(boards: jax.Array) -> jax.Array:
         turned = jnp.roll(boards, 1, 0) | jnp.roll(boards, -1, 0)
-        return boards | turned | (behind(boards) & world.passable)
+        return boards | turned | (behind(boards) & passable)
 
-    x, y, direction = pose
-    agent = state_bits(x, y, direction)
-    facing = behind(jnp.broadcast_to(state_bits(target_x, target_y, directions), (4, columns.size)))
-    goals = facing & world.passable
+    own_cell = cell_rows(pose.x, pose.y, (passable.shape[0], height))[None]
+    agent, agent_turned_left = (
+        jnp.where(directions == direction, own_cell, jnp.uint32(0))
+        for direction in (pose.direction, (pose.direction + 3) & 3)
+    )
+    goals = behind(jnp.broadcast_to(targets, (4, *targets.shape))) & passable
 
     def searching(boards: tuple[jax.Array, jax.Array]) -> jax.Array:
         before, after = boards
@@ -131,11 +135,51 @@ def go_to(world: Map, pose: Pose, target_x: jax.Array, target_y: jax.Array, heig
 
     first = (goals, wave(goals))
     reached, spread = jax.lax.while_loop(searching, lambda boards: (boards[1], wave(boards[1])), first)
-    front_x, front_y = _ahead(pose, direction)
-    action = jnp.where((reached & state_bits(x, y, (direction + 3) & 3)).any(), Actions.left, Actions.right)
-    action = jnp.where((reached & state_bits(front_x, front_y, direction)).any(), Actions.forward, action)
+    action = jnp.where((reached & agent_turned_left).any(), Actions.left, Actions.right)
+    action = jnp.where((behind(reached) & agent).any(), Actions.forward, action)
     action = jnp.where((spread & agent).any(), action, STUCK)
     return jnp.where((goals & agent).any(), FINISHED, action).astype(jnp.int32)
+
+
+def reachable(passable: jax.Array, start: jax.Array, height: int, wraps: bool = False) -> jax.Array:
+    """uint32[W], the cells that a walk from the cells `start` uint32[W] leads to, and all cells next to these."""
+
+    def spread(boards: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        reached = boards[1] & passable | start
+        return reached, neighbourhood(reached, height, wraps)
+
+    def spreading(boards: tuple[jax.Array, jax.Array]) -> jax.Array:
+        reached, touched = boards
+        return (touched & passable & ~reached).any()
+
+    return jax.lax.while_loop(spreading, spread, (start, neighbourhood(start, height, wraps)))[1]
+
+
+def neighbourhood(rows: jax.Array, height: int, wraps: bool = False) -> jax.Array:
+    """uint32[W], the cells of a set and the four next to each of them."""
+    for neighbours in [ahead_rows(rows, direction, height, wraps) for direction in range(4)]:
+        rows |= neighbours
+    return rows
+
+
+def ahead_rows(rows: jax.Array, direction: int, height: int, wraps: bool = False) -> jax.Array:
+    """For each cell of uint32[W] the bit of the next cell in a direction; 0 beyond an edge, unless the map wraps."""
+    none = jnp.zeros((1,), jnp.uint32)
+    if direction == EAST:
+        return jnp.concatenate([rows[1:], rows[:1] if wraps else none])
+    if direction == WEST:
+        return jnp.concatenate([rows[-1:] if wraps else none, rows[:-1]])
+    if direction == SOUTH:
+        moved = rows >> 1
+        return moved | (rows << (height - 1)) & np.uint32(1 << (height - 1)) if wraps else moved
+    moved = (rows << 1) & np.uint32((1 << height) - 1)
+    return moved | (rows >> (height - 1)) if wraps else moved
+
+
+def cell_rows(x: jax.Array, y: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """uint32[W], the bit of one cell, none for a cell outside the map of W columns and H rows."""
+    inside = (np.arange(size[0], dtype=np.int32) == x) & (y >= 0) & (y < size[1])
+    return jnp.where(inside, jnp.uint32(1) << y.astype(jnp.uint32), jnp.uint32(0))
 
 
 def _far_borders(solid: jax.Array, height: int) -> tuple[jax.Array, jax.Array]:

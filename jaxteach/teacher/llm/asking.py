@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxteach.teacher.captions import Captions
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.client import Client, Question, Scorer
 from jaxteach.teacher.llm.grammar import candidate_plans
@@ -40,7 +40,7 @@ class Tally:
         """How many answers are no plans."""
         return sum(map(len, self.rejects.values()))
 
-    def entry(self, vocabulary: Captions) -> CaptionPlans | None:
+    def entry(self, vocabulary: Vocabulary) -> CaptionPlans | None:
         """The caption as plan files hold it, the likeliest plans first; None without a plan."""
         kept = self.weights.most_common(MAX_PLANS)
         total = float(sum(weight for _, weight in kept))
@@ -54,7 +54,7 @@ def ask_captions(
     client: Client,
     store: AnswerStore,
     prompt: Prompt,
-    vocabulary: Captions,
+    vocabulary: Vocabulary,
     captions: Sequence[int],
     samples: int,
     on_answer: Callable[[], None] = lambda: None,
@@ -82,7 +82,7 @@ def ask_captions(
     return list(tallies.values())
 
 
-def score_captions(scorer: Scorer, prompt: Prompt, vocabulary: Captions, captions: Sequence[int]) -> list[Tally]:
+def score_captions(scorer: Scorer, prompt: Prompt, vocabulary: Vocabulary, captions: Sequence[int]) -> list[Tally]:
     """The model's own probability of each candidate plan, for each of the captions.
 
     The candidates are those of `candidate_plans`; the probabilities are exact among them.

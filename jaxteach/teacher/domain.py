@@ -1,0 +1,84 @@
+"""What a kind of task tells the teacher: how to see, remember, name what is there, and act."""
+
+from typing import Any, Protocol
+
+import jax
+
+
+class Vocabulary(Protocol):
+    """The words of a kind of task, for captions and for plans."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The captions."""
+        ...
+
+    @property
+    def sees(self) -> list[list[str]]:
+        """What each caption names as seen, in its order."""
+        ...
+
+    @property
+    def holds(self) -> list[str | None]:
+        """What each caption names as held."""
+        ...
+
+    @property
+    def object_names(self) -> list[str]:
+        """The names that plans may use."""
+        ...
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """The skills that plans may use, of `plans.SKILLS`."""
+        ...
+
+
+class Domain(Protocol):
+    """A kind of task as the teacher knows it; every method is pure and about one agent.
+
+    A scene is what one observation shows, a memory what an agent keeps from step to step; both
+    are pytrees of the domain's own.
+
+    Attributes:
+        num_agents: how many agents share a world; None for a world whose arrays have no axis for agents.
+        num_actions: how many actions an agent has.
+        idle: the action that does nothing.
+    """
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def num_agents(self) -> int | None: ...
+
+    @property
+    def num_actions(self) -> int: ...
+
+    @property
+    def idle(self) -> int: ...
+
+    def reset(self) -> Any:
+        """The memory before an episode's first observation."""
+
+    def read(self, obs: Any) -> Any:
+        """The scene that an agent's observation shows."""
+
+    def remember(self, memory: Any, scene: Any) -> Any:
+        """The memory after a scene; a scene seen twice without an action between changes nothing more."""
+
+    def advance(self, memory: Any, action: jax.Array) -> Any:
+        """The memory after an action, int32[]."""
+
+    def describe(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
+        """What there is to tell, for a memory that has taken the scene in.
+
+        Returns:
+            int32[], the caption's place in the vocabulary, -1 for none; and what else the domain
+            found out on the way, for `skill_results`.
+        """
+        ...
+
+    def skill_results(self, memory: Any, obs: Any, scene: Any, facts: Any, skills: jax.Array) -> jax.Array:
+        """int32[M], the action that each of the skills int32[M] of the table gives, or `FINISHED`."""
+        ...
