@@ -134,7 +134,8 @@ class TeacherConfig:
     """Which teacher."""
 
     plans: str = "shipped"
-    """a plan file, or what ships with jaxteach: "recorded" answers of a model, or a "scripted" file written by hand"""
+    """a plan file, or what ships with jaxteach: "recorded" answers of a model, or a "scripted" file written by
+    hand; "none" to begin with nothing and --online"""
     hard_planner: Flag = False
     """the teacher draws one plan at every step, instead of mixing all plans"""
 
@@ -235,6 +236,8 @@ class TrainConfig:
     agents a perceptron with a critic of what all of them observe"""
     recurrent: Flag = False
     """with an LSTM (--network reference) or GRUs (--network team)"""
+    online: Flag = False
+    """ask a language model, between chunks, about captions that are met without plans"""
     resume: Flag = False
     """go on with the run in --savedir from its last checkpoint"""
     eval_interval: int = 5
@@ -248,6 +251,7 @@ class TrainConfig:
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
     ppo: tyro.conf.OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
+    llm: tyro.conf.OmitArgPrefixes[LLMConfig] = field(default_factory=LLMConfig)
 
     @property
     def taught(self) -> bool:
@@ -287,10 +291,15 @@ class TrainConfig:
             raise UserError("--seed_list must name seeds within 0..4294967295")
         if self.n_itr is not None and self.total_steps is not None:
             raise UserError("give --n_itr or --total_steps, not both")
+        self.llm.check()
+        if self.online and not self.taught:
+            raise UserError("--online needs a teacher to teach; leave --no_teacher out, and take a task that has one")
         if self.recurrent and self.network == "egocentric":
             raise UserError("the egocentric network has no recurrence; add --network reference to --recurrent")
 
 
+PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig}
+"""The options of a run that are kept together."""
 HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True)
 PARTICLE_PPO = PPOConfig(
     rollout_length=25,
@@ -397,8 +406,7 @@ def from_json(document: Any) -> TrainConfig:
         UserError: the document is no configuration of a run.
     """
     try:
-        parts = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig}
-        values = {name: parts[name](**value) if name in parts else value for name, value in document.items()}
+        values = {name: PARTS[name](**value) if name in PARTS else value for name, value in document.items()}
         values["seed_list"] = tuple(values["seed_list"])
         return TrainConfig(**values)
     except (TypeError, KeyError, AttributeError) as error:
@@ -408,10 +416,10 @@ def from_json(document: Any) -> TrainConfig:
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """The options in which two runs differ, "name: a, not b" each."""
     found = []
-    for part_a, part_b in ((one, other), (one.world, other.world), (one.teacher, other.teacher), (one.ppo, other.ppo)):
+    for part_a, part_b in ((one, other), *((getattr(one, part), getattr(other, part)) for part in PARTS)):
         for option in fields(part_a):
             a, b = getattr(part_a, option.name), getattr(part_b, option.name)
-            if option.name not in ("world", "teacher", "ppo") and a != b:
+            if option.name not in PARTS and a != b:
                 found.append(f"{option.name}: {a}, not {b}")
     return found
 

@@ -30,10 +30,15 @@ class Experiment:
             self.network = make_network(config.network, self.world, config.recurrent)
         except ValueError as error:
             raise UserError(str(error)) from None
-        teacher = load_teacher(config.task, config.teacher, config.world) if config.taught else None
-        self.table = None if teacher is None else teacher.table
+        self.teacher = load_teacher(config.task, config.teacher, config.world) if config.taught else None
+        self.table = None if self.teacher is None else self.teacher.table
         venv = VectorEnv(self.world, config.num_envs)
-        self.learner = Learner(venv, self.network, config.ppo, teacher, config.iterations)
+        self.learner = Learner(venv, self.network, config.ppo, self.teacher, config.iterations)
+
+    @property
+    def captions(self) -> list[str]:
+        """The teacher's captions, none without a teacher."""
+        return [] if self.teacher is None else self.teacher.captions
 
     @cached_property
     def _keys(self) -> tuple[jax.Array, jax.Array]:

@@ -93,6 +93,7 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
 def check_resumable(config: TrainConfig, stored: TrainConfig) -> None:
     """Raises `UserError` where a run would go on with other options than it began with."""
     free = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval"}
+    free |= {"parallel", "context", "threads", "timeout", "retries"}
     changed = [text for text in differences(config, stored) if text.split(":")[0] not in free]
     if changed:
         raise UserError(f"the run to resume has other options: {'; '.join(changed)}")

@@ -18,6 +18,7 @@ from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
 from jaxteach.learner import LearnerState
+from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.runs import Checkpoints, MetricsLog, check_resumable, create_run, find_run, write_json
 
@@ -64,8 +65,18 @@ def train(config: TrainConfig, started: float) -> Path:
             closing(MetricsLog(folder, config.seed_list, done)) as log,
             TrainingProgress(console, config.iterations, done) as progress,
         ):
-            Session(experiment, log, checkpoints, progress, started - log.wall_s).run(state, done, folder)
+            online = _online_teacher(experiment, folder, done)
+            Session(experiment, log, checkpoints, progress, online, started - log.wall_s).run(state, done, folder)
     return folder
+
+
+def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:
+    """What asks a model while the student trains, if the options want it."""
+    if not experiment.config.online or experiment.teacher is None:
+        return None
+    online = OnlineTeacher(experiment.config, experiment.teacher, folder, done)
+    experiment.table = online.table
+    return online
 
 
 def _open_run(config: TrainConfig) -> Path:
@@ -87,10 +98,12 @@ class Session:
         log: MetricsLog,
         checkpoints: Checkpoints,
         progress: TrainingProgress,
+        online: OnlineTeacher | None,
         started: float,
     ) -> None:
-        self.experiment, self.config = experiment, experiment.config
+        self.experiment, self.config, self.online = experiment, experiment.config, online
         self.log, self.checkpoints, self.progress, self.started = log, checkpoints, progress, started
+        self._told: set[int] = set()
 
     def run(self, state: LearnerState, done: int, folder: Path) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
@@ -104,17 +117,32 @@ class Session:
             began = time.perf_counter()
             count = min(self.config.eval_interval, self.config.iterations - done)
             state, metrics = chunk(state, self.experiment.table, jnp.int32(done), jnp.int32(count))
-            metrics.pop("silent_captions", None)
+            silent = metrics.pop("silent_captions", None)
             rows = {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
             speed = count * self.config.steps_per_iteration * len(self.config.seed_list)
             speed /= time.perf_counter() - began
             done += count
             self._record(done, rows, evaluate(state.params, done), speed)
+            if silent is not None:
+                self._hear_of(met_silent(np.asarray(silent)), done)
             if done - saved >= self.config.save_interval or done == self.config.iterations:
                 self.checkpoints.save(done, state)
                 saved = done
         if self.config.final_eval:
             self._conclude(evaluate, state, done, folder)
+
+    def _hear_of(self, captions: list[int], done: int) -> None:
+        """Asks about captions met without plans, or tells them, each once."""
+        if self.online is not None:
+            heard = self.online.learn(captions, done)
+            self.experiment.table = self.online.table
+            if heard is not None:
+                self.progress.say(heard)
+            return
+        texts = self.experiment.captions
+        for caption in sorted(set(captions) - self._told):
+            self.progress.say(f"no plans for: {texts[caption]} It has no weight in the loss; --online asks about it")
+        self._told |= set(captions)
 
     def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
         """Logs the iterations of a chunk and the evaluation after it."""

@@ -326,7 +326,7 @@ def tiny(task, **changes):
 )
 def test_every_world_trains(task):
     experiment = Experiment(tiny(task, world=WorldConfig(max_steps=8)))
-    state, metrics = experiment.compile_chunk()(experiment.init(), None, jnp.int32(0), jnp.int32(2))
+    state, metrics = experiment.compile_chunk()(experiment.init(), experiment.table, jnp.int32(0), jnp.int32(2))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
     assert metrics["episodes"].sum() > 0
     assert state.value_scale is not None
@@ -339,7 +339,7 @@ def test_an_update_of_a_team_traces_once(recurrent):
     update = jax.jit(chex.assert_max_traces(experiment.learner.update, n=1))
     state = jax.tree.map(lambda leaf: leaf[0], experiment.init())
     for i in range(3):
-        state, _ = update(state, None, jnp.int32(i))
+        state, _ = update(state, experiment.table, jnp.int32(i))
 
 
 def test_options_of_worlds_have_one_name_for_all():

@@ -13,8 +13,9 @@ FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
 SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
 WITHOUT_OBJECT: Final = ("explore", "wait")
-WORDS: Final = ("shipped", "recorded", "scripted")
-"""What can be asked for instead of a file: what ships, or only what a model answered, or what was written by hand."""
+WORDS: Final = ("shipped", "recorded", "scripted", "none")
+"""What can be asked for instead of a file: what ships, or only what a model answered, or what was written by hand,
+or no plans at all."""
 BY_HAND: Final = "written by hand"
 """The source in the provenance of plans that no language model has seen."""
 MAX_BYTES: Final = 16 * 2**20
@@ -69,6 +70,8 @@ def find_plans(plans: str, task: str) -> PlanFile:
     """
     if plans not in WORDS:
         return load_plans(plans, task)
+    if plans == "none":
+        return PlanFile((task,), ())
     shipped = shipped_plans(task)
     if plans == "recorded" and shipped.by_hand:
         raise PlanFileError(

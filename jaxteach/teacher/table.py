@@ -24,14 +24,31 @@ class SkillTable(NamedTuple):
     probabilities: np.ndarray  # float32[C, P], all zeros: the caption has no plans
 
 
-def compile_plans(plans: PlanFile, vocabulary: Vocabulary) -> SkillTable:
+class Room(NamedTuple):
+    """The size that a table has at least, so that it can grow without changing its shapes."""
+
+    plans: int = 1  # P
+    depth: int = 1  # S
+    skills: int = 1  # M
+
+
+NO_MORE: Final = Room()
+"""A table just as large as its plans need."""
+
+
+def compile_plans(plans: PlanFile, vocabulary: Vocabulary, room: Room = NO_MORE) -> SkillTable:
     """The table of a plan file.
+
+    Args:
+        plans: the file.
+        vocabulary: the task's words.
+        room: the least sizes of the table.
 
     Raises:
         PlanFileError: the file has a caption, a skill or an object that the task doesn't have.
     """
-    width = max((len(entry.plans) for entry in plans.captions), default=1)
-    depth = max((len(plan.skills) for entry in plans.captions for plan in entry.plans), default=1)
+    width = max([room.plans, *(len(entry.plans) for entry in plans.captions)])
+    depth = max([room.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
     numbers = np.full((len(vocabulary.texts), width, depth), NOTHING_LEFT, np.int32)
     probabilities = np.zeros((len(vocabulary.texts), width), np.float32)
     for entry in plans.captions:
@@ -40,13 +57,13 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary) -> SkillTable:
         for i, plan in enumerate(entry.plans):
             numbers[row, i, : len(plan.skills)] = [_skill_number(*skill, vocabulary) for skill in plan.skills]
             probabilities[row, i] = plan.probability / total
-    return SkillTable(*_without_repetition(numbers), probabilities)
+    return SkillTable(*_without_repetition(numbers, room.skills), probabilities)
 
 
-def _without_repetition(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     """The different skills of each caption, int32[C, M], and where the skills int32[C, P, S] stand among them."""
     different = [np.unique(row) for row in numbers]
-    skills = np.full((len(numbers), max(map(len, different), default=1)), NOTHING_LEFT, np.int32)
+    skills = np.full((len(numbers), max([least, *map(len, different)])), NOTHING_LEFT, np.int32)
     for row, found in zip(skills, different):
         row[: len(found)] = found
     places = [np.searchsorted(found, row) for found, row in zip(different, numbers)]

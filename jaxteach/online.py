@@ -1,0 +1,101 @@
+"""Captions without plans that are met in training: told, and with --online asked about between chunks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.runs import write_json
+from jaxteach.teacher import Teacher
+from jaxteach.teacher.llm.answers import AnswerStore
+from jaxteach.teacher.llm.asking import ask_captions
+from jaxteach.teacher.llm.backends import open_client
+from jaxteach.teacher.llm.prompts import task_prompt
+from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, find_plans, save_plans
+from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, Room, SkillTable, compile_plans
+
+
+class OnlineTeacher:
+    """A skill table that grows: what is met without plans is asked about, in one batch.
+
+    The run's folder keeps the answers, when each caption was asked about (`online.json`), and the
+    plans so far (`plans.json`), which serve other runs. A resumed run learns what it had learnt
+    by then from the kept answers, and nothing is asked twice.
+
+    Args:
+        config: the run's options.
+        teacher: whose table grows.
+        folder: the run's.
+        done: iterations that the run has behind it.
+
+    Attributes:
+        table: the table now, always of the same shapes.
+
+    Raises:
+        UserError: the model can't be had, or the folder's files can't be read.
+    """
+
+    def __init__(self, config: TrainConfig, teacher: Teacher, folder: Path, done: int) -> None:
+        self._config, self._vocabulary, self._folder = config, teacher.vocabulary, folder
+        self._prompt = task_prompt(config.task, self._vocabulary.object_names)
+        self._client = open_client(config.llm, self._vocabulary.object_names)
+        self._store = AnswerStore(folder / "plans.json.answers.jsonl")
+        self._plans = find_plans(config.teacher.plans, config.task)
+        self._room = Room(
+            plans=min(MAX_PLANS, config.llm.samples),
+            depth=MAX_SKILLS,
+            skills=FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(self._vocabulary.object_names),
+        )
+        self._asked_at: dict[int, int] = {}
+        self.table: SkillTable = self._compiled()
+        for iteration, captions in _history(folder).items():
+            if iteration <= done:
+                self.learn(captions, iteration)
+
+    def learn(self, captions: list[int], iteration: int) -> str | None:
+        """Asks about the captions that were not asked about yet, and says what came of it; None if there are none.
+
+        Args:
+            captions: numbers of captions met without plans.
+            iteration: after which they were met.
+        """
+        new = [caption for caption in captions if caption not in self._asked_at]
+        if not new:
+            return None
+        samples = self._config.llm.samples
+        tallies = ask_captions(self._client, self._store, self._prompt, self._vocabulary, new, samples)
+        self._asked_at |= dict.fromkeys(new, iteration)
+        entries = tuple(entry for tally in tallies if (entry := tally.entry(self._vocabulary)))
+        origin = {"source": "captions met in training", "began with": self._config.teacher.plans}
+        self._plans = PlanFile((self._config.task,), self._plans.captions + entries, origin | self._client.identity)
+        self.table = self._compiled()
+        self._keep()
+        rejected = sum(tally.rejected for tally in tallies)
+        return f"asked about {len(new)} captions met without plans: {len(entries)} have plans now, {rejected} rejects"
+
+    def _compiled(self) -> SkillTable:
+        return compile_plans(self._plans, self._vocabulary, self._room)
+
+    def _keep(self) -> None:
+        write_json(self._folder / "online.json", [[at, caption] for caption, at in self._asked_at.items()])
+        save_plans(self._plans, self._folder / "plans.json")
+
+
+def _history(folder: Path) -> dict[int, list[int]]:
+    """The captions asked about so far, by iteration."""
+    path = folder / "online.json"
+    try:
+        rows = json.loads(path.read_text("utf-8")) if path.exists() else []
+        history: dict[int, list[int]] = {}
+        for iteration, caption in rows:
+            history.setdefault(int(iteration), []).append(int(caption))
+    except (OSError, ValueError, TypeError, RecursionError):
+        raise UserError(f"{path} is damaged; remove it, and the captions are asked about again") from None
+    return history
+
+
+def met_silent(counts: np.ndarray) -> list[int]:
+    """The captions that were met without plans, from int[seeds, iterations, captions]."""
+    return np.flatnonzero(counts.sum((0, 1))).tolist()
