@@ -24,6 +24,7 @@ from jaxteach.experiment import Experiment
 
 TASK: Final = "simple_spread"
 PEER_TASK: Final = "MPE_simple_spread_v3"
+NUM_AGENTS: Final = 3
 GROUP: Final = 100
 """Episodes of `mpe2` that are played side by side."""
 
@@ -104,7 +105,7 @@ def train_peer(seed: int, options: Options) -> dict[str, Any]:
     figures = {"who": "JaxMARL", "seed": seed, "env_steps": trained.env_steps}
     figures |= {"compile_s": trained.compile_s, "train_s": trained.train_s}
     for name, greedy in (("sampled", False), ("greedy", True)):
-        carry = trained.initial_carry(3 * GROUP)
+        carry = trained.initial_carry(NUM_AGENTS * GROUP)
         figures |= _outcome(name, play(_as_policy(trained, greedy), carry, options.episodes, seed))
     return figures
 

@@ -23,6 +23,7 @@ from jaxteach.features import view_features
 from jaxteach.labels import silent_captions
 from jaxteach.learner import Batch, Learner
 from jaxteach.networks import TeamNet, forward, make_network
+from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
 from jaxteach.teacher.table import SkillTable
 from jaxteach.team import TeamWorld
@@ -308,6 +309,24 @@ def test_a_lone_agent_gets_an_axis_and_nothing_else_changes():
     for name in ("observation", "reward", "discount"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[0])
     assert (world.num_agents, world.action_counts, world.max_steps) == (1, (7,), 150)
+
+
+def test_one_agent_learns_as_without_an_axis():
+    """No mask, no scale, and the advantages of the plain [T, N] arrays, to the bit."""
+    config = TrainConfig("SimpleDoorKey", num_envs=16, n_itr=1, world=WorldConfig(max_steps=7))
+    learner = Experiment(config).learner
+    state = learner.init(jax.random.key(0))
+    _, trajectory = collect(learner.venv, learner.network, state.params, state.actor, jax.random.key(1), 12)
+    assert trajectory.active is None
+    assert state.value_scale is None
+    advantages, returns, scale = learner._judge(trajectory, None)
+    assert scale is None
+    reward, value, following = (x[..., 0] for x in (trajectory.reward, trajectory.value, trajectory.next_value))
+    following = jnp.where(trajectory.terminated[..., 0], 0, following)
+    plain = generalized_advantages(reward, value, following, trajectory.last, config.ppo.gamma, config.ppo.lam)
+    np.testing.assert_array_equal(advantages[..., 0], plain)
+    np.testing.assert_array_equal(returns[..., 0], plain + value)
+    assert trajectory.last.any()
 
 
 def test_continuous_actions_are_refused():
