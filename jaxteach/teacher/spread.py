@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ class SpreadCaptions:
     """
 
     num_landmarks: int
-    skills = ("goto", "wait")
+    skills: ClassVar[tuple[str, ...]] = ("goto", "wait")
 
     @cached_property
     def object_names(self) -> list[str]:
