@@ -217,7 +217,8 @@ def test_exploring_uncovers_all_that_can_be_reached(status):
     )
     teacher = make_teacher(TWO, num_agents=1).replace(table=table)
     states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 64))[0]
-    states = states._replace(door_state=jnp.full_like(states.door_state, status))
+    # Without keys, which would be in the way.
+    states = states._replace(door_state=jnp.full_like(states.door_state, status), key_cell=states.key_cell * 0 - 1)
     (_, _, memory), (_, _, _, _, action) = player(env, teacher, 64, 60, 0.0)(jax.random.key(1), states)
     layout = lay_out(2, 5)
     walls = layout.walls.reshape(layout.width, layout.height)

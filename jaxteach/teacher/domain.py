@@ -1,5 +1,6 @@
 """What a kind of task tells the teacher: how to see, remember, name what is there, and act."""
 
+from functools import cached_property
 from typing import Any, Protocol
 
 import jax
@@ -8,22 +9,22 @@ import jax
 class Vocabulary(Protocol):
     """The words of a kind of task, for captions and for plans."""
 
-    @property
+    @cached_property
     def texts(self) -> list[str]:
         """The captions."""
         ...
 
-    @property
+    @cached_property
     def sees(self) -> list[list[str]]:
         """What each caption names as seen, in its order."""
         ...
 
-    @property
+    @cached_property
     def holds(self) -> list[str | None]:
         """What each caption names as held."""
         ...
 
-    @property
+    @cached_property
     def object_names(self) -> list[str]:
         """The names that plans may use."""
         ...

@@ -16,6 +16,7 @@ from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS
 
 ORDINALS: Final = ("nearest", "second", "third", "fourth", "fifth", "sixth", "seventh")
 TAKEN: Final = "taken "
+SPREAD_SKILLS: Final = ("goto", "wait")
 FORESIGHT: Final = 3
 """Steps ahead at which a push is judged; with more an agent stops, but half a push's length away from its target."""
 
@@ -38,7 +39,7 @@ class SpreadCaptions:
     """
 
     num_landmarks: int
-    skills = ("goto", "wait")
+    skills = SPREAD_SKILLS
 
     @cached_property
     def object_names(self) -> list[str]:
