@@ -138,6 +138,8 @@ class HallwayDomain:
       that can be reached: in front of it the agent sees it. It is finished when there is none.
 
     A name that stands for nothing in the caption makes the agent wait, as do targets without a way.
+    Where agents may not overlap, the others in view are in the way, also one that waits for good:
+    the scripted plans, by which an agent without a key watches a locked door, are not for such worlds.
     """
 
     num_agents: int
