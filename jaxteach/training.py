@@ -21,6 +21,7 @@ from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.runs import Checkpoints, MetricsLog, check_resumable, create_run, find_run, write_json
+from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
@@ -59,6 +60,8 @@ def train(config: TrainConfig, started: float) -> Path:
     console.print(f"run {folder}", highlight=False, soft_wrap=True)
     if not config.taught and not config.no_teacher:
         console.print(f"{config.task} has no teacher: pure reinforcement learning", highlight=False)
+    if config.taught and find_plans(config.teacher.plans, config.task).by_hand:
+        console.print("the teacher's plans were written by hand, not by a language model", highlight=False)
     with closing(Checkpoints(folder)) as checkpoints:
         done, state = checkpoints.restore(experiment.abstract_state) if config.resume else (0, experiment.init())
         with (
