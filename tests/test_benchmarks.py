@@ -122,7 +122,7 @@ def test_returns_in_mpe2_are_ours_for_the_same_policy():
         del first, key
         return memory, np.zeros(obs.shape[:2], np.int32)
 
-    played = play(stay, (), 200, 0)
-    ours = jax.jit(lambda key: run_episodes(TeamWorld(envs_jax.make("simple_spread")), stay, (), key, 4000))
+    played, world = play(stay, (), 200, 0), TeamWorld(envs_jax.make("simple_spread"))
+    ours = jax.jit(lambda key: run_episodes(world, stay, (), key, 4000))
     expected = ours(jax.random.key(0)).episode_return.mean()
     assert played.mean() == pytest.approx(float(expected), abs=4 * played.std() / 200**0.5)
