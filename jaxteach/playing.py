@@ -10,11 +10,13 @@ import jax
 import numpy as np
 
 from envs_jax.grid.render import render_observation
+from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import EvalConfig, WorldConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment, load_teacher
-from jaxteach.runs import Checkpoints, find_run, fresh_folder, write_json
+from jaxteach.files import write_json
+from jaxteach.runs import find_run, fresh_folder
 
 FRAME_MS = 120
 
