@@ -159,7 +159,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(_is_of(item, parts[0]) for item in value)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) is int or (type(value) is float and math.isfinite(value))
     return type(value) is kind
 
 
