@@ -22,6 +22,7 @@ KEPT_CHECKPOINTS = 3
 ADVICE = "; put that right and go on with --resume: what was saved before is intact"
 ARRAYS, MANIFEST = "default", "manifest.json"
 MAX_METADATA_BYTES = 2**24
+SPARE_BYTES = 2**20
 
 
 class _Damaged(Exception):
@@ -101,6 +102,7 @@ class Checkpoints:
             self._folder.mkdir(exist_ok=True)
             _remove(partial)
             partial.mkdir()
+            _check_room(partial / "room", sum(leaf.nbytes for leaf in leaves.values()) + SPARE_BYTES)
             with ocp.PyTreeCheckpointer() as orbax:
                 orbax.save(partial / ARRAYS, args=ocp.args.PyTreeSave(jax.device_get(leaves)))
             write_json(partial / MANIFEST, {name: _digest(path, True) for name, path in _files(partial).items()})
@@ -216,12 +218,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _check_room(path: Path, size: int) -> None:
+    """Writes and removes a file: a full disk gives an `OSError` here, but pages of tracebacks inside Orbax."""
+    try:
+        path.write_bytes(bytes(size))
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def _reason(error: Exception) -> str:
-    """The operating system's words out of an error."""
+    """The operating system's words for an error, else the error's own."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    words = re.search(r"\[OS error \d+:? ?[A-Z]* ?([^\]]*)\]", str(error))
-    return words[1] if words and words[1] else str(error).splitlines()[0][:200] if str(error) else repr(error)
+    return os.strerror(int(code[1])) if code else " ".join(repr(error).split())[:300]
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:

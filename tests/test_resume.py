@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
 
 import jax
@@ -176,7 +177,7 @@ def test_a_failing_write_is_told_and_leaves_the_one_before(tmp_path, monkeypatch
     write_some(tmp_path, 1)
 
     def full(*_arguments, **_options):
-        raise ValueError("RESOURCE_EXHAUSTED: Error writing [OS error 28: ENOSPC No space left on device]")
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing [os_error_code='28']")
 
     monkeypatch.setattr(ocp.PyTreeCheckpointer, "save", full)
     with pytest.raises(UserError, match="No space left on device; put that right"):
@@ -232,7 +233,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert outside.read_text() == "mine"
 
 
-def no_space(*_arguments):
+def no_space(*_arguments, **_options):
     raise OSError(28, "No space left on device")
 
 
@@ -304,13 +305,15 @@ def small_disk(folder, size):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def trouble_at_the_second_point(monkeypatch, trouble):
-    """Lets something happen to the disk in the middle of a run."""
+def trouble_at_the_second_point(monkeypatch, run, trouble):
+    """Lets something happen to the disk in the middle of a run, after its first checkpoint."""
     points, calls = MetricsLog.points, []
 
     def disturbed(log, rows):
         calls.append(1)
         if len(calls) == 2:
+            while not (run / "checkpoints" / "2").exists():
+                time.sleep(0.01)
             trouble()
         points(log, rows)
 
@@ -331,14 +334,50 @@ def test_a_disk_that_fills_up_gets_one_sentence_and_the_run_goes_on_later(whole,
     disk = tmp_path / "disk"
     with small_disk(disk, "64m"):
         arguments = [*ONE_SEED, "--logdir", disk, "--savedir", "run"]
+        run = disk / "ppo" / "SimpleDoorKey" / "run"
         with monkeypatch.context() as patch:
-            trouble_at_the_second_point(patch, lambda: fill(disk))
+            trouble_at_the_second_point(patch, run, lambda: fill(disk))
             assert "No space left on device" in refuse(patch, capsys, *arguments)
         (disk / "filler").unlink()
-        run = disk / "ppo" / "SimpleDoorKey" / "run"
         assert "2" in os.listdir(run / "checkpoints")
         train(monkeypatch, *arguments, "--resume")
         assert_same_runs(whole, run)
+
+
+FILLING = """
+import sys
+from contextlib import closing
+from pathlib import Path
+import jax.numpy as jnp
+from jaxteach.checkpoints import Checkpoints
+from jaxteach.errors import run_command
+
+def save():
+    with closing(Checkpoints(Path(sys.argv[1]))) as checkpoints:
+        for i in range(100):
+            checkpoints.save(i, {str(j): jnp.full(100_000, i + j) for j in range(4)})
+            open(sys.argv[1] + f"/filler{i}", "wb").write(bytes(500_000))
+
+run_command(save)
+"""
+
+
+def test_a_disk_filled_by_checkpoints_gets_one_line_and_nothing_else(tmp_path):
+    """Catches the tracebacks of Orbax's threads beside the one sentence; a process of its own, as they are logged."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, "16m"):
+        done = subprocess.run(
+            [sys.executable, "-c", FILLING, str(disk)], capture_output=True, text=True, check=False, cwd=os.getcwd()
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert "No space left on device" in line
+        steps = sorted(int(name) for name in os.listdir(disk / "checkpoints"))
+        like = {str(j): jnp.zeros(100_000, jnp.int32) for j in range(4)}
+        with closing(Checkpoints(disk)) as checkpoints:
+            step, state = checkpoints.restore(like)
+        assert step == steps[-1]
+        assert int(state["3"][-1]) == step + 3
 
 
 def test_a_disk_that_turns_read_only_gets_one_sentence(tmp_path, monkeypatch, capsys):
@@ -354,7 +393,7 @@ def test_a_disk_that_turns_read_only_gets_one_sentence(tmp_path, monkeypatch, ca
         arguments = [*ONE_SEED, "--logdir", disk, "--savedir"]
         try:
             with monkeypatch.context() as patch:
-                trouble_at_the_second_point(patch, lock)
+                trouble_at_the_second_point(patch, disk / "ppo" / "SimpleDoorKey" / "run", lock)
                 assert "Read-only file system; put that right" in refuse(patch, capsys, *arguments, "run")
             assert "Read-only file system" in refuse(monkeypatch, capsys, *arguments, "other")
         finally:
@@ -364,7 +403,7 @@ def test_a_disk_that_turns_read_only_gets_one_sentence(tmp_path, monkeypatch, ca
 def test_a_folder_that_vanishes_gets_one_sentence(tmp_path, monkeypatch, capsys):
     """Catches a run that goes on into nowhere, or makes half a folder again."""
     run = tmp_path / "ppo" / "SimpleDoorKey" / "run"
-    trouble_at_the_second_point(monkeypatch, lambda: shutil.rmtree(tmp_path / "ppo"))
+    trouble_at_the_second_point(monkeypatch, run, lambda: shutil.rmtree(tmp_path / "ppo"))
     line = refuse(monkeypatch, capsys, *ONE_SEED, "--logdir", tmp_path, "--savedir", "run")
     assert "No such file or directory" in line
     assert not run.exists()
