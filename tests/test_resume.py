@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -407,3 +409,51 @@ def test_a_folder_that_vanishes_gets_one_sentence(tmp_path, monkeypatch, capsys)
     line = refuse(monkeypatch, capsys, *ONE_SEED, "--logdir", tmp_path, "--savedir", "run")
     assert "No such file or directory" in line
     assert not run.exists()
+
+
+def command(logdir, *more):
+    """A training with a checkpoint every other iteration, as a process."""
+    arguments = [*TRAIN, "--n_itr", 150, "--save_interval", 2, "--logdir", logdir, "--savedir", "run", *more]
+    return [sys.executable, "-m", "jaxteach.train", *map(str, arguments)]
+
+
+def killed(logdir, moment, rng, *more):
+    """Starts a training, or goes on with it, kills it at a moment, and tells whether that came before its end."""
+    process = subprocess.Popen(command(logdir, *more), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if moment == "while it starts":
+        time.sleep(rng.uniform(0.5, 5))
+    else:
+        lines = iter(process.stdout)
+        while "compiled" not in next(lines, "compiled"):
+            pass
+        time.sleep(rng.uniform(0, 1.5))
+    while moment == "while it writes" and process.poll() is None:
+        if any((logdir / "ppo" / "SimpleDoorKey" / "run" / "checkpoints").glob("*.partial")):
+            time.sleep(rng.uniform(0, 0.2))
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_20_moments_ends_with_the_bits_of_an_undisturbed_one(tmp_path, monkeypatch):
+    """Catches all that a kill can tear: checkpoints, metrics, events, config.json, and state that is not saved."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    rng = random.Random(0)
+    logdir = tmp_path / "killed"
+    run, moments = logdir / "ppo" / "SimpleDoorKey" / "run", []
+    for i in range(20):
+        moment = ("while it starts", "while it runs", "while it writes", "while it writes")[i % 4]
+        more = ["--resume"] if run.exists() else []
+        if killed(logdir, moment, rng, *more):
+            moments.append(moment)
+    assert len(moments) == 20
+    done = subprocess.run(command(logdir, "--resume"), check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same_runs(tmp_path / "whole" / "ppo" / "SimpleDoorKey" / "run", run)
+    assert sorted(set(tags_of(run)["Train/Loss"])) == list(range(1, 151))
+    assert len(os.listdir(run / "checkpoints")) == checkpoints_module.KEPT_CHECKPOINTS
