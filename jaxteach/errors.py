@@ -3,9 +3,17 @@
 import sys
 from collections.abc import Callable
 
+MAX_MESSAGE = 2000
+
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says how."""
+
+
+def _one_line(message: str) -> str:
+    """A message fit for a terminal: it may quote a stranger's file, with line ends, escapes, or megabytes."""
+    short = message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + " ..."
+    return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in short)
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -13,7 +21,7 @@ def run_command(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

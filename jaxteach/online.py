@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.runs import write_json
+from jaxteach.files import write_json
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import ask_captions

@@ -9,12 +9,14 @@ import jax
 import numpy as np
 
 from envs_jax.animation import animate
+from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import EvalConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment, load_teacher
+from jaxteach.files import write_json
 from jaxteach.labels import fresh_memory
-from jaxteach.runs import Checkpoints, find_run, fresh_folder, write_json
+from jaxteach.runs import find_run, fresh_folder
 from jaxteach.team import TeamWorld
 
 FPS = 25 / 3

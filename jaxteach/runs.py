@@ -1,34 +1,45 @@
-"""A run on disk: its folder, its configuration, its curves and its checkpoints."""
+"""A run on disk: its folder, its configuration and its curves."""
 
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import socket
+import struct
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import jax
-import jax.numpy as jnp
-import orbax.checkpoint as ocp
-from tensorboardX import FileWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.record_writer import masked_crc32c
 
-from jaxteach.config import TrainConfig, differences, from_json, to_json
+from jaxteach.checkpoints import ADVICE
+from jaxteach.config import TrainConfig, canonical_task, differences, from_json, to_json
 from jaxteach.errors import UserError
+from jaxteach.files import read_json, write_json, writing
 
-KEPT_CHECKPOINTS = 3
+MAX_NAME = 200
+NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
+LARGEST = 2**62
+MOST = {"num_envs": 2**24, "num_eval": 2**24, "rollout_length": 2**20, "max_steps": 2**20, "frame_stack": 2**8}
+"""Larger numbers than these in the config.json of a run are no run's, and would take all memory."""
 
 
 def folder_of(logdir: str, task: str, name: str) -> Path:
     """`<logdir>/ppo/<task>/<name>`.
 
     Raises:
-        UserError: a name that is not one folder's name.
+        UserError: a name that is not one folder's name, or a `logdir` that can't be printed.
     """
-    if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise UserError(f"{name!r} can't name a run's folder: use letters, digits and . _ + - only")
+    if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > MAX_NAME:
+        raise UserError(f"{name[:MAX_NAME]!r} can't name a run's folder: use few letters, digits and . _ + - only")
+    if not logdir.isprintable():
+        raise UserError(f"--logdir {logdir!r} has characters that can't be printed; choose another")
     return Path(logdir).resolve() / "ppo" / task / name
 
 
@@ -59,6 +70,33 @@ def create_run(config: TrainConfig) -> Path:
     return folder
 
 
+def resume_run(config: TrainConfig) -> Path:
+    """The folder of the run to go on with; one that ended before it had a `config.json` gets it now.
+
+    Raises:
+        UserError: there is no such run, or it has other options.
+    """
+    if config.savedir is None:
+        raise UserError("--resume needs the --savedir of the run to go on with")
+    folder = folder_of(config.logdir, config.task, config.savedir)
+    if _is_dir(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
+        write_json(folder / "config.json", to_json(config))
+    folder, stored = find_run(config.logdir, config.task, config.savedir)
+    check_resumable(config, stored)
+    for entry in folder.iterdir():
+        # Whoever gives away a run could so have files of the one who resumes it overwritten.
+        if entry.is_symlink():
+            raise UserError(f"{entry} is a link, which no run has; put what it leads to in its place")
+    return folder
+
+
+def _is_dir(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def find_run(logdir: str, task: str, name: str) -> tuple[Path, TrainConfig]:
     """An existing run and its configuration.
 
@@ -66,7 +104,7 @@ def find_run(logdir: str, task: str, name: str) -> tuple[Path, TrainConfig]:
         UserError: there is none, or it is not one of jaxteach or of this task.
     """
     folder = folder_of(logdir, task, name)
-    if not folder.is_dir():
+    if not _is_dir(folder):
         raise UserError(f"there is no run {folder}")
     return folder, read_config(folder, task)
 
@@ -79,15 +117,50 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
     """
     path = folder / "config.json"
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = read_json(path)
     except OSError:
         raise UserError(f"{folder} is no run of jaxteach: it has no readable config.json") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise UserError(f"{path} is damaged: it is not JSON") from None
-    config = from_json(document)
+    try:
+        config = from_json(document)
+    except UnicodeEncodeError:
+        raise UserError(f"{path} is damaged: it has characters that are none") from None
+    _check_values(config)
+    canonical_task(config.task)
+    config.check()
     if task is not None and config.task != task:
         raise UserError(f"{folder} is a run of {config.task}, not of {task}")
     return config
+
+
+def _check_values(config: Any) -> None:
+    """Raises `UserError` where an option is not of its kind or beyond all reason."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for option in fields(config):
+        value = getattr(config, option.name)
+        if is_dataclass(value):
+            _check_values(value)
+        elif not _is_of(value, hints[option.name]):
+            raise UserError(f"config.json is not one of a jaxteach run: {option.name} is {str(value)[:80]!r}")
+        elif isinstance(value, int) and abs(value) > MOST.get(option.name, LARGEST):
+            raise UserError(f"config.json is not one of a jaxteach run: {option.name} is too large")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of an option's kind; JSON makes no difference between 1 and 1.0."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _is_of(value, parts[0])
+    if origin in (Union, UnionType):
+        return any(_is_of(value, part) for part in parts)
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_of(item, parts[0]) for item in value)
+    if kind is float:
+        return type(value) is int or (type(value) is float and math.isfinite(value))
+    return type(value) is kind
 
 
 def check_resumable(config: TrainConfig, stored: TrainConfig) -> None:
@@ -99,57 +172,93 @@ def check_resumable(config: TrainConfig, stored: TrainConfig) -> None:
         raise UserError(f"the run to resume has other options: {'; '.join(changed)}")
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Writes JSON whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    os.replace(partial, path)
+class EventFile:
+    """A new event file for TensorBoard in a folder, in the format of TensorFlow's records."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        # A later file sorts after an earlier one, even of the same second: in this order TensorBoard reads them.
+        number = len(list(folder.glob("events.out.tfevents.*")))
+        name = f"events.out.tfevents.{int(time.time()):010}.{socket.gethostname()}.{number:04}"
+        self._file = (folder / name).open("xb")
+        self.add(Event(file_version="brain.Event:2"))
+
+    def add(self, event: Any) -> None:
+        """Writes one event; it is on the disk after `flush`."""
+        event.wall_time = time.time()
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        check, data_check = (struct.pack("<I", masked_crc32c(part)) for part in (length, data))
+        self._file.write(length + check + data + data_check)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class MetricsLog:
     """`metrics.jsonl` and TensorBoard's event files of a run, continued after `iteration`.
 
     The events of a run with one seed lie in its folder, those of several seeds in `seed_<seed>`.
+
+    Raises:
+        UserError: the files can't be read or written; so all methods.
     """
 
     def __init__(self, folder: Path, seeds: tuple[int, ...], iteration: int) -> None:
         self._path = folder / "metrics.jsonl"
-        self._keep_until(iteration)
+        self._events: dict[int, EventFile] = {}
         places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
-        self._writers = {seed: FileWriter(str(place)) for seed, place in zip(seeds, places)}
-        if iteration:
-            self._purge_after(iteration)
+        with writing(self._path, ADVICE):
+            self._keep_until(iteration)
+        with writing(folder, ADVICE):
+            for seed, place in zip(seeds, places):
+                self._events[seed] = self._open_events(place, iteration)
 
-    def _purge_after(self, iteration: int) -> None:
-        """Tells TensorBoard to forget the points after an iteration."""
-        for writer in self._writers.values():
-            writer.add_event(Event(file_version="brain.Event:2"), iteration + 1)
-            writer.add_event(Event(session_log=SessionLog(status=SessionLog.START)), iteration + 1)
+    def _open_events(self, place: Path, iteration: int) -> EventFile:
+        """A new event file; TensorBoard is told to forget the points after the iteration, which come again."""
+        began = place.is_dir() and any(place.glob("events.out.tfevents.*"))
+        events = EventFile(place)
+        if began:
+            events.add(Event(session_log=SessionLog(status=SessionLog.START), step=iteration + 1))
+        events.flush()
+        return events
 
     def _keep_until(self, iteration: int) -> None:
         """Drops the points after the checkpoint from which a run goes on: they come again."""
         rows = read_metrics(self._path.parent) if self._path.exists() else []
-        kept = [json.dumps(row) + "\n" for row in rows if row["iteration"] <= iteration]
-        self.wall_s = max((row["wall_s"] for row in rows if row["iteration"] <= iteration), default=0.0)
+        kept = [row for row in rows if row["iteration"] <= iteration]
+        self.wall_s = max((row["wall_s"] for row in kept), default=0.0)
         partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(kept), "utf-8")
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in kept)
         os.replace(partial, self._path)
 
     def points(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Appends one JSON object a point and seed."""
-        with self._path.open("a", encoding="utf-8") as file:
+        """Appends one JSON object a point and seed, and brings all of the log to the disk."""
+        with writing(self._path, ADVICE), self._path.open("r+", encoding="utf-8") as file:
+            file.seek(0, os.SEEK_END)
             file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        with writing(self._path.parent, ADVICE):
+            for events in self._events.values():
+                events.flush()
 
     def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
         """Writes TensorBoard scalars against the iteration, and again against environment steps."""
-        # Written as protocol buffers, since `SummaryWriter` puts _ for the spaces in the reference's tags.
         for prefix, step in (("", iteration), ("EnvSteps/", env_steps)):
             scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
-            self._writers[seed].add_summary(Summary(value=scalars), step)
+            with writing(self._path.parent, ADVICE):
+                self._events[seed].add(Event(summary=Summary(value=scalars), step=step))
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        with writing(self._path.parent, ADVICE):
+            for events in self._events.values():
+                events.close()
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -160,7 +269,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / "metrics.jsonl"
     try:
-        lines = path.read_text("utf-8").splitlines()
+        if not path.is_file():
+            raise OSError
+        lines = path.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError):
         raise UserError(f"{folder} is no run of jaxteach: it has no readable metrics.jsonl") from None
     rows = []
@@ -170,82 +281,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             if number < len(lines):
                 raise UserError(f"{path} is damaged in line {number}") from None
-    needed = {"iteration", "env_steps", "wall_s", "success_rate", "return_mean"}
-    if not all(isinstance(row, dict) and needed <= set(row) for row in rows):
+    if not all(_is_point(row) for row in rows):
         raise UserError(f"{path} is not the metrics of a jaxteach run")
     return rows
 
 
-class Checkpoints:
-    """The last checkpoints of a run, by iteration."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "checkpoints"
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT_CHECKPOINTS, create=True)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
-
-    def save(self, iteration: int, state: Any) -> None:
-        self._manager.save(iteration, args=ocp.args.StandardSave(_named_leaves(state)))
-
-    def restore(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
-        """The newest checkpoint, or that of an iteration, in the structure, shapes and dtypes of `like`.
-
-        Raises:
-            UserError: there is none, or it is damaged or of another network.
-        """
-        step, wanted = self._choose(iteration), _named_leaves(like)
-        leaves = self._read(step, wanted, lambda: self._manager.restore(step, args=ocp.args.StandardRestore(wanted)))
-        return step, _with_leaves(like, leaves)
-
-    def restore_params(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
-        """As `restore`, of the network's parameters alone."""
-        step = self._choose(iteration)
-        wanted = {f".params{name}": leaf for name, leaf in _named_leaves(like).items()}
-        targets = ocp.checkpoint_utils.construct_restore_args(wanted)
-        arguments = ocp.args.PyTreeRestore(wanted, restore_args=targets, partial_restore=True)
-        with ocp.PyTreeCheckpointer() as reader:
-            leaves = self._read(
-                step, wanted, lambda: reader.restore(self._folder / str(step) / "default", args=arguments)
-            )
-        return step, _with_leaves(like, {name.removeprefix(".params"): leaf for name, leaf in leaves.items()})
-
-    def _choose(self, iteration: int | None) -> int:
-        kept = sorted(self._manager.all_steps())
-        step = kept[-1] if iteration is None and kept else iteration
-        if step is None or step not in kept:
-            listed = f"it has those of iterations {', '.join(map(str, kept))}" if kept else "it has none"
-            raise UserError(f"{self._folder} has no such checkpoint: {listed}")
-        return step
-
-    def _read(self, step: int, wanted: dict[str, Any], restore: Callable[[], Any]) -> dict[str, Any]:
-        """What `restore` reads, if it is as wanted."""
-        try:
-            leaves = restore()
-            fits = all((leaves[name].shape, leaves[name].dtype) == (x.shape, x.dtype) for name, x in wanted.items())
-        # Orbax raises errors of many kinds for files that are not as it wrote them.
-        except Exception:
-            fits, leaves = False, {}
-        if not fits:
-            path = self._folder / str(step)
-            raise UserError(f"the checkpoint {path} can't be read: it is damaged, or of another network or task")
-        return leaves
-
-    def close(self) -> None:
-        """Waits until all is written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
-
-
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves by their paths, less the empty arrays, which Orbax does not store."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size > 0}
-
-
-def _with_leaves(like: Any, leaves: Mapping[str, Any]) -> Any:
-    """The inverse of `_named_leaves` for a tree of the structure of `like`."""
-
-    def pick(path: Any, leaf: Any) -> Any:
-        return leaves[jax.tree_util.keystr(path)] if leaf.size > 0 else jnp.zeros(leaf.shape, leaf.dtype)
-
-    return jax.tree_util.tree_map_with_path(pick, like)
+def _is_point(row: Any) -> bool:
+    numbers = [row.get(name) for name in NEEDED] if isinstance(row, dict) else [None]
+    return all(isinstance(x, int | float) and abs(x) < 2**62 for x in numbers) and isinstance(row.get("seed", 0), int)

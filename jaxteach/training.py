@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
+from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import TrainConfig, canonical_task
-from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
+from jaxteach.files import write_json
 from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
-from jaxteach.runs import Checkpoints, MetricsLog, check_resumable, create_run, find_run, write_json
+from jaxteach.runs import MetricsLog, create_run, resume_run
 from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
@@ -55,7 +56,7 @@ def train(config: TrainConfig, started: float) -> Path:
     config = replace(config, task=canonical_task(config.task))
     config.check()
     experiment = Experiment(config)
-    folder = _open_run(config)
+    folder = resume_run(config) if config.resume else create_run(config)
     console = Console()
     console.print(f"run {folder}", highlight=False, soft_wrap=True)
     if not config.taught and not config.no_teacher:
@@ -63,7 +64,9 @@ def train(config: TrainConfig, started: float) -> Path:
     if config.taught and find_plans(config.teacher.plans, config.task).by_hand:
         console.print("the teacher's plans were written by hand, not by a language model", highlight=False)
     with closing(Checkpoints(folder)) as checkpoints:
-        done, state = checkpoints.restore(experiment.abstract_state) if config.resume else (0, experiment.init())
+        # A run that ended before its first checkpoint begins again.
+        saved = config.resume and checkpoints.iterations
+        done, state = checkpoints.restore(experiment.abstract_state) if saved else (0, experiment.init())
         with (
             closing(MetricsLog(folder, config.seed_list, done)) as log,
             TrainingProgress(console, config.iterations, done) as progress,
@@ -80,16 +83,6 @@ def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTe
     online = OnlineTeacher(experiment.config, experiment.teacher, folder, done)
     experiment.table = online.table
     return online
-
-
-def _open_run(config: TrainConfig) -> Path:
-    if not config.resume:
-        return create_run(config)
-    if config.savedir is None:
-        raise UserError("--resume needs the --savedir of the run to go on with")
-    folder, stored = find_run(config.logdir, config.task, config.savedir)
-    check_resumable(config, stored)
-    return folder
 
 
 class Session:

@@ -1,0 +1,66 @@
+"""Files of a run: written whole or not at all, read with limits, and their troubles told in one sentence."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jaxteach.errors import UserError
+
+MAX_JSON_BYTES = 2**20
+
+
+@contextmanager
+def writing(place: Path, advice: str = "") -> Iterator[None]:
+    """Turns an `OSError` inside the block, such as a full disk, into a `UserError` about `place`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"can't write {place}: {error.strerror or error}{advice}") from None
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Writes JSON whole or not at all.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        partial.unlink(missing_ok=True)  # A link left there by a stranger would lead elsewhere.
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(document, indent=1) + "\n")
+        os.replace(partial, path)
+
+
+def read_text(path: Path, most: int) -> str:
+    """The text of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: there is none, or it is larger.
+        UnicodeDecodeError: it is no text.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"{path} is larger than {most} bytes")
+    return content.decode("utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The document in a small JSON file.
+
+    Raises:
+        OSError: there is no such file, or it is larger than `MAX_JSON_BYTES`.
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path, MAX_JSON_BYTES))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
