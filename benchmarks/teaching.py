@@ -16,6 +16,7 @@ from rich.table import Table
 import envs_jax
 from benchmarks.machine import describe_machine, version_of
 from jaxteach.errors import UserError, run_command
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.teacher.llm.local import LocalClient
@@ -62,13 +63,13 @@ def measure(options: Options) -> dict[str, Any]:
     prompt = task_prompt(options.task, vocabulary.object_names)
     prompts = [prompt.about(caption) for caption in vocabulary.texts]
     questions = [Question(text, sample) for text in prompts for sample in range(options.samples)]
-    grammar = plan_grammar(vocabulary.object_names)
+    grammar = plan_grammar(vocabulary)
     results = {
-        name: _in_turns(options, questions, vocabulary.object_names, constraint)
+        name: _in_turns(options, questions, vocabulary, constraint)
         for name, constraint in (("free", None), ("grammar", grammar))
     }
     client = _client(options, None)
-    candidates = [answer_text(plan) for plan in candidate_plans(vocabulary.object_names)]
+    candidates = [answer_text(plan) for plan in candidate_plans(vocabulary)]
     scoring = statistics.median(_timed(lambda: client.score(prompts, candidates))[0] for _ in range(options.repeats))
     return {
         "machine": describe_machine(),
@@ -82,7 +83,7 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def _in_turns(
-    options: Options, questions: list[Question], objects: list[str], grammar: str | None
+    options: Options, questions: list[Question], vocabulary: Vocabulary, grammar: str | None
 ) -> dict[str, dict[str, Any]]:
     client, one_by_one = _client(options, grammar), OneByOne(options, grammar)
     ways: dict[str, Callable[[], list[str]]] = {
@@ -95,7 +96,7 @@ def _in_turns(
         for name, ask in ways.items():
             elapsed, answers = _timed(ask)
             seconds[name].append(elapsed)
-            plans[name] = sum(_is_plan(answer, objects) for answer in answers)
+            plans[name] = sum(_is_plan(answer, vocabulary) for answer in answers)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     speedup = {"speedup": medians["one_by_one"] / medians["together"]}
     return {name: {"s": medians[name], "s_of_repeats": seconds[name], "plans": plans[name]} for name in ways} | {
@@ -143,9 +144,9 @@ def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
-def _is_plan(answer: str, objects: list[str]) -> bool:
+def _is_plan(answer: str, vocabulary: Vocabulary) -> bool:
     try:
-        return bool(parse_answer(answer, objects))
+        return bool(parse_answer(answer, vocabulary))
     except Rejected:
         return False
 

@@ -192,6 +192,10 @@ class TeachConfig:
     """print the plans of a file, and how the teacher fares alone, instead of asking"""
     score: Flag = False
     """instead of sampling answers, take the model's exact probabilities of all plans of one or two moves"""
+    debate_rounds: int = 0
+    """for several agents: how often each is asked again, knowing what the others propose"""
+    situations: int = 32
+    """the situations debated about, those that the agents meet most often"""
     episodes: int = 500
     """episodes that the teacher plays alone for --show"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
@@ -200,7 +204,10 @@ class TeachConfig:
     def check(self) -> None:
         """Raises `UserError` for options that make no sense."""
         self.llm.check()
-        _check_at_least(self, ["episodes"], 1)
+        _check_at_least(self, ["episodes", "situations"], 1)
+        _check_at_least(self, ["debate_rounds"], 0)
+        if self.score and self.debate_rounds:
+            raise UserError("--score judges given plans, and a debate needs answers; leave one of them out")
         if (self.show is None) == (self.out is None):
             raise UserError("give --out for a plan file to write or --show for one to look at, one of them")
         if self.out is not None and self.task is None:

@@ -40,7 +40,7 @@ class OnlineTeacher:
     def __init__(self, config: TrainConfig, teacher: Teacher, folder: Path, done: int) -> None:
         self._config, self._vocabulary, self._folder = config, teacher.vocabulary, folder
         self._prompt = task_prompt(config.task, self._vocabulary.object_names)
-        self._client = open_client(config.llm, self._vocabulary.object_names)
+        self._client = open_client(config.llm, self._vocabulary)
         self._store = AnswerStore(folder / "plans.json.answers.jsonl")
         self._plans = find_plans(config.teacher.plans, config.task)
         self._room = Room(

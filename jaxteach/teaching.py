@@ -1,5 +1,6 @@
 """Plan files from a language model's answers, and what a person wants to see of them."""
 
+import dataclasses
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +17,18 @@ from jaxteach.errors import UserError
 from jaxteach.evaluate import run_episodes, teacher_policy
 from jaxteach.experiment import load_teacher
 from jaxteach.labels import fresh_memory
-from jaxteach.teacher.captions import caption_text
+from jaxteach.situations import conflict_share, frequent_situations, play
+from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
 from jaxteach.teacher.llm.backends import open_client, open_local
+from jaxteach.teacher.llm.debate import count_questions, debate
 from jaxteach.teacher.llm.parse import plan_text
 from jaxteach.teacher.llm.prompts import Prompt, task_prompt
-from jaxteach.teacher.plans import PlanFile, load_plans, save_plans
+from jaxteach.teacher.plans import PlanFile, Told, load_plans, save_plans
 from jaxteach.teacher.policy import task_domain
+from jaxteach.teacher.table import compile_plans
 from jaxteach.team import TeamWorld
 
 
@@ -36,7 +40,10 @@ def teach(config: TeachConfig, out: Path) -> None:
     """
     task = canonical_task(str(config.task))
     _check_writable(out)
-    vocabulary = task_domain(config.world.make(task), task).vocabulary
+    world = TeamWorld(config.world.make(task))
+    if config.debate_rounds and world.num_agents == 1:
+        raise UserError(f"{task} has one agent, who has nobody to debate with; leave --debate_rounds out")
+    vocabulary = _vocabulary(world, task)
     prompt = task_prompt(task, vocabulary.object_names)
     store = AnswerStore(answers_path(out))
     tallies, identity = _ask(config, vocabulary, prompt, store)
@@ -48,15 +55,17 @@ def teach(config: TeachConfig, out: Path) -> None:
         )
     provenance = _provenance(config, prompt, vocabulary, tallies, identity)
     plans = PlanFile((task,), tuple(entries), provenance)
+    if config.debate_rounds:
+        plans = _debated(config, world, task, plans, prompt, store)
     save_plans(plans, out)
     console = Console()
-    console.print(_plan_table(plans))
+    console.print(_plan_table(plans, vocabulary))
     _print_rejects(console, plans)
     console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
 
 
 def show(config: TeachConfig, path: Path) -> None:
-    """Prints the plans of a file, and the success of the teacher alone.
+    """Prints the plans of a file, the success of the teacher alone, and how often agents get into each other's way.
 
     Raises:
         UserError: the file can't be used.
@@ -65,21 +74,78 @@ def show(config: TeachConfig, path: Path) -> None:
     console = Console()
     for name, value in plans.provenance.items():
         if not isinstance(value, dict | list):
-            console.print(f"{name:>20}: {' '.join(str(value).split())}", highlight=False, markup=False, soft_wrap=True)
-    console.print(_plan_table(plans))
+            text = f"{name:>20}: {' '.join(str(value).split())}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     _print_rejects(console, plans)
-    for task in plans.tasks if config.task is None else [canonical_task(config.task)]:
-        success = _success_alone(task, path, config)
-        console.print(f"the teacher alone succeeds in {success:.3f} of {config.episodes} episodes of {task}")
+    for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
+        task = canonical_task(name)
+        world = TeamWorld(config.world.make(task))
+        teacher = _teacher_of(config, task, plans)
+        if i == 0:
+            console.print(_plan_table(plans, teacher.vocabulary))
+        success, mean_return = _fares_alone(world, teacher, config.episodes)
+        console.print(
+            f"the teacher alone succeeds in {success:.3f} of {config.episodes} episodes of {task}, "
+            f"mean return {mean_return:.3f}"
+        )
+        if world.num_agents > 1:
+            alone, together = (_conflicts(world, _teacher_of(config, task, each)) for each in (_alone(plans), plans))
+            console.print(
+                f"two agents are after one thing in {together:.3f} of the moments; without debate {alone:.3f}"
+            )
 
 
-def _success_alone(task: str, path: Path, config: TeachConfig) -> float:
-    """Share of episodes in which the teacher itself, its actions drawn, succeeds."""
-    world = TeamWorld(config.world.make(task))
-    teacher = load_teacher(task, TeacherConfig(plans=str(path)), config.world)
-    memory = fresh_memory(teacher, config.episodes)
-    play = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, config.episodes))
-    return float(np.mean(play(jax.random.key(0)).success))
+def _vocabulary(world: TeamWorld, task: str) -> Vocabulary:
+    try:
+        return task_domain(world.env, task).vocabulary
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _teacher_of(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
+    """The soft teacher with the plans of a file in memory."""
+    teacher = load_teacher(task, TeacherConfig(plans="none"), config.world)
+    return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
+
+
+def _fares_alone(world: TeamWorld, teacher: Teacher, episodes: int) -> tuple[float, float]:
+    """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
+    memory = fresh_memory(teacher, episodes)
+    play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
+    outcome = play_all(jax.random.key(0))
+    return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
+
+
+def _alone(plans: PlanFile) -> PlanFile:
+    """The plans that agents have without knowing of each other."""
+    return dataclasses.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
+
+
+def _conflicts(world: TeamWorld, teacher: Teacher) -> float:
+    return conflict_share(play(world, teacher, random_actions=0.1))
+
+
+def _debated(
+    config: TeachConfig, world: TeamWorld, task: str, plans: PlanFile, prompt: Prompt, store: AnswerStore
+) -> PlanFile:
+    """The plans with those that agents come to in debates about the situations that they meet most often."""
+    teacher = _teacher_of(config, task, plans)
+    situations = frequent_situations(play(world, teacher), config.situations)
+    client = open_client(config.llm, teacher.vocabulary)
+    rounds, samples = config.debate_rounds, config.llm.samples
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("debate", total=count_questions(situations, rounds, samples))
+        entries = debate(
+            client, store, prompt, teacher.vocabulary, situations, rounds, samples, lambda: progress.advance(bar)
+        )
+    together = dataclasses.replace(plans, captions=(*plans.captions, *entries))
+    facts = {
+        "rounds": rounds,
+        "situations": len(situations),
+        "conflicts_alone": _conflicts(world, teacher),
+        "conflicts_together": _conflicts(world, _teacher_of(config, task, together)),
+    }
+    return dataclasses.replace(together, provenance=plans.provenance | {"debate": facts})
 
 
 def answers_path(out: Path) -> Path:
@@ -95,7 +161,7 @@ def _ask(
     if config.score:
         scorer = open_local(config.llm, None)
         return score_captions(scorer, prompt, vocabulary, captions), scorer.identity
-    client = open_client(config.llm, vocabulary.object_names)
+    client = open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
         bar = progress.add_task("answers", total=len(captions) * config.llm.samples)
         tallies = ask_captions(
@@ -129,14 +195,16 @@ def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
     return {reason: sorted(answers) for reason, answers in sorted(reasons.items())}
 
 
-def _plan_table(plans: PlanFile) -> Table:
+def _plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
+    known = zip(vocabulary.sees, vocabulary.holds, vocabulary.texts)
+    texts = {Told(tuple(sees), holds): text for sees, holds, text in known}
     table = Table("caption", "p", "plan")
     for entry in plans.captions:
+        others = "".join(f"\n  beside: {texts[told]}" for told in entry.others)
         for i, plan in enumerate(entry.plans):
-            caption = caption_text(list(entry.sees), entry.holds) if i == 0 else ""
-            table.add_row(
-                caption, f"{plan.probability:.3f}", plan_text(plan.skills), end_section=plan is entry.plans[-1]
-            )
+            caption = texts[Told(entry.sees, entry.holds)] + others if i == 0 else ""
+            last = plan is entry.plans[-1]
+            table.add_row(caption, f"{plan.probability:.3f}", plan_text(plan.skills), end_section=last)
     return table
 
 

@@ -155,7 +155,7 @@ def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_p
     here = ["--task", task.upper(), "--logdir", tmp_path]
     short = [*SMALL[:-1], "6", "--n_itr", 2, "--final_eval", 10]
     call("train", *here, *short, "--savedir", "run", "--recurrent", monkeypatch=monkeypatch)
-    assert f"{task} has no teacher" in capsys.readouterr().out
+    assert "written by hand" in capsys.readouterr().out
     folder = tmp_path / "ppo" / task
     config = json.loads((folder / "run" / "config.json").read_text())
     assert (config["network"], config["ppo"]["normalize_values"]) == ("team", True)
@@ -167,8 +167,11 @@ def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_p
     assert result["mean_length"] == 6
     frames = iio.imread(folder / "watched" / "videos" / "env_seed_0_episode_0.gif")
     assert 1 < len(frames) <= 7
-    refused = refuse("eval", *here, "--eval_teacher", monkeypatch=monkeypatch, capsys=capsys)
-    assert "has no teacher" in refused
+    call("eval", *here, "--eval_teacher", "--num_eval", 4, "--num_videos", 0, "--max_steps", 6, monkeypatch=monkeypatch)
+    assert "soft teacher with shipped plans" in capsys.readouterr().out
+    assert "has no teacher" in refuse(
+        "eval", "--task", "simple", "--eval_teacher", monkeypatch=monkeypatch, capsys=capsys
+    )
 
 
 def refuse_again(monkeypatch, capsys, *arguments):

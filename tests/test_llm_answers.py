@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import envs_jax
 from jaxteach.errors import UserError
+from jaxteach.teacher.captions import Captions
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
@@ -17,9 +18,10 @@ from jaxteach.teacher.llm.grammar import candidate_plans
 from jaxteach.teacher.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.teacher.llm.prompts import task_prompt
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
-from jaxteach.teacher.policy import task_domain
+from jaxteach.teacher.policy import DOMAINS, task_domain
 
 OBJECTS = ["key", "door"]
+WORDS = Captions(num_keys=1, num_doors=1, colored=False)
 
 
 def vocabulary_of(task, **overrides):
@@ -37,7 +39,7 @@ def vocabulary_of(task, **overrides):
     ],
 )
 def test_an_answer_is_read(answer, plan):
-    assert parse_answer(answer, OBJECTS) == tuple(plan)
+    assert parse_answer(answer, WORDS) == tuple(plan)
 
 
 @pytest.mark.parametrize(
@@ -60,40 +62,40 @@ def test_an_answer_is_read(answer, plan):
 )
 def test_an_answer_that_is_no_plan_has_a_reason(answer, reason):
     with pytest.raises(Rejected, match="^" + reason.replace("{", r"\{").replace(".", r"\.").replace("}", r"\}")):
-        parse_answer(answer, OBJECTS)
+        parse_answer(answer, WORDS)
 
 
 @given(st.text() | st.text(alphabet="Action: {}<>,key door exploretupick\n"))
 def test_every_text_is_a_plan_or_rejected(text):
     for answer in (text, f"Action: {{{text}}}"):
         try:
-            plan = parse_answer(answer, OBJECTS)
+            plan = parse_answer(answer, WORDS)
         except Rejected:
             continue
         assert plan
         assert all(target is None or target in OBJECTS for _, target in plan)
 
 
-@pytest.mark.parametrize("task", COLORED_CAPTIONS)
+@pytest.mark.parametrize("task", DOMAINS)
 def test_plans_are_asked_for_in_words_that_are_read_as_them(task):
-    names = vocabulary_of(task).object_names
-    candidates = candidate_plans(names)
+    vocabulary = vocabulary_of(task)
+    candidates = candidate_plans(vocabulary)
     assert len(set(candidates)) == len(candidates)
     texts = [answer_text(plan) for plan in candidates]
-    assert [parse_answer(text, names) for text in texts] == candidates
+    assert [parse_answer(text, vocabulary) for text in texts] == candidates
     assert not any(one != other and other.startswith(one) for one in texts for other in texts)
 
 
 @pytest.mark.parametrize("task", COLORED_CAPTIONS)
 def test_the_candidates_hold_the_recorded_models_favourite_plans(task):
-    candidates = set(candidate_plans(vocabulary_of(task).object_names))
+    candidates = set(candidate_plans(vocabulary_of(task)))
     favourites = [
         max(entry.plans, key=lambda plan: plan.probability).skills for entry in find_plans("recorded", task).captions
     ]
     assert sum(plan in candidates for plan in favourites) >= 0.6 * len(favourites)
 
 
-@pytest.mark.parametrize("task", COLORED_CAPTIONS)
+@pytest.mark.parametrize("task", DOMAINS)
 def test_prompts_end_with_the_caption_and_share_all_before_it(task):
     vocabulary = vocabulary_of(task)
     prompt = task_prompt(task, vocabulary.object_names)
@@ -156,7 +158,7 @@ def test_a_caption_with_rejects_alone_has_no_plans(tmp_path):
 
 def test_an_entry_keeps_the_likeliest_plans_of_many(tmp_path):
     vocabulary = vocabulary_of("SimpleDoorKey")
-    weights = {plan: 1.0 + i for i, plan in enumerate(candidate_plans(OBJECTS))}
+    weights = {plan: 1.0 + i for i, plan in enumerate(candidate_plans(WORDS))}
     entry = Tally(0, Counter(weights)).entry(vocabulary)
     assert entry.plans[0].skills == list(weights)[-1]
     save_plans(PlanFile(("SimpleDoorKey",), (entry,)), tmp_path / "plans.json")

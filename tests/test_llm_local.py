@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxteach.errors import UserError
+from jaxteach.teacher.captions import Captions
 from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.constraint import Grammar
 from jaxteach.teacher.llm.decoding import Choices, shared_start
@@ -16,7 +17,8 @@ from jaxteach.teacher.llm.parse import answer_text, parse_answer
 from tests.language_model import MODEL
 
 OBJECTS = ["key", "door"]
-GRAMMAR = plan_grammar(OBJECTS)
+WORDS = Captions(num_keys=1, num_doors=1, colored=False)
+GRAMMAR = plan_grammar(WORDS)
 RULES = "You open doors with keys. Answer like this: Action: {go to <key>, pick up <key>}\n"
 PROMPTS = [
     RULES + caption for caption in ("Agent sees <key>.", "Agent sees <door>.", "Agent sees <nothing>, holds <key>.")
@@ -73,7 +75,7 @@ def test_draws_depend_on_seed_and_sample_alone():
 
 def test_likelihoods_are_those_of_single_evaluations(llama):
     asked = client()
-    candidates = [answer_text(plan) for plan in candidate_plans(OBJECTS)[:12]]
+    candidates = [answer_text(plan) for plan in candidate_plans(WORDS)[:12]]
     scores = asked.score(PROMPTS[:2], candidates)
     for i, j in ((0, 0), (0, 3), (1, 7), (1, 11)):
         prompt = asked.chat_tokens(PROMPTS[i])
@@ -90,7 +92,7 @@ def test_likelihoods_are_those_of_single_evaluations(llama):
 
 def test_with_the_grammar_every_answer_is_a_plan():
     said = answers(client(1.5, 64, GRAMMAR), samples=4)
-    plans = {parse_answer(answer, OBJECTS) for answer in said}
+    plans = {parse_answer(answer, WORDS) for answer in said}
     assert len(plans) > 3
 
 

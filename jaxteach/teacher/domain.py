@@ -80,6 +80,13 @@ class Domain(Protocol):
         """
         ...
 
+    def things(self, scene: Any, facts: Any) -> jax.Array:
+        """int32[names], what the names that plans may use stand for, numbered alike for all agents of a world.
+
+        Only what one agent takes from another has a number, such as keys and landmarks; -1 for the rest.
+        """
+        ...
+
     def skill_results(self, memory: Any, obs: Any, scene: Any, facts: Any, skills: jax.Array) -> jax.Array:
         """int32[M], the action that each of the skills int32[M] of the table gives, or `FINISHED`."""
         ...

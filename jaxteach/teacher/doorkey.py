@@ -49,6 +49,11 @@ class DoorKeyDomain:
     def describe(self, memory: jax.Array, scene: Scene) -> tuple[jax.Array, Objects]:
         return self.vocabulary.caption_id(scene), self.vocabulary.locate(memory, scene)
 
+    def things(self, scene: Scene, facts: Objects) -> jax.Array:
+        """Nothing: there is nobody to take it from."""
+        del scene, facts
+        return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
+
     def skill_results(
         self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: Objects, skills: jax.Array
     ) -> jax.Array:

@@ -167,6 +167,12 @@ class HallwayDomain:
         facts = _facts(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
         return self.vocabulary.number(facts), facts
 
+    def things(self, scene: Scene, facts: Facts) -> jax.Array:
+        """The colours of the keys on the ground."""
+        del scene
+        place = pick(self.vocabulary.places, self.vocabulary.number(facts))
+        return jnp.where(place == PAIRED_KEY, facts.paired, jnp.where(place == STRANGE_KEY, facts.strange, NOTHING))
+
     def skill_results(
         self, memory: HallwayMemory, obs: Observation, scene: Scene, facts: Facts, skills: jax.Array
     ) -> jax.Array:

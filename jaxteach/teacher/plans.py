@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jaxteach.errors import UserError
 
@@ -21,6 +21,7 @@ BY_HAND: Final = "written by hand"
 MAX_BYTES: Final = 16 * 2**20
 MAX_PLANS: Final = 64
 MAX_SKILLS: Final = 16
+MAX_OTHERS: Final = 8
 
 
 class PlanFileError(UserError):
@@ -35,13 +36,21 @@ class Plan:
     skills: tuple[tuple[str, str | None], ...]
 
 
+class Told(NamedTuple):
+    """A caption in parts."""
+
+    sees: tuple[str, ...]
+    holds: str | None
+
+
 @dataclass(frozen=True)
 class CaptionPlans:
-    """The plans for one caption."""
+    """The plans for one caption; with `others`, only while the other agents' captions are these, in any order."""
 
     sees: tuple[str, ...]
     holds: str | None
     plans: tuple[Plan, ...]
+    others: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,7 @@ def save_plans(plans: PlanFile, path: str | Path) -> None:
         {
             "sees": list(entry.sees),
             "holds": entry.holds,
+            **({"others": [told._asdict() for told in entry.others]} if entry.others else {}),
             "plans": [
                 {"p": plan.probability, "skills": [list(skill) for skill in plan.skills]} for plan in entry.plans
             ],
@@ -172,7 +182,7 @@ def _plan_file(document: Any) -> PlanFile:
     provenance = document.get("provenance", {})
     _expect(isinstance(provenance, dict), '"provenance" is not an object')
     parsed = tuple(_caption(entry, f"caption {i}") for i, entry in enumerate(captions))
-    keys = [(caption.sees, caption.holds) for caption in parsed]
+    keys = [(caption.sees, caption.holds, sorted(caption.others, key=str)) for caption in parsed]
     for i, key in enumerate(keys):
         _expect(key not in keys[:i], f"caption {i} stands there twice")
     return PlanFile(tuple(tasks), parsed, provenance)
@@ -185,14 +195,23 @@ def _is_names(value: Any) -> bool:
 def _caption(entry: Any, where: str) -> CaptionPlans:
     _expect(isinstance(entry, dict), f"{where} is not an object")
     sees, holds, plans = entry.get("sees"), entry.get("holds"), entry.get("plans")
-    _expect(_is_names(sees), f'{where}: "sees" is not a list of names')
-    _expect(holds is None or isinstance(holds, str), f'{where}: "holds" is neither a name nor null')
+    told = _told(sees, holds, where)
     _expect(isinstance(plans, list), f'{where}: "plans" is not a list')
     _expect(0 < len(plans) <= MAX_PLANS, f"{where} has {len(plans)} plans, not 1..{MAX_PLANS}")
     parsed = tuple(_plan(plan, f"{where}, plan {i}") for i, plan in enumerate(plans))
     total = math.fsum(plan.probability for plan in parsed)
     _expect(abs(total - 1) < 1e-3, f"{where}: the probabilities sum to {total:g}, not to 1")
-    return CaptionPlans(tuple(sees), holds, parsed)
+    others = entry.get("others", [])
+    _expect(isinstance(others, list) and len(others) <= MAX_OTHERS, f'{where}: "others" is not a short list')
+    _expect(all(isinstance(other, dict) for other in others), f'{where}: "others" are not objects')
+    rest = tuple(_told(other.get("sees"), other.get("holds"), f"{where}, others") for other in others)
+    return CaptionPlans(*told, parsed, rest)
+
+
+def _told(sees: Any, holds: Any, where: str) -> Told:
+    _expect(_is_names(sees), f'{where}: "sees" is not a list of names')
+    _expect(holds is None or isinstance(holds, str), f'{where}: "holds" is neither a name nor null')
+    return Told(tuple(sees), holds)
 
 
 def _plan(entry: Any, where: str) -> Plan:

@@ -18,7 +18,14 @@ from jaxteach.teacher.lookup import pick
 from jaxteach.teacher.plans import find_plans
 from jaxteach.teacher.skills import FINISHED
 from jaxteach.teacher.spread import spread_domain
-from jaxteach.teacher.table import SkillTable, compile_plans
+from jaxteach.teacher.table import (
+    EXPLORE,
+    FIRST_OBJECT_SKILL,
+    OBJECT_SKILLS,
+    SkillTable,
+    company_number,
+    compile_plans,
+)
 
 DOMAINS: Final[dict[str, Callable[[str, Any], Domain]]] = {
     **dict.fromkeys(COLORED_CAPTIONS, doorkey_domain),
@@ -125,31 +132,65 @@ class Teacher:
 
         memory, memories = jax.lax.scan(carry_on, memory, (first, scenes, action))
         shape = (*first.shape, *(() if self.domain.num_agents is None else (self.domain.num_agents,)))
-        captions, actions, weights = self._plan_actions_in_blocks((memories, obs, scenes), shape)
+        rows = jax.vmap(jax.vmap(self._rows))(memories, scenes)
+        captions, actions, weights = self._plan_actions_in_blocks((memories, obs, scenes, rows), shape)
         return memory, self._mix(actions, weights, key), captions
 
     def plan_actions(self, memory: Any, obs: Any) -> tuple[jax.Array, jax.Array]:
         """The action of each plan, int32[A, P], and its probability, float32[A, P], for a memory that holds `obs`."""
 
-        def plan(memory: Any, obs: Any) -> tuple[jax.Array, jax.Array]:
-            return self._plan_actions(memory, obs, self.domain.read(obs))[1:]
+        scenes = self._each(self.domain.read)(obs)
+        rows = self._rows(memory, scenes)
+        return self._each(self._plan_actions)(memory, obs, scenes, rows)[1:]
 
-        return self._each(plan)(memory, obs)
+    def aims(self, memory: Any, obs: Any) -> jax.Array:
+        """int32[A], the number of the thing that each agent's likeliest plan is after first (`Domain.things`), or -1.
+
+        The memory may have taken the observation in or not.
+        """
+        memory, scenes = self.remember(memory, obs), self._each(self.domain.read)(obs)
+        return self._each(self._aim)(memory, scenes, self._rows(memory, scenes))
+
+    def _aim(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
+        caption, facts = self.domain.describe(memory, scene)
+        row = jnp.maximum(caption, 0) if row is None else row
+        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
+        numbers = skills[plans[jnp.argmax(weights)]]
+        named = numbers >= FIRST_OBJECT_SKILL
+        things = self.domain.things(scene, facts)[jnp.maximum(numbers - FIRST_OBJECT_SKILL, 0) // len(OBJECT_SKILLS)]
+        first = jnp.argmax(named & (things >= 0))
+        # Exploring comes before what is named behind it.
+        goes = named[first] & (numbers[0] != EXPLORE) & (weights.sum() > 0) & (caption != NO_CAPTION)
+        return jnp.where(goes, things[first], -1)
 
     def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one agent for all agents of a world."""
         return function if self.domain.num_agents is None else jax.vmap(function)
 
-    def _plan_actions(self, memory: Any, obs: Any, scene: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P]."""
+    def _rows(self, memory: Any, scenes: Any) -> jax.Array | None:
+        """int32[A], the table's rows for the agents in their company; None where captions have one row each."""
+        if self.table.rows.shape[1] == 0:
+            return None
+        captions = self._each(self.domain.describe)(memory, scenes)[0]
+        rows, count = jnp.asarray(self.table.rows), self.table.rows.shape[0]
+        others = [jnp.sort(jnp.delete(captions, i, assume_unique_indices=True)) for i in range(len(captions))]
+        return jnp.stack([rows[captions[i], company_number(rest, count)] for i, rest in enumerate(others)])
+
+    def _plan_actions(
+        self, memory: Any, obs: Any, scene: Any, row: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P].
+
+        `row` is the table's; None for that of the caption.
+        """
         caption, facts = self.domain.describe(memory, scene)
-        row = jnp.maximum(caption, 0)
-        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table)
+        row = jnp.maximum(caption, 0) if row is None else row
+        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
         results = self.domain.skill_results(memory, obs, scene, facts, skills)
         weights = jnp.where(caption == NO_CAPTION, 0, weights)
         return caption, _first_action(results, plans, self.domain.idle), weights
 
-    def _plan_actions_in_blocks(self, steps: tuple[Any, Any, Any], shape: tuple[int, ...]) -> Any:
+    def _plan_actions_in_blocks(self, steps: tuple[Any, Any, Any, Any], shape: tuple[int, ...]) -> Any:
         """`_plan_actions` of steps with leading axes `shape`.
 
         On CPUs they are taken in blocks, so that the searches' maps stay in the cache. A block
@@ -187,7 +228,11 @@ def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrid
     """
     env = envs_jax.make(task, **overrides)
     domain = task_domain(env, task)
-    return Teacher(compile_plans(find_plans(plans, task), domain.vocabulary), domain, soft)
+    table = compile_plans(find_plans(plans, task), domain.vocabulary)
+    agents, captions = domain.num_agents or 1, len(domain.vocabulary.texts)
+    if table.rows.shape[1] not in (0, captions ** (agents - 1)):
+        raise ValueError(f"the plans are for another number of agents than {agents}; give those made for as many")
+    return Teacher(table, domain, soft)
 
 
 def task_domain(env: Any, task: str) -> Domain:

@@ -27,6 +27,7 @@ class Scene(NamedTuple):
     velocity: jax.Array  # float32[2]
     offsets: jax.Array  # float32[N, 2], the ways to the landmarks
     taken: jax.Array  # bool[N]
+    numbers: jax.Array  # int32[N], the landmarks' own
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class SpreadDomain:
         nearer = (own[:, None] > own) | ((own[:, None] == own) & (numbers[:, None] > numbers))
         ranked = nearer.sum(1, dtype=jnp.int32) == numbers[:, None]
         offsets = jnp.where(ranked[..., None], landmarks, 0).sum(1)
-        return Scene(obs[:2], offsets, (ranked & taken).any(1))
+        return Scene(obs[:2], offsets, (ranked & taken).any(1), jnp.where(ranked, numbers, 0).sum(1, dtype=jnp.int32))
 
     def remember(self, memory: jax.Array, scene: Scene) -> jax.Array:
         del scene
@@ -106,6 +107,11 @@ class SpreadDomain:
         del memory
         bits = 1 << np.arange(self.num_agents, dtype=np.int32)
         return jnp.where(scene.taken, bits, 0).sum(dtype=jnp.int32), None
+
+    def things(self, scene: Scene, facts: None) -> jax.Array:
+        """The landmarks."""
+        del facts
+        return scene.numbers
 
     def skill_results(
         self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: None, skills: jax.Array

@@ -1,18 +1,22 @@
 """Plans as arrays: the skill table that the jitted teacher reads."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionPlans, PlanFile, PlanFileError
+from jaxteach.teacher.plans import CaptionPlans, PlanFile, PlanFileError, Told
 
 NOTHING_LEFT, WAIT, EXPLORE, FIRST_OBJECT_SKILL = 0, 1, 2, 3
 OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle")
+MAX_COMBINATIONS: Final = 2**20
 
 
 class SkillTable(NamedTuple):
     """For C captions, up to P plans of up to S skills each, M different ones at most for a caption.
+
+    Plans for captions in the company of certain others stand in more rows, behind the captions' own.
 
     A skill is a number: 0 nothing left, 1 wait, 2 explore, then *go to*, *pick up*, *drop*,
     *toggle* of the first object name, of the second, and so on. Plans give the places of their
@@ -22,6 +26,7 @@ class SkillTable(NamedTuple):
     skills: np.ndarray  # int32[C, M], the different skills of a caption's plans
     plans: np.ndarray  # int32[C, P, S], places in `skills`
     probabilities: np.ndarray  # float32[C, P], all zeros: the caption has no plans
+    rows: np.ndarray  # int32[C, C ** (A - 1)], the row for a caption and the others'; [C, 0]: the caption's own
 
 
 class Room(NamedTuple):
@@ -49,15 +54,45 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary, room: Room = NO_MORE)
     """
     width = max([room.plans, *(len(entry.plans) for entry in plans.captions)])
     depth = max([room.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
-    numbers = np.full((len(vocabulary.texts), width, depth), NOTHING_LEFT, np.int32)
-    probabilities = np.zeros((len(vocabulary.texts), width), np.float32)
+    known = {Told(tuple(sees), holds): i for i, (sees, holds) in enumerate(zip(vocabulary.sees, vocabulary.holds))}
+    company = [entry for entry in plans.captions if entry.others]
+    height = len(known) + len(company)
+    numbers = np.full((height, width, depth), NOTHING_LEFT, np.int32)
+    probabilities = np.zeros((height, width), np.float32)
+    rows = _company_rows(company, known)
     for entry in plans.captions:
-        row = _caption_row(entry, vocabulary)
+        row = len(known) + company.index(entry) if entry.others else _caption_number(entry, known)
         total = sum(plan.probability for plan in entry.plans)
         for i, plan in enumerate(entry.plans):
             numbers[row, i, : len(plan.skills)] = [_skill_number(*skill, vocabulary) for skill in plan.skills]
             probabilities[row, i] = plan.probability / total
-    return SkillTable(*_without_repetition(numbers, room.skills), probabilities)
+    return SkillTable(*_without_repetition(numbers, room.skills), probabilities, rows)
+
+
+def company_number(others: np.ndarray | jax.Array, captions: int) -> Any:
+    """The column of `SkillTable.rows` for the others' captions, sorted, int[A - 1, ...] -> int[...]."""
+    number = 0 * others[0]
+    for caption in others:
+        number = number * captions + caption
+    return number
+
+
+def _company_rows(company: list[CaptionPlans], known: dict[Told, int]) -> np.ndarray:
+    """`SkillTable.rows` for the entries that hold in certain company."""
+    count = len(known)
+    if not company:
+        return np.zeros((count, 0), np.int32)
+    sizes = {len(entry.others) for entry in company}
+    if len(sizes) > 1 or count ** (1 + max(sizes)) > MAX_COMBINATIONS:
+        raise PlanFileError(
+            f"the plan file has plans for {sorted(sizes)} others; a table can be made for one number of them, "
+            f"and for at most {MAX_COMBINATIONS} combinations of captions"
+        )
+    rows = np.repeat(np.arange(count, dtype=np.int32)[:, None], count ** sizes.pop(), 1)
+    for i, entry in enumerate(company):
+        others = sorted(_caption_number(told, known) for told in entry.others)
+        rows[_caption_number(entry, known), company_number(np.array(others), count)] = count + i
+    return rows
 
 
 def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,14 +105,13 @@ def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np
     return skills, np.stack(places).astype(np.int32)
 
 
-def _caption_row(entry: CaptionPlans, vocabulary: Vocabulary) -> int:
-    known = zip(vocabulary.sees, vocabulary.holds)
-    rows = [i for i, (sees, holds) in enumerate(known) if tuple(sees) == entry.sees and holds == entry.holds]
-    if not rows:
+def _caption_number(entry: CaptionPlans | Told, known: dict[Told, int]) -> int:
+    told = Told(entry.sees, entry.holds)
+    if told not in known:
         raise PlanFileError(
             f"the plan file has a caption that the task never shows: sees {list(entry.sees)}, holds {entry.holds}"
         )
-    return rows[0]
+    return known[told]
 
 
 def _skill_number(skill: str, target: str | None, vocabulary: Vocabulary) -> int:

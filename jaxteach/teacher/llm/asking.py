@@ -28,10 +28,10 @@ class Tally:
     weights: Counter[Skills] = field(default_factory=Counter)
     rejects: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, answer: str, object_names: Sequence[str]) -> None:
+    def add(self, answer: str, vocabulary: Vocabulary) -> None:
         """Counts one answer."""
         try:
-            self.weights[parse_answer(answer, object_names)] += 1
+            self.weights[parse_answer(answer, vocabulary)] += 1
         except Rejected as reason:
             self.rejects.setdefault(str(reason), []).append(answer)
 
@@ -77,7 +77,7 @@ def ask_captions(
     questions = [Question(text, sample) for text in asked for sample in range(samples)]
     tallies = {caption: Tally(caption) for caption in captions}
     for question, answer in store.complete(client, questions):
-        tallies[asked[question.prompt]].add(answer, vocabulary.object_names)
+        tallies[asked[question.prompt]].add(answer, vocabulary)
         on_answer()
     return list(tallies.values())
 
@@ -87,7 +87,7 @@ def score_captions(scorer: Scorer, prompt: Prompt, vocabulary: Vocabulary, capti
 
     The candidates are those of `candidate_plans`; the probabilities are exact among them.
     """
-    candidates = candidate_plans(vocabulary.object_names)
+    candidates = candidate_plans(vocabulary)
     prompts = [prompt.about(vocabulary.texts[caption]) for caption in captions]
     scores = scorer.score(prompts, [answer_text(plan) for plan in candidates])
     likelihoods = np.exp(scores - scores.max(1, keepdims=True))

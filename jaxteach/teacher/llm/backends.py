@@ -1,10 +1,10 @@
 """The client that the options name; its packages are needed only when it is asked for."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.chance import ChanceClient
 from jaxteach.teacher.llm.client import Client
 from jaxteach.teacher.llm.grammar import plan_grammar
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from jaxteach.teacher.llm.local import LocalClient
 
 
-def open_client(config: LLMConfig, object_names: Sequence[str]) -> Client:
+def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
     """The client of a backend.
 
     Args:
         config: the options.
-        object_names: what plans may name.
+        vocabulary: the words of plans.
 
     Raises:
         UserError: an option is missing, or the backend's package.
     """
-    grammar = plan_grammar(object_names) if config.grammar else None
+    grammar = plan_grammar(vocabulary) if config.grammar else None
     if config.backend == "random":
-        return ChanceClient(object_names, config.llm_seed)
+        return ChanceClient(vocabulary, config.llm_seed)
     if config.backend == "llama-cpp":
         return open_local(config, grammar)
     if config.base_url is None or config.model is None:

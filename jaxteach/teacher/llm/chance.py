@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.grammar import candidate_plans
 from jaxteach.teacher.llm.parse import answer_text
@@ -14,8 +15,8 @@ from jaxteach.teacher.llm.parse import answer_text
 class ChanceClient:
     """Answers every question with one of the candidate plans, all equally likely."""
 
-    def __init__(self, object_names: Sequence[str], seed: int) -> None:
-        self._plans, self._seed = candidate_plans(object_names), seed
+    def __init__(self, vocabulary: Vocabulary, seed: int) -> None:
+        self._plans, self._seed = candidate_plans(vocabulary), seed
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import MAX_SKILLS, WITHOUT_OBJECT
 
 ANSWER: Final = r"(?i)action\s*:\s*\{([^{}]*)\}"
@@ -29,11 +30,11 @@ class Rejected(Exception):
     """An answer that is no plan; the message says why, the same words for the same mistake."""
 
 
-def parse_answer(text: str, object_names: Sequence[str]) -> Skills:
+def parse_answer(text: str, vocabulary: Vocabulary) -> Skills:
     """The plan that an answer says after "Action:", in braces; thoughts in <think> tags are not looked at.
 
     Raises:
-        Rejected: there is none, or it isn't one for these objects.
+        Rejected: there is none, or it isn't one in the task's words.
     """
     spoken = re.sub(r"(?s)<think>.*?</think>", "", text)
     found = re.search(ANSWER, spoken)
@@ -44,14 +45,14 @@ def parse_answer(text: str, object_names: Sequence[str]) -> Skills:
         raise Rejected("an empty plan")
     if len(items) > MAX_SKILLS:
         raise Rejected(f"more than {MAX_SKILLS} skills")
-    return tuple(_skill(item, object_names) for item in items)
+    return tuple(_skill(item, vocabulary) for item in items)
 
 
-def _skill(item: str, object_names: Sequence[str]) -> tuple[str, str | None]:
+def _skill(item: str, vocabulary: Vocabulary) -> tuple[str, str | None]:
     words = re.sub(r"\s+", " ", re.sub(r"[<>]", " ", item)).strip().lower()
     for phrase, skill in WORDS.items():
-        if words == phrase or words.startswith(phrase + " "):
-            return skill, _target(skill, words[len(phrase) :].strip(), object_names)
+        if skill in vocabulary.skills and (words == phrase or words.startswith(phrase + " ")):
+            return skill, _target(skill, words[len(phrase) :].strip(), vocabulary.object_names)
     raise Rejected("an unknown skill")
 
 
@@ -68,10 +69,14 @@ def _target(skill: str, name: str, object_names: Sequence[str]) -> str | None:
     return name
 
 
+def phrase_of(skill: str) -> str:
+    """The words that prompts use for a skill."""
+    return next(phrase for phrase, named in WORDS.items() if named == skill)
+
+
 def plan_text(skills: Skills) -> str:
     """A plan in the words in which models are asked for it."""
-    phrases = {skill: phrase for phrase, skill in reversed(WORDS.items())}
-    return ", ".join(phrases[skill] + (f" <{target}>" if target else "") for skill, target in skills)
+    return ", ".join(phrase_of(skill) + (f" <{target}>" if target else "") for skill, target in skills)
 
 
 def answer_text(skills: Skills) -> str:

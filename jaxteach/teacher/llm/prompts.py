@@ -37,7 +37,8 @@ def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
     Raises:
         UserError: there is none.
     """
-    file = resources.files("jaxteach.teacher.llm") / "prompts" / f"{task}.md"
+    # The hallways differ in the number of rooms alone, and share their prompt.
+    file = resources.files("jaxteach.teacher.llm") / "prompts" / f"{task.split('-', maxsplit=1)[0]}.md"
     if not file.is_file():
         raise UserError(f"no prompt ships for {task}, so no model can be asked about it")
     objects = ", ".join(f"<{name}>" for name in object_names)
