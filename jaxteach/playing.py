@@ -15,7 +15,7 @@ from jaxteach.config import EvalConfig, WorldConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment, load_teacher
-from jaxteach.files import write_json
+from jaxteach.files import write_json, writing
 from jaxteach.runs import find_run, fresh_folder
 
 FRAME_MS = 120
@@ -38,7 +38,8 @@ def play(config: EvalConfig) -> Path:
     for seed in config.env_seed_list:
         outcome, frames = jax.device_get(program(jax.random.key(seed)))
         outcomes.append(outcome)
-        videos += _write_videos(folder / "videos", seed, frames, outcome.length)
+        with writing(folder):
+            videos += _write_videos(folder / "videos", seed, frames, outcome.length)
     returns = np.concatenate([outcome.episode_return for outcome in outcomes])
     lengths = np.concatenate([outcome.length for outcome in outcomes])
     result = {

@@ -10,9 +10,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, printable
 from jaxteach.evaluate import run_episodes, teacher_policy
 from jaxteach.experiment import load_teacher
 from jaxteach.teacher.captions import Captions, caption_text
@@ -62,7 +63,8 @@ def show(config: TeachConfig, path: Path) -> None:
     console = Console()
     for name, value in plans.provenance.items():
         if not isinstance(value, dict | list):
-            console.print(f"{name:>20}: {' '.join(str(value).split())}", highlight=False, markup=False, soft_wrap=True)
+            line = f"{name:>20}: {' '.join(str(value).split())}"
+            console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     console.print(_plan_table(plans))
     _print_rejects(console, plans)
     for task in plans.tasks if config.task is None else [canonical_task(config.task)]:
@@ -131,9 +133,8 @@ def _plan_table(plans: PlanFile) -> Table:
     for entry in plans.captions:
         for i, plan in enumerate(entry.plans):
             caption = caption_text(list(entry.sees), entry.holds) if i == 0 else ""
-            table.add_row(
-                caption, f"{plan.probability:.3f}", plan_text(plan.skills), end_section=plan is entry.plans[-1]
-            )
+            texts = [Text(printable(text)) for text in (caption, f"{plan.probability:.3f}", plan_text(plan.skills))]
+            table.add_row(*texts, end_section=plan is entry.plans[-1])
     return table
 
 
@@ -141,7 +142,7 @@ def _print_rejects(console: Console, plans: PlanFile) -> None:
     """How many answers were no plans, by caption and reason."""
     for caption, reasons in _rejects(plans).items():
         counts = ", ".join(f"{len(answers)} x {reason}" for reason, answers in reasons.items())
-        console.print(f"rejected: {caption} {counts}", highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(f"rejected: {caption} {counts}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:
