@@ -58,7 +58,7 @@ class Checkpoints:
         """
         self._wait()
         # Copies, since the next update reuses the memory of the state that it is given.
-        leaves = {name: jnp.copy(leaf) for name, leaf in _named_leaves(state).items()}
+        leaves = {name: np.array(leaf) for name, leaf in _named_leaves(state).items()}
         self._pending = self._writer.submit(self._write, iteration, leaves)
 
     def restore(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
@@ -96,7 +96,7 @@ class Checkpoints:
         if pending is not None:
             pending.result()
 
-    def _write(self, iteration: int, leaves: Mapping[str, jax.Array]) -> None:
+    def _write(self, iteration: int, leaves: Mapping[str, np.ndarray]) -> None:
         place, partial = self._folder / str(iteration), self._folder / f"{iteration}.partial"
         try:
             self._folder.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ class Checkpoints:
             partial.mkdir()
             _check_room(partial / "room", sum(leaf.nbytes for leaf in leaves.values()) + SPARE_BYTES)
             with ocp.PyTreeCheckpointer() as orbax:
-                orbax.save(partial / ARRAYS, args=ocp.args.PyTreeSave(jax.device_get(leaves)))
+                orbax.save(partial / ARRAYS, args=ocp.args.PyTreeSave(dict(leaves)))
             write_json(partial / MANIFEST, {name: _digest(path, True) for name, path in _files(partial).items()})
             _remove(place)  # A damaged one, which was passed over.
             os.rename(partial, place)
@@ -134,7 +134,7 @@ class Checkpoints:
                 damaged.append(f"{step} ({error})")
                 continue
             if damaged:
-                print(f"damaged, so passed over for {step}: checkpoint {', '.join(damaged)}", file=sys.stderr)
+                print(f"damaged: checkpoint {', '.join(damaged)}; taken instead: {step}", file=sys.stderr)
             return step, _with_leaves(like, {name.removeprefix(prefix): leaf for name, leaf in leaves.items()})
         raise UserError(f"{self._folder} has no checkpoint that can be read, it is damaged: {', '.join(damaged)}")
 

@@ -10,9 +10,9 @@ class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says how."""
 
 
-def _one_line(message: str) -> str:
-    """A message fit for a terminal: it may quote a stranger's file, with line ends, escapes, or megabytes."""
-    short = message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + " ..."
+def printable(text: str) -> str:
+    """A text of a stranger as one line fit for a terminal: without line ends, escapes, or megabytes."""
+    short = text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " ..."
     return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in short)
 
 
@@ -21,7 +21,7 @@ def run_command(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -14,7 +14,7 @@ from jaxteach.config import EvalConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment, load_teacher
-from jaxteach.files import write_json
+from jaxteach.files import write_json, writing
 from jaxteach.labels import fresh_memory
 from jaxteach.runs import find_run, fresh_folder
 from jaxteach.team import TeamWorld
@@ -39,7 +39,8 @@ def play(config: EvalConfig) -> Path:
     for seed in config.env_seed_list:
         outcome, film = jax.device_get(program(jax.random.key(seed)))
         outcomes.append(outcome)
-        videos += _write_videos(world.env, folder / "videos", seed, film, outcome.length[:filmed])
+        with writing(folder):
+            videos += _write_videos(world.env, folder / "videos", seed, film, outcome.length[:filmed])
     returns = np.concatenate([outcome.episode_return for outcome in outcomes])
     lengths = np.concatenate([outcome.length for outcome in outcomes])
     success = np.concatenate([outcome.success for outcome in outcomes])

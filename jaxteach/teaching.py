@@ -11,9 +11,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, printable
 from jaxteach.evaluate import run_episodes, teacher_policy
 from jaxteach.experiment import load_teacher
 from jaxteach.labels import fresh_memory
@@ -74,8 +75,8 @@ def show(config: TeachConfig, path: Path) -> None:
     console = Console()
     for name, value in plans.provenance.items():
         if not isinstance(value, dict | list):
-            text = f"{name:>20}: {' '.join(str(value).split())}"
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            line = f"{name:>20}: {' '.join(str(value).split())}"
+            console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     _print_rejects(console, plans)
     for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
         task = canonical_task(name)
@@ -89,9 +90,9 @@ def show(config: TeachConfig, path: Path) -> None:
             f"mean return {mean_return:.3f}"
         )
         if world.num_agents > 1:
-            alone, together = (_conflicts(world, _teacher_of(config, task, each)) for each in (_alone(plans), plans))
+            shares = [_conflicts(world, _teacher_of(config, task, each)) for each in (plans, _alone(plans))]
             console.print(
-                f"two agents are after one thing in {together:.3f} of the moments; without debate {alone:.3f}"
+                "two agents are after one thing in {:.3f} of the moments, without debate {:.3f}".format(*shares)
             )
 
 
@@ -203,8 +204,8 @@ def _plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
         others = "".join(f"\n  beside: {texts[told]}" for told in entry.others)
         for i, plan in enumerate(entry.plans):
             caption = texts[Told(entry.sees, entry.holds)] + others if i == 0 else ""
-            last = plan is entry.plans[-1]
-            table.add_row(caption, f"{plan.probability:.3f}", plan_text(plan.skills), end_section=last)
+            row = [Text(text) for text in (caption, f"{plan.probability:.3f}", plan_text(plan.skills))]
+            table.add_row(*row, end_section=plan is entry.plans[-1])
     return table
 
 
@@ -212,7 +213,7 @@ def _print_rejects(console: Console, plans: PlanFile) -> None:
     """How many answers were no plans, by caption and reason."""
     for caption, reasons in _rejects(plans).items():
         counts = ", ".join(f"{len(answers)} x {reason}" for reason, answers in reasons.items())
-        console.print(f"rejected: {caption} {counts}", highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(f"rejected: {caption} {counts}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 import jaxteach.eval
 import jaxteach.train
 from jaxteach import checkpoints as checkpoints_module
+from jaxteach import teaching
 from jaxteach.checkpoints import MANIFEST, Checkpoints
-from jaxteach.config import TrainConfig, to_json
+from jaxteach.config import TeachConfig, TrainConfig, to_json
 from jaxteach.curves import load_run
 from jaxteach.errors import UserError, run_command
 from jaxteach.files import read_text, write_json
@@ -439,6 +440,22 @@ def test_mutated_checkpoints(checkpoint, no_pickle):
 def test_many_mutated_checkpoints(checkpoint, no_pickle):
     """As the small one, 400 of them."""
     fuzz_checkpoint(checkpoint, 400, 1)
+
+
+def test_hostile_plans_are_shown_without_their_tricks(tmp_path, capsys):
+    """Catches escapes, markup and lone surrogates of a stranger on the way to the terminal, and tracebacks there."""
+    name = "\ud800\x1b]0;owned\x07[/red][bold"
+    caption = {"sees": [name], "holds": name, "plans": [{"p": 1.0, "skills": [["goto", name]]}]}
+    provenance = {name: name, "rejects": {name: {name: [name]}}}
+    write_json(tmp_path / "plans.json", PLANS | {"captions": [caption], "provenance": provenance})
+    with pytest.raises(SystemExit):
+        run_command(lambda: teaching.show(TeachConfig(show=tmp_path / "plans.json"), tmp_path / "plans.json"))
+    captured = capsys.readouterr()
+    assert "a caption that the task never shows" in captured.err
+    shown = captured.out + captured.err
+    assert "[/red][bold" in shown
+    assert "\\ud800\\x1b]0;owned\\x07" in shown
+    assert "\x1b" not in shown
 
 
 def test_plans_survive_saving_whatever_they_hold(tmp_path):

@@ -261,7 +261,8 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_with_the_same_bits(whole,
         flip(data_file(run / "checkpoints" / iteration))
     arguments = [*ONE_SEED, "--logdir", tmp_path, "--savedir", "run", "--resume"]
     train(monkeypatch, *arguments)
-    assert "passed over for 2: checkpoint 6 (" in capsys.readouterr().err
+    assert "checkpoint 6 (" in (line := capsys.readouterr().err)
+    assert "taken instead: 2" in line
     assert_same_runs(whole, run)
     for folder in (run / "checkpoints").iterdir():
         flip(data_file(folder))

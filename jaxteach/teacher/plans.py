@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from jaxteach.errors import UserError
+from jaxteach.files import read_text, write_json
 
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
@@ -116,9 +117,7 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise PlanFileError(f"{path} is larger than {MAX_BYTES} bytes and so no plan file")
-        text = path.read_text("utf-8")
+        text = read_text(path, MAX_BYTES)
     except OSError as error:
         raise PlanFileError(f"can't read the plan file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -130,7 +129,11 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
 
 
 def save_plans(plans: PlanFile, path: str | Path) -> None:
-    """Writes a plan file that `load_plans` reads."""
+    """Writes a plan file that `load_plans` reads, whole or not at all.
+
+    Raises:
+        UserError: it can't be written.
+    """
     captions = [
         {
             "sees": list(entry.sees),
@@ -149,7 +152,7 @@ def save_plans(plans: PlanFile, path: str | Path) -> None:
         "provenance": plans.provenance,
         "captions": captions,
     }
-    Path(path).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    write_json(Path(path), document)
 
 
 def _parse(text: str, name: str) -> PlanFile:
@@ -182,9 +185,11 @@ def _plan_file(document: Any) -> PlanFile:
     provenance = document.get("provenance", {})
     _expect(isinstance(provenance, dict), '"provenance" is not an object')
     parsed = tuple(_caption(entry, f"caption {i}") for i, entry in enumerate(captions))
-    keys = [(caption.sees, caption.holds, sorted(caption.others, key=str)) for caption in parsed]
-    for i, key in enumerate(keys):
-        _expect(key not in keys[:i], f"caption {i} stands there twice")
+    known: set[tuple[Any, ...]] = set()
+    for i, caption in enumerate(parsed):
+        key = (caption.sees, caption.holds, *sorted(caption.others, key=str))
+        _expect(key not in known, f"caption {i} stands there twice")
+        known.add(key)
     return PlanFile(tuple(tasks), parsed, provenance)
 
 
