@@ -1,5 +1,6 @@
 """Mistakes of a user, told in one sentence."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,12 +18,16 @@ def printable(text: str) -> str:
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command; a user's mistake ends it with one sentence and exit code 2."""
+    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141."""
     try:
         command()
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has gone; what Python still holds for them goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -66,10 +66,11 @@ def _picture(runs: list[RunCurves], threshold: float, path: Path) -> None:
         _draw(axes[2], [(curve.iteration, curve.return_mean) for curve in curves], label)
     names = (("environment steps", "success"), ("seconds", "success"), ("iteration", "return"))
     for axis, (x, y) in zip(axes, names):
-        axis.set(xlabel=x, ylabel=y, ylim=(-0.02, 1.02))
+        axis.set(xlabel=x, ylabel=y)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(alpha=0.3)
         if y == "success":
+            axis.set_ylim(-0.02, 1.02)
             axis.axhline(threshold, color="black", linewidth=0.8, linestyle=":")
     axes[0].legend(loc="lower right")
     figure.savefig(path, dpi=110)

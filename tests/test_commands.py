@@ -317,3 +317,13 @@ def test_the_main_job_reaches_its_figure(tmp_path):
     assert result["episodes"] == 1000
     assert result["env_steps"] <= 150_000
     assert result["success_rate"] >= 0.98
+
+
+def test_a_reader_who_goes_away_is_no_trouble(logdir):
+    """`jaxteach.report ... | head -1` ends without a traceback."""
+    command = [sys.executable, "-m", "jaxteach.report", str(logdir / "ppo" / "SimpleDoorKey" / "single")]
+    command += ["--out", str(logdir / "piped")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
