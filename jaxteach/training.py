@@ -15,6 +15,7 @@ from rich.console import Console
 
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import TrainConfig, canonical_task
+from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
 from jaxteach.files import write_json
@@ -117,6 +118,7 @@ class Session:
             rows = {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
             speed = count * self.config.steps_per_iteration * len(self.config.seed_list)
             speed /= time.perf_counter() - began
+            self._check_finite(rows["loss"], done, saved)
             done += count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
@@ -126,6 +128,17 @@ class Session:
                 saved = done
         if self.config.final_eval:
             self._conclude(evaluate, state, done, folder)
+
+    def _check_finite(self, loss: np.ndarray, done: int, saved: int) -> None:
+        """Raises `UserError` where the loss float32[seeds, iterations] after iteration `done` is no number any more."""
+        lost = np.argwhere(~np.isfinite(loss.T))
+        if len(lost):
+            iteration, seed = done + 1 + int(lost[0, 0]), self.config.seed_list[int(lost[0, 1])]
+            origin = f"the checkpoint of iteration {saved}" if saved else "its beginning"
+            raise UserError(
+                f"the loss of seed {seed} is {loss.T[tuple(lost[0])]} in iteration {iteration}; "
+                f"--resume goes there again from {origin}, and a lower --learning_rate may help a new run"
+            )
 
     def _hear_of(self, captions: list[int], done: int) -> None:
         """Asks about captions met without plans, or tells them, each once."""
