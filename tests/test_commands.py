@@ -229,7 +229,7 @@ TRAIN_MISTAKES = {
     "one seed twice": ([*TRAIN, "--seed_list", "1", "1"], "different seeds"),
     "recurrence without a network for it": ([*TRAIN, "--recurrent"], "--network reference"),
     "a network for other worlds": (["--task", "simple_spread", "--network", "reference"], "use --network team"),
-    "plans for a task without a teacher": (["--task", "simple_spread", "--plans", "p.json"], "has no teacher"),
+    "plans for a task without a teacher": (["--task", "simple_tag", "--plans", "p.json"], "has no teacher"),
     "a world's option that it lacks": (["--task", "simple_tag", "--num_agents", "3"], "no parameter num_agents"),
     "an even view": ([*TRAIN, "--view_size", "4"], "odd"),
     "a missing plan file": ([*TRAIN, "--plans", "none.json"], "can't read the plan file"),

@@ -79,7 +79,12 @@ def misplaced(env, states, memories):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "most"), [({}, 0.0), ({"allow_agent_overlap": False}, 0.01), ({"see_through_walls": True}, 0.0)]
+    ("overrides", "most"),
+    [
+        ({}, 0.0),
+        pytest.param({"allow_agent_overlap": False}, 0.01, marks=pytest.mark.slow),
+        pytest.param({"see_through_walls": True}, 0.0, marks=pytest.mark.slow),
+    ],
 )
 def test_dead_reckoning_on_random_walks(overrides, most):
     """On this many steps no agent loses its place; where agents block each other, hardly one."""
@@ -205,7 +210,7 @@ def test_approach_is_shortest_on_a_torus():
     assert outcomes == {STUCK, FINISHED, Actions.left, Actions.right, Actions.forward}
 
 
-@pytest.mark.parametrize("status", [LOCKED, CLOSED])
+@pytest.mark.parametrize("status", [LOCKED, pytest.param(CLOSED, marks=pytest.mark.slow)])
 def test_exploring_uncovers_all_that_can_be_reached(status):
     """The hallway with locked doors, the whole world with closed ones; then the agent waits."""
     env = envs_jax.make(TWO, num_agents=1)
@@ -214,6 +219,7 @@ def test_exploring_uncovers_all_that_can_be_reached(status):
         np.full((captions, 1), EXPLORE, np.int32),
         np.zeros((captions, 1, 1), np.int32),
         np.ones((captions, 1), np.float32),
+        np.zeros((captions, 0), np.int32),
     )
     teacher = make_teacher(TWO, num_agents=1).replace(table=table)
     states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 64))[0]

@@ -397,17 +397,24 @@ class FakeTeacher:
     def reset(self):
         return jnp.int32(0)
 
-    def label(self, memory, obs, first, key):
+    def label(self, memory, obs, action, first, key):
         shape = obs.shape[:3]
         probs = jnp.zeros((*shape, 5)).at[..., 0].set(self.table.probabilities[0, 0])
         captions = jnp.broadcast_to(jnp.array([0, 1, -1], jnp.int32), shape)
         return memory + first.sum(0), probs, captions
 
 
+def table_with(probabilities):
+    """A table with these probabilities of plans, float32[C, P], that do nothing."""
+    count, plans = probabilities.shape
+    nothing = np.zeros((count, plans, 1), np.int32)
+    return SkillTable(nothing[:, :1, 0], nothing, probabilities, np.zeros((count, 0), np.int32))
+
+
 def test_a_teacher_of_a_team_is_asked_with_the_agent_axis():
     """Its table is an argument: another one changes the labels without another program."""
     world = TeamWorld(envs_jax.make("simple_spread"))
-    table = SkillTable(np.zeros((3, 1, 1), np.int32), np.array([[1.0], [0.0], [0.0]], np.float32))
+    table = table_with(np.array([[1.0], [0.0], [0.0]], np.float32))
     network, config = make_network("team", world, False), PPOConfig(rollout_length=30, batch_size=64)
     learner = Learner(VectorEnv(world, 8), network, config, FakeTeacher(table), 10)
     update = jax.jit(learner.update)
@@ -433,7 +440,7 @@ def sampled_inputs(learner, state):
 
 
 def test_silent_captions_by_hand():
-    table = SkillTable(np.zeros((4, 2, 1), np.int32), np.array([[0, 1], [0, 0], [0.5, 0.5], [0, 0]], np.float32))
+    table = table_with(np.array([[0, 1], [0, 0], [0.5, 0.5], [0, 0]], np.float32))
     captions = jnp.array([[1, 1, -1], [0, 3, 2]])
     np.testing.assert_array_equal(silent_captions(table, captions), [0, 2, 0, 1])
 
