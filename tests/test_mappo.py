@@ -459,7 +459,7 @@ def test_films_of_teams_show_states():
 @pytest.mark.slow
 def test_a_team_learns_to_spread():
     """100,000 steps: far better than random play, whose mean return is about -26.5."""
-    config = replace(default_config("simple_spread"), total_steps=100_000)
+    config = replace(default_config("simple_spread"), total_steps=100_000, no_teacher=True)
     config = replace(config, eval_interval=config.iterations)
     experiment = Experiment(config)
     state = experiment.init()

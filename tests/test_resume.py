@@ -412,9 +412,13 @@ def test_a_folder_that_vanishes_gets_one_sentence(tmp_path, monkeypatch, capsys)
     assert not run.exists()
 
 
+# So long that 20 sittings of a second or two don't reach its end.
+LONG = 400
+
+
 def command(logdir, *more):
     """A training with a checkpoint every other iteration, as a process."""
-    arguments = [*TRAIN, "--n_itr", 150, "--save_interval", 2, "--logdir", logdir, "--savedir", "run", *more]
+    arguments = [*TRAIN, "--n_itr", LONG, "--save_interval", 2, "--logdir", logdir, "--savedir", "run", *more]
     return [sys.executable, "-m", "jaxteach.train", *map(str, arguments)]
 
 
@@ -456,5 +460,5 @@ def test_a_run_killed_at_20_moments_ends_with_the_bits_of_an_undisturbed_one(tmp
     done = subprocess.run(command(logdir, "--resume"), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert_same_runs(tmp_path / "whole" / "ppo" / "SimpleDoorKey" / "run", run)
-    assert sorted(set(tags_of(run)["Train/Loss"])) == list(range(1, 151))
+    assert sorted(set(tags_of(run)["Train/Loss"])) == list(range(1, LONG + 1))
     assert len(os.listdir(run / "checkpoints")) == checkpoints_module.KEPT_CHECKPOINTS
