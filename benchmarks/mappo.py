@@ -1,6 +1,5 @@
 """`python -m benchmarks.mappo`: our MAPPO on simple_spread beside JaxMARL's, both judged in `mpe2` itself."""
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from jaxteach.config import default_config
 from jaxteach.errors import UserError, run_command
 from jaxteach.evaluate import Policy, student_policy
 from jaxteach.experiment import Experiment
+from jaxteach.files import write_json
 
 TASK: Final = "simple_spread"
 PEER_TASK: Final = "MPE_simple_spread_v3"
@@ -50,10 +50,7 @@ def main() -> None:
     figures = measure(options)
     _print(figures)
     if options.json is not None:
-        try:
-            options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise UserError(f"can't write {options.json}: {error.strerror}") from None
+        write_json(options.json, figures)
 
 
 def measure(options: Options) -> dict[str, Any]:

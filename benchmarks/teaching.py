@@ -1,6 +1,5 @@
 """`python -m benchmarks.teaching`: answers of a local model, all together against one call after the other."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from rich.table import Table
 import envs_jax
 from benchmarks.machine import describe_machine, version_of
 from jaxteach.errors import UserError, run_command
+from jaxteach.files import write_json
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
@@ -52,7 +52,7 @@ def main() -> None:
     figures = measure(options)
     _print(figures)
     if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        write_json(options.json, figures)
 
 
 def measure(options: Options) -> dict[str, Any]:

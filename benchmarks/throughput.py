@@ -1,6 +1,5 @@
 """`python -m benchmarks.throughput`: environment steps a second, beside other implementations."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.peers import PEERS, MissingPeer
 from benchmarks.timing import Program, compile_program, time_in_turns
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError, run_command
+from jaxteach.files import write_json
 from jaxteach.teacher import make_teacher
 
 DOORKEY: Final = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
@@ -54,10 +54,7 @@ def main() -> None:
     figures = measure(options)
     _print(figures)
     if options.json is not None:
-        try:
-            options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise UserError(f"can't write {options.json}: {error.strerror}") from None
+        write_json(options.json, figures)
 
 
 def measure(options: Options) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Captions without plans that are met in training: told, and with --online asked about between chunks."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.files import write_json
+from jaxteach.files import read_json, write_json
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import ask_captions
@@ -87,11 +86,11 @@ def _history(folder: Path) -> dict[int, list[int]]:
     """The captions asked about so far, by iteration."""
     path = folder / "online.json"
     try:
-        rows = json.loads(path.read_text("utf-8")) if path.exists() else []
+        rows = read_json(path) if path.exists() else []
         history: dict[int, list[int]] = {}
         for iteration, caption in rows:
             history.setdefault(int(iteration), []).append(int(caption))
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         raise UserError(f"{path} is damaged; remove it, and the captions are asked about again") from None
     return history
 

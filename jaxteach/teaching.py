@@ -24,6 +24,7 @@ from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
 from jaxteach.teacher.llm.backends import open_client, open_local
+from jaxteach.teacher.llm.client import Client
 from jaxteach.teacher.llm.debate import count_questions, debate
 from jaxteach.teacher.llm.parse import plan_text
 from jaxteach.teacher.llm.prompts import Prompt, task_prompt
@@ -47,17 +48,17 @@ def teach(config: TeachConfig, out: Path) -> None:
     vocabulary = _vocabulary(world, task)
     prompt = task_prompt(task, vocabulary.object_names)
     store = AnswerStore(answers_path(out))
-    tallies, identity = _ask(config, vocabulary, prompt, store)
+    tallies, asked = _ask(config, vocabulary, prompt, store)
     entries = [entry for tally in tallies if (entry := tally.entry(vocabulary))]
     if not entries:
         raise UserError(
             f"none of the answers is a plan; they are kept in {store.path}; "
             "try --grammar, which lets the model say nothing else, or a better model"
         )
-    provenance = _provenance(config, prompt, vocabulary, tallies, identity)
+    provenance = _provenance(config, prompt, vocabulary, tallies, asked.identity)
     plans = PlanFile((task,), tuple(entries), provenance)
     if config.debate_rounds:
-        plans = _debated(config, world, task, plans, prompt, store)
+        plans = _debated(config, asked, world, task, plans, prompt, store)
     save_plans(plans, out)
     console = Console()
     console.print(_plan_table(plans, vocabulary))
@@ -127,12 +128,17 @@ def _conflicts(world: TeamWorld, teacher: Teacher) -> float:
 
 
 def _debated(
-    config: TeachConfig, world: TeamWorld, task: str, plans: PlanFile, prompt: Prompt, store: AnswerStore
+    config: TeachConfig,
+    client: Client,
+    world: TeamWorld,
+    task: str,
+    plans: PlanFile,
+    prompt: Prompt,
+    store: AnswerStore,
 ) -> PlanFile:
     """The plans with those that agents come to in debates about the situations that they meet most often."""
     teacher = _teacher_of(config, task, plans)
     situations = frequent_situations(play(world, teacher), config.situations)
-    client = open_client(config.llm, teacher.vocabulary)
     rounds, samples = config.debate_rounds, config.llm.samples
     with Progress(transient=True) as progress:
         bar = progress.add_task("debate", total=count_questions(situations, rounds, samples))
@@ -154,21 +160,19 @@ def answers_path(out: Path) -> Path:
     return out.with_name(out.name + ".answers.jsonl")
 
 
-def _ask(
-    config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
-) -> tuple[list[Tally], dict[str, Any]]:
-    """What the model says to every caption, and who the model is."""
+def _ask(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore) -> tuple[list[Tally], Any]:
+    """What the model says to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
     captions = range(len(vocabulary.texts))
     if config.score:
         scorer = open_local(config.llm, None)
-        return score_captions(scorer, prompt, vocabulary, captions), scorer.identity
+        return score_captions(scorer, prompt, vocabulary, captions), scorer
     client = open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
         bar = progress.add_task("answers", total=len(captions) * config.llm.samples)
         tallies = ask_captions(
             client, store, prompt, vocabulary, captions, config.llm.samples, lambda: progress.advance(bar)
         )
-    return tallies, client.identity
+    return tallies, client
 
 
 def _provenance(
