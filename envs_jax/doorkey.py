@@ -24,7 +24,7 @@ from envs_jax.grid.constants import (
     WEST,
     Actions,
 )
-from envs_jax.grid.observe import paint_observation, see, unpack_words
+from envs_jax.grid.observe import coordinates, paint_observation, see, unpack_words
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
 from envs_jax.grid.state import NOWHERE, Capacity, RoomState, from_arrays, to_arrays
 from envs_jax.grid.step import act
@@ -130,7 +130,7 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
             agent_cell=agent_cell,
             agent_dir=uniform_below(next(words), 4),
             carried=jnp.int32(NOWHERE),
-            seen=jnp.zeros(self.size, jnp.uint32),
+            seen=(),
             history=jnp.zeros((self.frame_stack - 1, self.size**2), jnp.uint32),
         )
         state = self._repeat_first_frame(state._replace(seen=see(state, self.size, self.view_size)))
@@ -147,7 +147,7 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
         history = self._push_frame(state)
         state, in_lava = act(state, jnp.asarray(action), self.size)
         state = state._replace(step_count=state.step_count + 1, history=history)
-        state = state._replace(seen=state.seen | see(state, self.size, self.view_size))
+        state = state._replace(seen=tuple(map(jnp.bitwise_or, state.seen, see(state, self.size, self.view_size))))
         success = (action == Actions.toggle) & (state.door_state == OPEN).any()
         spent = state.step_count.astype(jnp.float32) / self.max_steps
         terminated = success | in_lava
@@ -252,7 +252,7 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
 
     def _beside_door(self, door_cell: jax.Array, room: jax.Array) -> jax.Array:
         """The cell just inside a door."""
-        x, y = door_cell // self.size, door_cell % self.size
+        x, y = coordinates(door_cell, self.size)
         return jnp.clip(x, 1, room[0] - 2) * self.size + jnp.clip(y, 1, room[1] - 2)
 
     def _inner_cell(self, number: jax.Array, room: jax.Array) -> jax.Array:
@@ -262,7 +262,8 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
 
     def _inner_number(self, cell: jax.Array, room: jax.Array) -> jax.Array:
         """The inverse of `_inner_cell`."""
-        return (cell // self.size - 1) * (room[1] - 2) + cell % self.size - 1
+        x, y = coordinates(cell, self.size)
+        return (x - 1) * (room[1] - 2) + y - 1
 
 
 class LavaDoorKey(DoorKey):

@@ -5,7 +5,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
@@ -60,21 +59,18 @@ class VectorEnv(Generic[State]):
         """`states` with fresh ones, drawn from their own keys, where `last` bool[N].
 
         Few episodes end in one step, and a fresh state costs several steps: so each round
-        resets one environment in each group, as long as one waits.
+        resets a 64th of the environments, as long as one waits.
         """
-        group = _group_size(self.num_envs)
-        if group == 1:
+        count = self.num_envs // 64
+        if count == 0:
             return _select(last, jax.vmap(self.env.reset)(states.key)[0], states)
-        starts = np.arange(0, self.num_envs, group)
 
         def reset_round(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             states, waiting = carry
-            grouped = waiting.reshape(-1, group)
-            chosen = starts + jnp.argmax(grouped, 1)
+            waits, chosen = jax.lax.top_k(waiting.astype(jnp.float32), count)
             fresh, _ = jax.vmap(self.env.reset)(states.key[chosen])
-            places = jnp.where(grouped.any(1), chosen, self.num_envs)
-            new = (fresh, jnp.zeros(len(starts), bool))
-            return jax.tree.map(lambda old, new: _put(old, places, new), carry, new)
+            places = jnp.where(waits > 0, chosen, self.num_envs)
+            return jax.tree.map(lambda old, new: _put(old, places, new), carry, (fresh, jnp.zeros(count, bool)))
 
         return jax.lax.while_loop(lambda carry: carry[1].any(), reset_round, (states, last))[0]
 
@@ -89,12 +85,6 @@ class VectorEnv(Generic[State]):
 def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
     """`num_envs` environments stepped as one, with automatic resets; see `VectorEnv`."""
     return VectorEnv(env, num_envs)
-
-
-def _group_size(num_envs: int) -> int:
-    """How many environments share one reset in a round: 1 for few, up to 32 for many."""
-    largest = min(32, num_envs // 64)
-    return next((size for size in range(largest, 1, -1) if num_envs % size == 0), 1)
 
 
 def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:

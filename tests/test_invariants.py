@@ -48,7 +48,7 @@ def judge_room(env, before, action, after, timestep):
         & (~carries | (after.key_cell[after.carried] < 0)),
         "doors stay, in one of their three states": ((after.door_state >= 0) & (after.door_state <= 2)).all()
         & ((kind == DOOR).sum() == env.num_doors),
-        "what was seen stays seen": ((before.seen & ~after.seen) == 0).all() & seen[x, y],
+        "what was seen stays seen": ~(env.to_arrays(before)["seen"] & ~seen).any() & seen[x, y],
         "the furniture stays": jnp.stack([(getattr(before, f) == getattr(after, f)).all() for f in fixed]).all(),
         "walls surround the room": (kind == WALL).sum() == 2 * (after.room_size.sum() - 2) - env.num_doors,
         "the observation is the painted world that was seen": (obs[..., -4:-1] == shown).all(),
@@ -225,12 +225,12 @@ SPOILS = {
     "SimpleDoorKey": {
         "keys are conserved": lambda s: s._replace(key_cell=s.key_cell * 0 - 1),
         "doors stay, in one of their three states": lambda s: s._replace(door_state=s.door_state + 3),
-        "what was seen stays seen": lambda s: s._replace(seen=s.seen * 0),
+        "what was seen stays seen": lambda s: s._replace(seen=jax.tree.map(jnp.zeros_like, s.seen)),
         "the agent is in the world, on a cell that can be entered": lambda s: s._replace(agent_cell=s.agent_cell * 0),
         "the furniture stays": lambda s: s._replace(room_size=s.room_size - 1),
         "one agent is observed": lambda s: s._replace(agent_dir=(s.agent_dir + 1) % 4),
         "the observation is the painted world that was seen": lambda s: s._replace(
-            door_color=s.door_color + 1, seen=~s.seen
+            door_color=s.door_color + 1, seen=jax.tree.map(jnp.invert, s.seen)
         ),
         "steps are counted": lambda s: s._replace(step_count=s.step_count + 1),
     },

@@ -12,7 +12,7 @@ from minigrid.minigrid_env import MiniGridEnv
 
 import envs_jax
 from envs_jax.grid.observe import see
-from envs_jax.grid.state import unpack_rows
+from envs_jax.grid.state import unpack_cells
 
 STEPS, WORLDS = 80, 10
 
@@ -64,7 +64,7 @@ def walk(env, state, actions):
 
     def step(state, action):
         state, _ = env.step(state, action)
-        now = unpack_rows(see(state, env.size, env.view_size), env.size)
+        now = unpack_cells(see(state, env.size, env.view_size), env.size)
         return state, env.to_arrays(state) | {"visible": now}
 
     return jax.lax.scan(step, state, actions)[1]

@@ -20,13 +20,22 @@ WALL_WORD = np.uint32(WALL | GREY << 8)
 LAVA_WORD = np.uint32(LAVA)
 
 
-def see(state: RoomState, size: int, view_size: int) -> jax.Array:
-    """uint32[size], the cells of the view square that are seen now, as in `RoomState.seen`.
+def coordinates(cell: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """int32, `(cell // size, cell % size)` of cells in -1..1023, where size is at most 32.
+
+    By a product, as XLA gives each integer division a pass of its own over the batch.
+    """
+    x = (cell * -(-(1 << 16) // size)) >> 16
+    return x, cell - x * size
+
+
+def see(state: RoomState, size: int, view_size: int) -> tuple[jax.Array, ...]:
+    """The cells of the view square that are seen now, words as in `RoomState.seen`.
 
     Rows of the view are lines of the world across the agent's direction; for an agent that
-    looks along y they are turned back into words along x at the end.
+    looks along y they are turned back into words along x before they go to their places.
     """
-    x, y = state.agent_cell // size, state.agent_cell % size
+    x, y = coordinates(state.agent_cell, size)
     along_x = state.agent_dir % 2 == 0
     along, across = jnp.where(along_x, x, y), jnp.where(along_x, y, x)
     sign = jnp.where((state.agent_dir == EAST) | (state.agent_dir == SOUTH), 1, -1)
@@ -34,14 +43,28 @@ def see(state: RoomState, size: int, view_size: int) -> jax.Array:
     opaque = _opaque_lines(state, size, along_x, lines)
     start = jnp.uint32(1) << across.astype(jnp.uint32)
     lit = spread_light(opaque, start, view_window(across, view_size, size))
+    sides = [across - view_size // 2 + i for i in range(view_size)]
+    words = [jnp.uint32(0)] * -(-(size * size) // 32)
+    for line, side, along_row, across_row in zip(lines, sides, lit, _transpose(lit, lines, sides)):
+        place = jnp.where(along_x, line, side)
+        row = jnp.where(along_x, along_row, across_row & np.uint32((1 << size) - 1))
+        row = jnp.where((place >= 0) & (place < size), row, jnp.uint32(0))
+        if len(words) > 6:  # For a few words it is faster to compute the row again.
+            place, row = compute_once(place, state), compute_once(row, state)
+        words = [word | _shifted(row, place * size - 32 * i) for i, word in enumerate(words)]
+    return tuple(words)
 
-    columns = np.arange(size, dtype=np.int32)
-    world = np.uint32((1 << size) - 1)
-    seen_along_x, seen_along_y = jnp.zeros(size, jnp.uint32), jnp.zeros(size, jnp.uint32)
-    for line, cells in zip(lines, lit):
-        seen_along_x |= jnp.where(columns == line, cells, jnp.uint32(0))
-        seen_along_y |= ((cells >> columns.astype(np.uint32)) & 1) << line.astype(jnp.uint32)
-    return jnp.where(along_x, seen_along_x, seen_along_y & world)
+
+def _transpose(rows: list[jax.Array], lines: list[jax.Array], sides: list[jax.Array]) -> list[jax.Array]:
+    """For each of `sides` the bits number `side` of all rows, each at its bit `line`; uint32."""
+    bits = [[(row >> side.astype(jnp.uint32)) & 1 for row in rows] for side in sides]
+    return [sum(bit << line.astype(jnp.uint32) for bit, line in zip(column, lines)) for column in bits]
+
+
+def _shifted(row: jax.Array, shift: jax.Array) -> jax.Array:
+    """`row << shift`, or `row >> -shift` for a negative one; uint32."""
+    up, down = row << shift.astype(jnp.uint32), row >> (-shift).astype(jnp.uint32)
+    return jnp.where(shift >= 0, up, down)
 
 
 def _opaque_lines(state: RoomState, size: int, along_x: jax.Array, lines: list[jax.Array]) -> list[jax.Array]:
@@ -50,7 +73,7 @@ def _opaque_lines(state: RoomState, size: int, along_x: jax.Array, lines: list[j
     width = jnp.where(along_x, state.room_size[1], state.room_size[0]).astype(jnp.uint32)
     full = (jnp.uint32(1) << width) - 1
     sides = (jnp.uint32(1) << (width - 1)) | 1
-    door_x, door_y = state.door_cell // size, state.door_cell % size
+    door_x, door_y = coordinates(state.door_cell, size)
     door_line = jnp.where(along_x, door_x, door_y)
     door_bit = jnp.uint32(1) << jnp.where(along_x, door_y, door_x).astype(jnp.uint32)
     rows = []
@@ -66,37 +89,57 @@ def _opaque_lines(state: RoomState, size: int, along_x: jax.Array, lines: list[j
 
 def paint_world(state: RoomState, size: int) -> jax.Array:
     """uint32[size * size], the whole world without the agent, a word a cell."""
-    return _paint_objects(state, size, np.arange(size * size, dtype=np.int32))
+    return _paint_objects(state, size).reshape(-1)[: size * size]
 
 
 def paint_observation(state: RoomState, size: int) -> jax.Array:
-    """uint32[size * size], the historical observation of one frame, a word a cell.
-
-    The cells are painted 32 at a time, each time under one word of the cells seen: loops of 32
-    fill a CPU's vectors, and no cell has to look for its bit.
-    """
-    seen = compute_once(_number_bits(state.seen, size), state)
-    cells = np.arange(seen.shape[0] * 32, dtype=np.int32).reshape(-1, 32)
-    is_agent = cells == state.agent_cell
-    words = jnp.where(is_agent, _hand_word(state), _paint_objects(state, size, cells))
+    """uint32[size * size], the historical observation of one frame, a word a cell."""
+    words = _paint_objects(state, size)
+    is_agent = _cells(size) == state.agent_cell
+    words = jnp.where(is_agent, _hand_word(state), words)
     direction = jnp.where(is_agent, state.agent_dir, NO_DIRECTION).astype(jnp.uint32)
-    is_seen = ((seen[:, None] >> np.arange(32, dtype=np.uint32)) & 1) == 1
-    words = jnp.where(is_seen, words, jnp.uint32(0)) | (direction << 24)
+    words = jnp.where(_has(jnp.stack(state.seen)), words, jnp.uint32(0)) | (direction << 24)
     return compute_once(words, state).reshape(-1)[: size * size]
 
 
 def compute_once(words: jax.Array, state: RoomState) -> jax.Array:
-    """The same words, stored before anything reads them.
+    """The same integers, stored before anything reads them.
 
     XLA computes what is cheap again for each reader, so it would paint a word once for each of
     its four bytes. Divisions it does not repeat, and it can't know that this one is by 1.
     """
-    one = jnp.where(state.step_count >= 0, jnp.uint32(1), jnp.uint32(2))
-    return words // one
+    return words // jnp.where(state.step_count >= 0, 1, 2).astype(words.dtype)
 
 
-def _number_bits(rows: jax.Array, size: int) -> jax.Array:
-    """uint32[ceil(size * size / 32)], from a bit y in word x to bit `cell % 32` in word `cell // 32`."""
+def _cells(size: int) -> np.ndarray:
+    """int32[ceil(size * size / 32), 32], the cells' numbers: loops of 32 fill a CPU's vectors."""
+    return np.arange(-(-(size * size) // 32) * 32, dtype=np.int32).reshape(-1, 32)
+
+
+def _has(words: jax.Array) -> jax.Array:
+    """bool[n, 32], which cells are in the set of cells uint32[n]."""
+    return (words[:, None] & (np.uint32(1) << np.arange(32, dtype=np.uint32))) != 0
+
+
+def _paint_objects(state: RoomState, size: int) -> jax.Array:
+    """The words of `_cells`, without the agent."""
+    cells = _cells(size)
+    words = jnp.where(_has(compute_once(_walls(state, size), state)), WALL_WORD, EMPTY_WORD)
+    for i in range(state.lava_cell.shape[0]):
+        words = jnp.where(cells == state.lava_cell[i], LAVA_WORD, words)
+    for i in range(state.door_cell.shape[0]):
+        words = jnp.where(cells == state.door_cell[i], _door_word(state, i), words)
+    for i in range(state.key_cell.shape[0]):
+        words = jnp.where(cells == state.key_cell[i], _key_word(state.key_color[i]), words)
+    return words
+
+
+def _walls(state: RoomState, size: int) -> jax.Array:
+    """uint32[ceil(size * size / 32)], the cells of the room's walls, as the words of `RoomState.seen`."""
+    columns, height = state.room_size[0], state.room_size[1].astype(jnp.uint32)
+    full, sides = (jnp.uint32(1) << height) - 1, (jnp.uint32(1) << (height - 1)) | 1
+    rows = [jnp.where(columns == x + 1, full, jnp.where(x < columns, sides, jnp.uint32(0))) for x in range(size)]
+    rows[0] = full
     words = []
     for first in range(0, size * size, 32):
         word = jnp.uint32(0)
@@ -105,22 +148,6 @@ def _number_bits(rows: jax.Array, size: int) -> jax.Array:
             word |= rows[x] << np.uint32(shift) if shift >= 0 else rows[x] >> np.uint32(-shift)
         words.append(word)
     return jnp.stack(words)
-
-
-def _paint_objects(state: RoomState, size: int, cells: np.ndarray) -> jax.Array:
-    """The words of the given cells, without the agent; of `cells`' shape."""
-    x, y = cells // size, cells % size
-    columns, rows = state.room_size[0], state.room_size[1]
-    inside = (x < columns) & (y < rows)
-    border = inside & ((x == 0) | (y == 0) | (x == columns - 1) | (y == rows - 1))
-    words = jnp.where(border, WALL_WORD, EMPTY_WORD)
-    for i in range(state.lava_cell.shape[0]):
-        words = jnp.where(cells == state.lava_cell[i], LAVA_WORD, words)
-    for i in range(state.door_cell.shape[0]):
-        words = jnp.where(cells == state.door_cell[i], _door_word(state, i), words)
-    for i in range(state.key_cell.shape[0]):
-        words = jnp.where(cells == state.key_cell[i], _key_word(state.key_color[i]), words)
-    return words
 
 
 def unpack_words(words: jax.Array, size: int) -> jax.Array:

@@ -41,7 +41,7 @@ class RoomState(NamedTuple):
     agent_cell: jax.Array  # int32[]
     agent_dir: jax.Array  # int32[]
     carried: jax.Array  # int32[], number of the carried key, -1: none
-    seen: jax.Array  # uint32[size], bit y of word x: the cell was seen
+    seen: tuple[jax.Array, ...]  # uint32[] each, bit `cell % 32` of word `cell // 32`: the cell was seen
     history: jax.Array  # uint32[F - 1, size * size], painted frames before this one, oldest first
 
 
@@ -55,14 +55,16 @@ class Capacity(NamedTuple):
     frames: int
 
 
-def pack_rows(mask: np.ndarray) -> np.ndarray:
-    """bool[size, size] -> uint32[size], bit y of word x."""
-    return (mask.astype(np.uint32) << np.arange(mask.shape[1], dtype=np.uint32)).sum(1, dtype=np.uint32)
+def pack_cells(mask: np.ndarray) -> tuple[np.uint32, ...]:
+    """bool[size, size] -> ceil(size * size / 32) words as in `RoomState.seen`."""
+    bits = np.packbits(mask, bitorder="little")
+    return tuple(np.pad(bits, (0, -len(bits) % 4)).view("<u4").astype(np.uint32))
 
 
-def unpack_rows(rows: jax.Array, size: int) -> jax.Array:
-    """uint32[size] -> bool[size, size], the inverse of `pack_rows`."""
-    return ((rows[:, None] >> np.arange(size, dtype=np.uint32)) & 1).astype(jnp.bool_)
+def unpack_cells(words: tuple[jax.Array, ...], size: int) -> jax.Array:
+    """The inverse of `pack_cells`: bool[size, size]."""
+    bits = (jnp.stack(words)[:, None] >> np.arange(32, dtype=np.uint32)) & 1
+    return bits.reshape(-1)[: size * size].reshape(size, size).astype(jnp.bool_)
 
 
 def to_arrays(state: RoomState, size: int) -> dict[str, jax.Array]:
@@ -74,7 +76,7 @@ def to_arrays(state: RoomState, size: int) -> dict[str, jax.Array]:
         "agent_pos": jnp.stack([state.agent_cell // size, state.agent_cell % size]),
         "agent_dir": state.agent_dir,
         "carrying": carrying,
-        "seen": unpack_rows(state.seen, size),
+        "seen": unpack_cells(state.seen, size),
         "step_count": state.step_count,
     }
 
@@ -112,7 +114,7 @@ def from_arrays(
         agent_cell=np.int32(position[0] * size + position[1]),
         agent_dir=np.int32(direction),
         carried=carried,
-        seen=pack_rows(np.asarray(seen, bool)),
+        seen=pack_cells(np.asarray(seen, bool)),
         history=np.zeros((capacity.frames - 1, size * size), np.uint32),
     )
     state = jax.device_put(RoomState(key=jax.random.key(0) if key is None else key, **facts))

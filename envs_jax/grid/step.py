@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.grid.constants import CLOSED, EAST, LOCKED, NORTH, OPEN, SOUTH, WEST, Actions
+from envs_jax.grid.observe import coordinates
 from envs_jax.grid.state import NOWHERE, RoomState
 
 
@@ -40,8 +41,8 @@ def act(state: RoomState, action: jax.Array, size: int) -> tuple[RoomState, jax.
 def look_ahead(state: RoomState, size: int) -> Front:
     """The cell in front of the agent; one outside the world counts as a wall."""
     direction = state.agent_dir
-    x = state.agent_cell // size + (direction == EAST) - (direction == WEST)
-    y = state.agent_cell % size + (direction == SOUTH) - (direction == NORTH)
+    x, y = coordinates(state.agent_cell, size)
+    x, y = x + (direction == EAST) - (direction == WEST), y + (direction == SOUTH) - (direction == NORTH)
     columns, rows = state.room_size[0], state.room_size[1]
     border = ((x == 0) | (x == columns - 1)) & (y < rows) | ((y == 0) | (y == rows - 1)) & (x < columns)
     in_world = (x >= 0) & (x < size) & (y >= 0) & (y < size)
