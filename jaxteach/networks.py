@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.locked_hallway import Observation as HallwayObservation
+from jaxteach.convolution import Convolution
 from jaxteach.features import egocentric_features, view_features
 from jaxteach.team import TeamWorld
 
@@ -64,7 +65,7 @@ class ReferenceNet(nn.Module):
     def __call__(self, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
         hidden = inputs.astype(jnp.float32)
         for channels in (16, 32, 64):
-            hidden = nn.relu(nn.Dense(channels)(_neighbourhoods(hidden)))
+            hidden = nn.relu(Convolution(channels)(hidden))
         hidden = hidden.reshape(*hidden.shape[:3], -1)
         if self.recurrent:
             hidden = nn.relu(nn.Dense(self.lstm_width)(hidden))
@@ -202,18 +203,6 @@ def make_network(name: str, world: TeamWorld, recurrent: bool) -> Network:
     if recurrent:
         raise ValueError("the egocentric network has no recurrence; use --network reference with --recurrent")
     return EgocentricNet(num_actions)
-
-
-def _neighbourhoods(image: jax.Array) -> jax.Array:
-    """[..., W, H, C] -> [..., W, H, 9 * C], each cell with its eight neighbours, zeros outside.
-
-    A dense layer on it is a 3 x 3 convolution; as a product of matrices it stays fast when
-    `vmap` gives every seed a kernel of its own.
-    """
-    width, height = image.shape[-3:-1]
-    padded = jnp.pad(image, [(0, 0)] * (image.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
-    shifts = [padded[..., x : x + width, y : y + height, :] for x in range(3) for y in range(3)]
-    return jnp.concatenate(shifts, -1)
 
 
 def _dense(width: int, scale: float) -> nn.Dense:

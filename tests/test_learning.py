@@ -13,11 +13,12 @@ import envs_jax
 from envs_jax.vector import VectorEnv
 from jaxteach import losses
 from jaxteach.config import PPOConfig, TrainConfig
+from jaxteach.convolution import Convolution
 from jaxteach.evaluate import run_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment
 from jaxteach.features import NEAR, egocentric_features
 from jaxteach.learner import Learner
-from jaxteach.networks import _neighbourhoods, forward, make_network
+from jaxteach.networks import forward, make_network
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
 from jaxteach.teacher import make_teacher
@@ -264,11 +265,22 @@ def test_options_are_one_thing_in_configuration_and_learner():
     assert small().iterations == 4096 // 256
 
 
-def test_a_dense_layer_on_neighbourhoods_is_a_convolution():
-    """The reference network's layers against flax's own convolution with the same weights."""
-    image = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
-    convolution = nn.Conv(4, (3, 3), padding="SAME")
-    params = convolution.init(jax.random.key(1), image)
+@pytest.mark.parametrize("count", [8, 6])  # in chunks, and all at once
+def test_the_convolution_is_flax_s(count):
+    """Catches a kernel that is turned or shifted, forward or in either gradient."""
+    image = jax.random.normal(jax.random.key(0), (count, 5, 6, 3))
+    target = jax.random.normal(jax.random.key(2), (count, 5, 6, 4))
+    theirs, ours = nn.Conv(4, (3, 3), padding="SAME"), Convolution(4)
+    params = theirs.init(jax.random.key(1), image)
     kernel, bias = params["params"]["kernel"], params["params"]["bias"]
-    ours = _neighbourhoods(image) @ kernel.reshape(27, 4) + bias
-    np.testing.assert_allclose(ours, convolution.apply(params, image), atol=1e-5)
+    same = {"params": {"kernel": kernel.reshape(27, 4), "bias": bias}}
+    np.testing.assert_allclose(ours.apply(same, image), theirs.apply(params, image), atol=1e-5)
+
+    def gradients(net, params):
+        return jax.grad(lambda params, image: (net.apply(params, image) * target).sum(), (0, 1))(params, image)
+
+    (grads, by_image), (their_grads, their_by_image) = gradients(ours, same), gradients(theirs, params)
+    np.testing.assert_allclose(
+        grads["params"]["kernel"].reshape(3, 3, 3, 4), their_grads["params"]["kernel"], atol=1e-4
+    )
+    np.testing.assert_allclose(by_image, their_by_image, atol=1e-5)
