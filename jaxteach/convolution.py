@@ -11,7 +11,7 @@ CHUNK: Final = 4
 
 
 class Convolution(nn.Module):
-    """Each cell with its eight neighbours, zeros outside, to `channels` numbers: [..., W, H, C] -> [..., W, H, channels].
+    """Each cell with its eight neighbours, zeros outside: [..., W, H, C] -> [..., W, H, channels].
 
     The kernel is [9 * C, channels], its rows by x, then y, then channel.
     """

@@ -87,6 +87,6 @@ class Domain(Protocol):
         """
         ...
 
-    def skill_results(self, memory: Any, obs: Any, scene: Any, facts: Any, skills: jax.Array) -> jax.Array:
+    def skill_results(self, memory: Any, scene: Any, facts: Any, skills: jax.Array) -> jax.Array:
         """int32[M], the action that each of the skills int32[M] of the table gives, or `FINISHED`."""
         ...

@@ -173,10 +173,8 @@ class HallwayDomain:
         place = pick(self.vocabulary.places, self.vocabulary.number(facts))
         return jnp.where(place == PAIRED_KEY, facts.paired, jnp.where(place == STRANGE_KEY, facts.strange, NOTHING))
 
-    def skill_results(
-        self, memory: HallwayMemory, obs: Observation, scene: Scene, facts: Facts, skills: jax.Array
-    ) -> jax.Array:
-        del obs, scene
+    def skill_results(self, memory: HallwayMemory, scene: Scene, facts: Facts, skills: jax.Array) -> jax.Array:
+        del scene
         name, verb = (
             (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS),
             (skills - FIRST_OBJECT_SKILL) % len(OBJECT_SKILLS),

@@ -122,7 +122,9 @@ class Teacher:
             The memory after the last action, float32[T, N, A, actions] as `__call__` would give,
             and int32[T, N, A], the captions' numbers.
         """
-        scenes = jax.vmap(jax.vmap(self._each(self.domain.read)))(obs)
+        agents = () if self.domain.num_agents is None else (self.domain.num_agents,)
+        shape = (*first.shape, *agents)
+        scenes = _in_blocks(self.domain.read, obs, shape)
 
         def carry_on(memory: Any, step: tuple[jax.Array, Any, jax.Array]) -> tuple[Any, Any]:
             first, scene, action = step
@@ -131,9 +133,8 @@ class Teacher:
             return jax.vmap(self.advance)(memory, action), memory
 
         memory, memories = jax.lax.scan(carry_on, memory, (first, scenes, action))
-        shape = (*first.shape, *(() if self.domain.num_agents is None else (self.domain.num_agents,)))
         rows = jax.vmap(jax.vmap(self._rows))(memories, scenes)
-        captions, actions, weights = self._plan_actions_in_blocks((memories, obs, scenes, rows), shape)
+        captions, actions, weights = _in_blocks(lambda step: self._plan_actions(*step), (memories, scenes, rows), shape)
         return memory, self._mix(actions, weights, key), captions
 
     def plan_actions(self, memory: Any, obs: Any) -> tuple[jax.Array, jax.Array]:
@@ -141,7 +142,7 @@ class Teacher:
 
         scenes = self._each(self.domain.read)(obs)
         rows = self._rows(memory, scenes)
-        return self._each(self._plan_actions)(memory, obs, scenes, rows)[1:]
+        return self._each(self._plan_actions)(memory, scenes, rows)[1:]
 
     def aims(self, memory: Any, obs: Any) -> jax.Array:
         """int32[A], the number of the thing that each agent's likeliest plan is after first (`Domain.things`), or -1.
@@ -176,9 +177,7 @@ class Teacher:
         others = [jnp.sort(jnp.delete(captions, i, assume_unique_indices=True)) for i in range(len(captions))]
         return jnp.stack([rows[captions[i], company_number(rest, count)] for i, rest in enumerate(others)])
 
-    def _plan_actions(
-        self, memory: Any, obs: Any, scene: Any, row: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _plan_actions(self, memory: Any, scene: Any, row: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P].
 
         `row` is the table's; None for that of the caption.
@@ -186,21 +185,9 @@ class Teacher:
         caption, facts = self.domain.describe(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
-        results = self.domain.skill_results(memory, obs, scene, facts, skills)
+        results = self.domain.skill_results(memory, scene, facts, skills)
         weights = jnp.where(caption == NO_CAPTION, 0, weights)
         return caption, _first_action(results, plans, self.domain.idle), weights
-
-    def _plan_actions_in_blocks(self, steps: tuple[Any, Any, Any, Any], shape: tuple[int, ...]) -> Any:
-        """`_plan_actions` of steps with leading axes `shape`.
-
-        On CPUs they are taken in blocks, so that the searches' maps stay in the cache. A block
-        also waits for its own longest path only, not for the longest of all.
-        """
-        count = math.prod(shape)
-        flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(shape) :]), steps)
-        block = 128 if jax.default_backend() == "cpu" else max(1, count)
-        results = jax.lax.map(lambda step: self._plan_actions(*step), flat, batch_size=block)
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
     def _mix(self, actions: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
         """float32[..., actions] from the plans' actions and probabilities, [..., P] each."""
@@ -262,3 +249,16 @@ def _first_action(results: jax.Array, plans: jax.Array, idle: int) -> jax.Array:
     for i in reversed(range(plans.shape[1])):
         action = jnp.where(given[:, i] == FINISHED, action, given[:, i])
     return action
+
+
+def _in_blocks(function: Callable[[Any], Any], steps: Any, shape: tuple[int, ...]) -> Any:
+    """A function of one step for steps with leading axes `shape`.
+
+    On CPUs they are taken in blocks, so that what is computed between stays in the cache. A
+    block also waits for its own longest path only, not for the longest of all.
+    """
+    count = math.prod(shape)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(shape) :]), steps)
+    block = 128 if jax.default_backend() == "cpu" else max(1, count)
+    results = jax.lax.map(function, flat, batch_size=block)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)

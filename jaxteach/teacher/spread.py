@@ -113,10 +113,8 @@ class SpreadDomain:
         del facts
         return scene.numbers
 
-    def skill_results(
-        self, memory: jax.Array, obs: jax.Array, scene: Scene, facts: None, skills: jax.Array
-    ) -> jax.Array:
-        del memory, obs, facts
+    def skill_results(self, memory: jax.Array, scene: Scene, facts: None, skills: jax.Array) -> jax.Array:
+        del memory, facts
         flights = jnp.stack([fly_to(offset, scene.velocity, self.accel) for offset in scene.offsets])
         flight = pick(flights, (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS))
         return jnp.where(skills < FIRST_OBJECT_SKILL, self.idle, flight)
