@@ -23,7 +23,6 @@ from jaxteach.teacher import make_teacher
 
 DOORKEY: Final = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
 FITTING: Final = {"simple_spread": ("jaxmarl",), "LockedHallway-2Rooms": ("multigrid",)}
-TABLE_SIZES: Final = tuple(2**k for k in range(4, 15))
 LABEL_STEPS: Final = 32
 
 
@@ -41,8 +40,6 @@ class Options:
     """repeats, of which the median counts"""
     peer: tuple[Literal["xland", "c", "jaxmarl", "multigrid", "none"], ...] | None = None
     """what to measure in the same run; those that fit the task by default"""
-    table: bool = False
-    """also measure 2^4 to 2^14 environments"""
     teacher: bool = False
     """also measure the teacher's labels a second"""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -68,7 +65,7 @@ def measure(options: Options) -> dict[str, Any]:
         raise UserError("--num_envs, --steps and --repeats must be at least 1")
     if options.teacher and task not in DOORKEY:
         raise UserError(f"--teacher is for {', '.join(DOORKEY)}")
-    programs = {"env": env_program(task, options.num_envs, options.steps)}
+    programs = {"env": env_program(envs_jax.make(task), options.num_envs, options.steps)}
     peers, missing = _peer_programs(options, task)
     programs |= peers
     if options.teacher:
@@ -95,14 +92,11 @@ def measure(options: Options) -> dict[str, Any]:
             "compile_s": labels["compile_s"],
             "ratio_to_steps": labels["per_s"] / own["per_s"],
         }
-    if options.table:
-        figures["table"] = [_table_row(task, num_envs, options) for num_envs in TABLE_SIZES]
     return figures
 
 
-def env_program(task: str, num_envs: int, steps: int) -> Program:
+def env_program(env: Any, num_envs: int, steps: int) -> Program:
     """`steps` steps of `num_envs` environments; each step writes the whole observation to the scan's carry."""
-    env = envs_jax.make(task)
     venv = vectorize(env, num_envs)
     state, timestep = jax.jit(venv.reset)(jax.random.key(0))
     state = state._replace(env=_spread_over_episodes(env, state.env))
@@ -209,16 +203,6 @@ def _sizes(task: str) -> dict[str, int]:
     return {"state_bytes_per_env": sizes[0], "observation_bytes_per_env": sizes[1]}
 
 
-def _table_row(task: str, num_envs: int, options: Options) -> dict[str, Any]:
-    timed = time_in_turns({"env": env_program(task, num_envs, options.steps)}, options.repeats)["env"]
-    return {
-        "num_envs": num_envs,
-        "steps_per_s": timed["per_s"],
-        "ns_per_step": 1e9 / timed["per_s"],
-        "compile_s": timed["compile_s"],
-    }
-
-
 def _print(figures: dict[str, Any]) -> None:
     console = Console()
     sizes = f"{figures['state_bytes_per_env']} bytes of state, {figures['observation_bytes_per_env']} of observation"
@@ -232,11 +216,6 @@ def _print(figures: dict[str, Any]) -> None:
         labels = figures["teacher"]
         table.add_row("teacher's labels", *_cells(labels["labels_per_s"], labels["compile_s"]), "")
     console.print(table)
-    if "table" in figures:
-        sweep = Table("environments", "steps per second", "ns each", "compile s")
-        for row in figures["table"]:
-            sweep.add_row(str(row["num_envs"]), *_cells(row["steps_per_s"], row["compile_s"]))
-        console.print(sweep)
     machine = figures["machine"]
     console.print(f"{machine['processor']}, {machine['cores']} cores, load {machine['load_average']}", highlight=False)
 

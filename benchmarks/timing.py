@@ -11,11 +11,15 @@ import jax
 
 @dataclass(frozen=True)
 class Program:
-    """Something to time: `run()` does `work` units and returns when they are done."""
+    """Something to time: `run()` does `work` units and returns when they are done.
+
+    `memory_bytes` is what it writes while it runs, results and what lies between; None where nobody tells.
+    """
 
     run: Callable[[], Any]
     work: int
     compile_s: float = 0.0
+    memory_bytes: int | None = None
 
 
 def compile_program(function: Callable[..., Any], state: Any, *inputs: Any, work: int) -> Program:
@@ -29,7 +33,9 @@ def compile_program(function: Callable[..., Any], state: Any, *inputs: Any, work
         box[0], results = compiled(box[0], *inputs)
         jax.block_until_ready((box[0], results))
 
-    return Program(run, work, compile_s)
+    memory = compiled.memory_analysis()
+    written = None if memory is None else memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return Program(run, work, compile_s, written)
 
 
 def time_in_turns(programs: dict[str, Program], repeats: int) -> dict[str, dict[str, Any]]:

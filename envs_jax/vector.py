@@ -61,9 +61,7 @@ class VectorEnv(Generic[State]):
         Few episodes end in one step, and a fresh state costs several steps: so each round
         resets a 64th of the environments, as long as one waits.
         """
-        count = self.num_envs // 64
-        if count == 0:
-            return _select(last, jax.vmap(self.env.reset)(states.key)[0], states)
+        count = max(1, self.num_envs // 64)
 
         def reset_round(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             states, waiting = carry

@@ -57,8 +57,11 @@ def see(state: RoomState, size: int, view_size: int) -> tuple[jax.Array, ...]:
 
 def _transpose(rows: list[jax.Array], lines: list[jax.Array], sides: list[jax.Array]) -> list[jax.Array]:
     """For each of `sides` the bits number `side` of all rows, each at its bit `line`; uint32."""
-    bits = [[(row >> side.astype(jnp.uint32)) & 1 for row in rows] for side in sides]
-    return [sum(bit << line.astype(jnp.uint32) for bit, line in zip(column, lines)) for column in bits]
+    columns = [jnp.uint32(0)] * len(sides)
+    for row, line in zip(rows, lines):
+        bits = [(row >> side.astype(jnp.uint32)) & 1 for side in sides]
+        columns = [column | bit << line.astype(jnp.uint32) for column, bit in zip(columns, bits)]
+    return columns
 
 
 def _shifted(row: jax.Array, shift: jax.Array) -> jax.Array:
