@@ -353,6 +353,39 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class SweepConfig:
+    """Trains the runs that a file describes: all combinations of lists of options."""
+
+    file: tyro.conf.Positional[Path]
+    """a TOML file: options of training in [fixed], lists of them in [grid]"""
+    logdir: str = "log"
+    """where runs are kept"""
+    seeds_per_run: int | None = None
+    """seeds that train side by side in one program; all when left out"""
+    show: Flag = False
+    """list the runs, and how far they are, instead of training"""
+    engine: Literal["here", "slurm"] = "here"
+    """one run after the other in this process, or as jobs of a SLURM cluster"""
+    partition: str | None = None
+    """of the cluster"""
+    minutes: int = 60
+    """after which the cluster ends a job; a run that needs longer goes on in another job"""
+    gpus: int = 0
+    """of a job"""
+    cpus: int = 2
+    """of a job"""
+    memory: int = 8
+    """gigabytes, of a job"""
+    at_once: int = 16
+    """jobs that run at the same time, at most"""
+
+    def check(self) -> None:
+        """Raises `UserError` for numbers that make no sense."""
+        _check_at_least(self, ["seeds_per_run", "minutes", "cpus", "memory", "at_once"], 1)
+        _check_at_least(self, ["gpus"], 0)
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Compares runs: their learning curves as a picture, their figures as a table."""
 
