@@ -6,9 +6,8 @@ import itertools
 import math
 import re
 import tomllib
-from collections.abc import Iterator
 from contextlib import redirect_stderr
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -17,10 +16,9 @@ from jaxteach.cli import parse
 from jaxteach.config import PARTS, TrainConfig, canonical_task, default_config
 from jaxteach.errors import UserError
 from jaxteach.files import read_text
-from jaxteach.runs import folder_of
 
 MAX_BYTES = 2**20
-MOST_RUNS = 10_000
+MOST_TRIALS = 10_000
 LONGEST_NAME = 150
 GIVEN_BY_SWEEP = {"savedir", "logdir", "resume"}
 OPTIONS: dict[str, Any] = {
@@ -32,24 +30,29 @@ OPTIONS: dict[str, Any] = {
 """The options of training that a file may have, with their types."""
 
 
-def read_sweep(path: Path, logdir: str, seeds_per_run: int | None = None) -> list[TrainConfig]:
-    """The runs that a file describes, each with the name of its folder.
+@dataclass(frozen=True)
+class Trial:
+    """One combination of a sweep's options, and the seeds that it is tried with."""
 
-    Runs that differ in nothing but their seeds are joined to one, which trains them side by side.
+    config: TrainConfig  # without seeds and folder
+    name: str  # what the names of its runs' folders begin with
+    seeds: tuple[int, ...]
+
+
+def read_sweep(path: Path) -> list[Trial]:
+    """The trials that a file describes; combinations that differ in nothing but seeds are one.
 
     Args:
         path: a TOML file with `[fixed]`, options of `python -m jaxteach.train` with their values, and
             `[grid]`, options with lists of values.
-        logdir: where runs are kept.
-        seeds_per_run: the most seeds of a run; None for no limit.
 
     Raises:
         UserError: there is no such file, or an option or a value is none of training's.
     """
     fixed, grid = _read(path)
     _check_options(path, fixed, grid)
-    if math.prod(map(len, grid.values())) > MOST_RUNS:
-        raise UserError(f"{path} has more than {MOST_RUNS:,} combinations; make more than one sweep of it")
+    if math.prod(map(len, grid.values())) > MOST_TRIALS:
+        raise UserError(f"{path} has more than {MOST_TRIALS:,} combinations; make more than one sweep of it")
     names: dict[TrainConfig, str] = {}
     seeds: dict[TrainConfig, dict[int, None]] = {}
     for values in itertools.product(*grid.values()):
@@ -58,14 +61,7 @@ def read_sweep(path: Path, logdir: str, seeds_per_run: int | None = None) -> lis
         alike = replace(config, seed_list=())
         names.setdefault(alike, _name(path.stem, tried))
         seeds.setdefault(alike, {}).update(dict.fromkeys(config.seed_list))
-    runs = [
-        replace(alike, seed_list=part, savedir=f"{names[alike]}-{_seeds_name(part)}", logdir=logdir)
-        for alike, found in seeds.items()
-        for part in _parts(tuple(found), seeds_per_run)
-    ]
-    for run in runs:
-        folder_of(logdir, run.task, str(run.savedir))
-    return runs
+    return [Trial(alike, names[alike], tuple(found)) for alike, found in seeds.items()]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -142,10 +138,11 @@ def _arguments(name: str, value: Any) -> list[str]:
         if kind is not bool and kind is not OPTIONS["no_teacher"]:
             raise SystemExit(2)
         return [f"--{name}"] if value else []
-    values = value if isinstance(value, list) and name == "seed_list" else [value]
-    if not all(isinstance(one, int | float | str) for one in values) or not values:
+    if isinstance(value, list) and name == "seed_list" and value and all(type(seed) is int for seed in value):
+        return [f"--{name}", *map(str, value)]
+    if not isinstance(value, int | float | str):
         raise SystemExit(2)
-    return [f"--{name}={values[0]}", *map(str, values[1:])]
+    return [f"--{name}={value}"]
 
 
 def _name(stem: str, tried: dict[str, Any]) -> str:
@@ -156,18 +153,3 @@ def _name(stem: str, tried: dict[str, Any]) -> str:
     if name == exact and len(name.encode()) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME // 4]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
-
-
-def _seeds_name(seeds: tuple[int, ...]) -> str:
-    """seed-3, seeds-0..7 or seeds-1+5+9."""
-    if len(seeds) == 1:
-        return f"seed-{seeds[0]}"
-    if seeds == tuple(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds-{seeds[0]}..{seeds[-1]}"
-    text = "+".join(map(str, seeds))
-    return f"seeds-{text if len(text) <= 40 else hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _parts(seeds: tuple[int, ...], most: int | None) -> Iterator[tuple[int, ...]]:
-    size = most or len(seeds)
-    return (seeds[start : start + size] for start in range(0, len(seeds), size))

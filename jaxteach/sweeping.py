@@ -9,6 +9,7 @@ from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.finishing import attempt, state_of
 from jaxteach.sweepfile import read_sweep
+from jaxteach.trials import runs_of
 
 
 def sweep(config: SweepConfig) -> None:
@@ -18,7 +19,8 @@ def sweep(config: SweepConfig) -> None:
         UserError: the file is no sweep, the cluster can't be had, or runs failed, after all others.
     """
     config.check()
-    runs = read_sweep(config.file, config.logdir, config.seeds_per_run)
+    trials = read_sweep(config.file)
+    runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
     print(f"sweep {config.file}: {len(runs)} runs, {sum(len(run.seed_list) for run in runs)} seeds", flush=True)
     if config.show:
         for run in runs:
