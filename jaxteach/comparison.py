@@ -113,7 +113,7 @@ def over_tasks(lines: list[Line]) -> list[dict[str, str]]:
             mean = [[curve.success_rate.mean() for curve in line.curves.values()] for line in alike]
             rows.append(
                 {
-                    "settings": settings,
+                    "options": settings,
                     "tasks": ", ".join(line.task for line in alike),
                     "seeds": ", ".join(str(line.seeds) for line in alike),
                     "final success": _text(interval(*map(np.array, final)), ".3f"),
@@ -128,11 +128,11 @@ def _told(values: list[Any], style: str) -> str:
 
 
 def _text(found: Interval, style: str) -> str:
-    """0.993 [0.989, 0.998]; the estimate alone where there is no interval."""
+    """0.993 [0.989, 0.998], where a line may end before the bracket; the estimate alone where there is no interval."""
     estimate = format(float(found.estimate), style)
     if found.low is None or found.high is None:
         return estimate
-    return f"{estimate} [{format(float(found.low), style)}, {format(float(found.high), style)}]"
+    return f"{estimate} [{format(float(found.low), style)},\N{NO-BREAK SPACE}{format(float(found.high), style)}]"
 
 
 def _reached(values: list[Any], style: str, seeds: int) -> str:

@@ -45,4 +45,4 @@ def film_student(run: RunCurves, path: Path) -> Film:
     animate(experiment.world.env, shown, path, fps=FPS)
     told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
     told += ", success" if outcome.success[0] else ""
-    return Film(path, run.name, told if every == 1 else f"{told}; every {every} steps are a picture")
+    return Film(path, run.name, told if every == 1 else f"{told}; one of {every} steps is shown")

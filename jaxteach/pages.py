@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from jaxteach.errors import printable
 from jaxteach.films import Film
@@ -39,9 +40,7 @@ def to_html(report: Report) -> str:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
-        finalize=lambda value: (
-            printable(value) if type(value) is str and not value.startswith("data:image/") else value
-        ),
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     sections = [
         {
@@ -81,5 +80,5 @@ def _quoted(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~!#])", r"\\\1", html.escape(printable(text), quote=False))
 
 
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _data_uri(kind: str, data: bytes) -> Markup:
+    return Markup("data:image/") + f"{kind};base64,{base64.b64encode(data).decode()}"

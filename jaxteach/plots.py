@@ -1,6 +1,8 @@
 """Learning curves as pictures."""
 
 import io
+import warnings
+from typing import Any
 
 import matplotlib
 
@@ -32,27 +34,37 @@ def learning_curves(tasks: dict[str, list[Line]], threshold: float) -> bytes:
     figure, axes = plt.subplots(len(tasks), 3, figsize=(15, 4.2 * len(tasks)), layout="constrained", squeeze=False)
     for row, (task, lines) in zip(axes, tasks.items()):
         for axis, (x, y) in zip(row, AXES):
-            for number, line in enumerate(lines):
-                _draw(
-                    axis, line, x, y, f"C{number}" if len(lines) <= 10 else plt.get_cmap("viridis")(number / len(lines))
-                )
+            for line, colour in zip(lines, _colours(len(lines))):
+                _draw(axis, line, x, y, colour)
             _furnish(axis, x, y, threshold)
         row[0].set_title(task, loc="left")
         row[0].legend(fontsize="small")
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # A stranger's run may be named in letters that no font here has.
+        figure.savefig(picture, format="png", dpi=110)
     plt.close(figure)
     return picture.getvalue()
 
 
-def _draw(axis: Axes, line: Line, x: str, y: str, colour: object) -> None:
+def _colours(count: int) -> Any:
+    """matplotlib's own ten, or as many as it takes."""
+    map_, places = ("tab10", np.arange(count)) if count <= 10 else ("turbo", np.linspace(0.05, 0.95, count))
+    return plt.get_cmap(map_)(places)
+
+
+def _draw(axis: Axes, line: Line, x: str, y: str, colour: Any) -> None:
     points = _few_of(len(line.common(x)))
     across, found = line.common(x)[points].mean(-1), interval(line.common(y)[points])
-    label = printable(line.label).replace("$", r"\$")  # matplotlib reads formulas between dollars.
-    label = label if len(label) <= LONGEST_LABEL else label[:LONGEST_LABEL] + "…"
-    axis.plot(across, found.estimate, color=colour, label=f"{label}, n = {line.seeds}")
+    axis.plot(across, found.estimate, color=colour, label=f"{_legend(line.label)}, n = {line.seeds}")
     if found.low is not None and found.high is not None:
         axis.fill_between(across, found.low, found.high, alpha=0.2, color=colour, linewidth=0)
+
+
+def _legend(label: str) -> str:
+    """A label as matplotlib shows it: it leaves out those that begin with _, and reads formulas between dollars."""
+    text = printable(label).lstrip("_") or label
+    return (text if len(text) <= LONGEST_LABEL else text[:LONGEST_LABEL] + "…").replace("$", r"\$")
 
 
 def _few_of(points: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def _films(lines: list[Line], most: int, folder: Path) -> tuple[dict[Path, Film]
         except UserError as error:
             untold.append(f"no film of {run.name}: {error}")
     if len(runs) > most > 0:
-        untold.append(f"{len(runs) - most} runs are not filmed; --films {len(runs)} films all")
+        untold.append(f"{most} of {len(runs)} runs are filmed; --films {len(runs)} films all")
     return films, untold
 
 
@@ -95,7 +95,10 @@ def _notes(lines: list[Line]) -> list[str]:
     """How to read the figures."""
     notes = [
         f"Figures are interquartile means over seeds, with {CONFIDENCE:.0%} intervals in brackets: percentile "
-        f"bootstraps over the seeds, {RESAMPLES:,} draws. A final figure is that of the last evaluation while training."
+        f"bootstraps over the seeds, {RESAMPLES:,} draws.",
+        "Final figures are those of the last evaluation while training; steps and seconds to a success are those of "
+        "the first evaluation that shows it. Seeds that train side by side share one clock, so their seconds are "
+        "those of all together.",
     ]
     seeds = sorted({line.seeds for line in lines})
     if seeds[0] < FEW:
