@@ -12,6 +12,8 @@ from jaxteach.files import read_json, write_json, writing
 from jaxteach.finishing import attempt
 
 POLL_S = 5
+MOST_TIMES = 20
+"""How often a run is sent again, at most, because a job's time was too short."""
 
 
 class Job:
@@ -73,7 +75,7 @@ def _submit(
 ) -> list[Any]:
     """A job for each run, in one array."""
     try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=MOST_TIMES)
         executor.update_parameters(
             name=config.file.stem,
             timeout_min=config.minutes,

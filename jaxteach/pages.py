@@ -5,6 +5,7 @@ import html
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -40,7 +41,7 @@ def to_html(report: Report) -> str:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        finalize=_shown,
     )
     sections = [
         {
@@ -68,6 +69,13 @@ def to_markdown(report: Report, picture: Path) -> str:
         parts += [f"## {section.task}\n", _table(section.rows)]
         parts += [f"![{_quoted(film.run)}]({film.path.parent.name}/{film.path.name})\n" for film in section.films]
     return "\n".join(parts)
+
+
+def _shown(value: Any) -> Any:
+    """What stands on the page: texts in one printable line, whose spaces that keep figures together stay."""
+    if type(value) is not str:
+        return value
+    return "\N{NO-BREAK SPACE}".join(map(printable, value.split("\N{NO-BREAK SPACE}")))
 
 
 def _table(rows: list[dict[str, str]]) -> str:

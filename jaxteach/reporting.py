@@ -97,8 +97,8 @@ def _notes(lines: list[Line]) -> list[str]:
         f"Figures are interquartile means over seeds, with {CONFIDENCE:.0%} intervals in brackets: percentile "
         f"bootstraps over the seeds, {RESAMPLES:,} draws.",
         "Final figures are those of the last evaluation while training; steps and seconds to a success are those of "
-        "the first evaluation that shows it. Seeds that train side by side share one clock, so their seconds are "
-        "those of all together.",
+        "the first evaluation that shows it. Seconds count from the command's start, compilation included, and seeds "
+        "that train side by side share them.",
     ]
     seeds = sorted({line.seeds for line in lines})
     if seeds[0] < FEW:

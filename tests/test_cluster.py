@@ -3,13 +3,21 @@
 import json
 import os
 import re
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import submitit
 
 import jaxteach.sweep
+from jaxteach.cluster import Job, train_on_cluster
+from jaxteach.config import SweepConfig
 from jaxteach.errors import run_command
+from jaxteach.finishing import state_of
+from jaxteach.sweepfile import read_sweep
+from jaxteach.trials import runs_of
 
 SHORT = """
 [fixed]
@@ -67,6 +75,11 @@ def call(*arguments, monkeypatch):
     run_command(jaxteach.sweep.main)
 
 
+def runs_in(folder, text):
+    (folder / "s.toml").write_text(text)
+    return [run for trial in read_sweep(folder / "s.toml") for run in runs_of(trial, str(folder / "log"))]
+
+
 @pytest.mark.slow
 def test_runs_are_jobs_of_the_cluster(cluster, tmp_path, monkeypatch, capsys):
     """Catches jobs without what was asked for, runs that are not trained, failures not told, and jobs sent twice."""
@@ -97,21 +110,36 @@ def test_runs_are_jobs_of_the_cluster(cluster, tmp_path, monkeypatch, capsys):
 
 def test_a_job_that_still_runs_is_waited_for(cluster, tmp_path, monkeypatch):
     """Catches a second job that trains in the folder of a first one."""
-    import submitit  # noqa: PLC0415 - so that a machine without it fails this test alone
-
-    from jaxteach import cluster as module  # noqa: PLC0415
-    from jaxteach.config import SweepConfig  # noqa: PLC0415
-    from jaxteach.sweepfile import read_sweep  # noqa: PLC0415
-    from jaxteach.trials import runs_of  # noqa: PLC0415
-
-    (tmp_path / "s.toml").write_text(SHORT)
-    runs = {str(run.savedir): run for trial in read_sweep(tmp_path / "s.toml") for run in runs_of(trial, "log")}
+    runs = {str(run.savedir): run for run in runs_in(tmp_path, SHORT)}
     (tmp_path / "jobs.json").write_text(json.dumps(dict(zip(runs, ("70_0", "70_1")))))
     waited = []
     monkeypatch.setattr(submitit.helpers, "as_completed", lambda jobs, **_: waited.extend(jobs) or ())
-    assert list(module.train_on_cluster(runs, SweepConfig(tmp_path / "s.toml"), tmp_path)) == []
+    assert list(train_on_cluster(runs, SweepConfig(tmp_path / "s.toml"), tmp_path)) == []
     assert [job.job_id for job in waited] == ["70_0", "70_1"]
     assert not cluster.exists(), "nothing was submitted"
+
+
+@pytest.mark.slow
+def test_a_job_that_the_cluster_interrupts_goes_on_in_the_next(tmp_path, monkeypatch):
+    """Catches a run that ends with its job's time, or begins anew in the next one."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    (run,) = runs_in(
+        tmp_path, SHORT.replace("n_itr = 2", "n_itr = 100\nsave_interval = 1").replace("[1.0, 2.0]", "[1.0]")
+    )
+    folder = tmp_path / "log" / "ppo" / run.task / str(run.savedir)
+    job = submitit.LocalExecutor(tmp_path / "jobs").submit(Job(), run).cancel_at_deletion()
+    give_up = time.monotonic() + 120
+    while not (folder / "checkpoints" / "10").exists():
+        assert time.monotonic() < give_up, job.stderr()
+        assert state_of(run) in ("new", "begun")
+        time.sleep(0.05)
+    controller = job._process.pid
+    os.kill(int(Path(f"/proc/{controller}/task/{controller}/children").read_text()), signal.SIGUSR2)
+    assert job.result() is None
+    assert state_of(run) == "finished"
+    iterations = [json.loads(line)["iteration"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert iterations == list(range(1, 101))
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 2, "it went on once"
 
 
 def test_a_machine_without_slurm_says_so(tmp_path, monkeypatch, capsys):

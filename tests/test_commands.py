@@ -300,7 +300,7 @@ def test_mistakes_in_reports(logdir, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["jaxteach.train", "jaxteach.eval", "jaxteach.report"])
+@pytest.mark.parametrize("module", ["jaxteach.train", "jaxteach.eval", "jaxteach.sweep", "jaxteach.report"])
 def test_help_of_the_installed_commands(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
