@@ -10,6 +10,7 @@ from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json, writing
 from jaxteach.finishing import attempt
+from jaxteach.sweepfile import sweep_name
 
 POLL_S = 5
 MOST_TIMES = 20
@@ -77,7 +78,7 @@ def _submit(
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=MOST_TIMES)
         executor.update_parameters(
-            name=config.file.stem,
+            name=sweep_name(config.file),
             timeout_min=config.minutes,
             cpus_per_task=config.cpus,
             gpus_per_node=config.gpus,

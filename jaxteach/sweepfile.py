@@ -18,7 +18,7 @@ from jaxteach.errors import UserError
 from jaxteach.files import read_text
 
 MAX_BYTES = 2**20
-MOST_TRIALS = 10_000
+MOST_TRIALS = 1000
 LONGEST_NAME = 150
 GIVEN_BY_SWEEP = {"savedir", "logdir", "resume"}
 OPTIONS: dict[str, Any] = {
@@ -59,9 +59,14 @@ def read_sweep(path: Path) -> list[Trial]:
         tried = dict(zip(grid, values))
         config = _config(path, fixed | tried)
         alike = replace(config, seed_list=())
-        names.setdefault(alike, _name(path.stem, tried))
+        names.setdefault(alike, _name(sweep_name(path), tried))
         seeds.setdefault(alike, {}).update(dict.fromkeys(config.seed_list))
     return [Trial(alike, names[alike], tuple(found)) for alike, found in seeds.items()]
+
+
+def sweep_name(path: Path) -> str:
+    """What a sweep is called: as its file."""
+    return _fit_for_a_folder(path.stem)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -101,10 +106,8 @@ def _config(path: Path, options: dict[str, Any]) -> TrainConfig:
     try:
         return _parsed(options)
     except SystemExit:
-        wrong = next((name for name in options if not _is_good(name, options)), "one option")
-        raise UserError(
-            f"{path}: {wrong} can't be {options.get(wrong)!r}; see python -m jaxteach.train --help"
-        ) from None
+        wrong = next(name for name in options if not _is_good(name, options))
+        raise UserError(f"{path}: {wrong} can't be {options[wrong]!r}; see python -m jaxteach.train --help") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -145,11 +148,15 @@ def _arguments(name: str, value: Any) -> list[str]:
     return [f"--{name}={value}"]
 
 
-def _name(stem: str, tried: dict[str, Any]) -> str:
-    """The beginning of a folder's name: the sweep's and the options that it tries."""
+def _name(sweep: str, tried: dict[str, Any]) -> str:
+    """The beginning of a folder's name: the sweep's name and the options that it tries."""
     told = {name: value for name, value in tried.items() if name not in ("task", "seed_list")}
-    exact = "-".join([stem, *(f"{name}-{value}" for name, value in told.items())])
-    name = re.sub(r"[^\w.+-]", "_", exact)
+    exact = "-".join([sweep, *(f"{name}-{value}" for name, value in told.items())])
+    name = _fit_for_a_folder(exact)
     if name == exact and len(name.encode()) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME // 4]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
+
+
+def _fit_for_a_folder(text: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", text)

@@ -8,7 +8,7 @@ from jaxteach.cluster import train_on_cluster
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.finishing import attempt, state_of
-from jaxteach.sweepfile import read_sweep
+from jaxteach.sweepfile import read_sweep, sweep_name
 from jaxteach.trials import runs_of
 
 
@@ -30,7 +30,8 @@ def sweep(config: SweepConfig) -> None:
     if failures:
         told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
         raise UserError(f"{len(failures)} of {len(runs)} runs failed: {told}")
-    folders = " ".join(f"{config.logdir}/ppo/{task}/{config.file.stem}-*" for task in {run.task: None for run in runs})
+    tasks = dict.fromkeys(run.task for run in runs)
+    folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
     print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
 
 
@@ -50,7 +51,7 @@ def _failures_on_cluster(runs: list[TrainConfig], config: SweepConfig) -> Iterat
     left = {_name(run): run for run in runs if states[_name(run)] in ("new", "begun")}
     yield from ((name, state) for name, state in states.items() if name not in left and state != "finished")
     if left:
-        yield from train_on_cluster(left, config, Path(config.logdir).resolve() / "sweep" / config.file.stem)
+        yield from train_on_cluster(left, config, Path(config.logdir).resolve() / "sweep" / sweep_name(config.file))
 
 
 def _state_or_trouble(run: TrainConfig) -> str:

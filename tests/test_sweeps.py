@@ -109,7 +109,7 @@ MISTAKES = {
     "both": ("[fixed]\ntask = 'SimpleDoorKey'\ngamma = 0.9\n[grid]\ngamma = [0.8]", "gamma is both"),
     "an option in disguise": ("[fixed]\ntask = 'SimpleDoorKey'\nseed_list = [0, '--resume']", "seed_list can't be"),
     "too many": ("[grid]\ntask = ['SimpleDoorKey']\n" + "".join(f"{o} = [1,2,3,4,5,6,7,8,9,10]\n" for o in
-                 ("n_itr", "num_envs", "epochs", "num_eval", "batch_size")), "more than 10,000 combinations"),
+                 ("n_itr", "num_envs", "epochs", "num_eval", "batch_size")), "more than 1,000 combinations"),
 }  # fmt: skip
 
 
@@ -125,6 +125,17 @@ def test_mistakes_in_a_file(text, message, tmp_path, monkeypatch, capsys):
     assert line.startswith("error: s.toml")
     assert message in line
     assert not (tmp_path / "log").exists()
+
+
+def test_a_sweep_whose_file_has_spaces(tmp_path, monkeypatch, capsys):
+    """Catches an advice that leads nowhere, where a run's folder can't be called as the file."""
+    monkeypatch.setattr("jaxteach.finishing.train", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my sweep.toml").write_text('[fixed]\ntask = "SimpleDoorKey"')
+    sweep("my sweep.toml", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out
+    assert "SimpleDoorKey/my_sweep-seed-0" in said
+    assert said.endswith("python -m jaxteach.report log/ppo/SimpleDoorKey/my_sweep-*\n")
 
 
 def test_a_file_that_is_not_there(tmp_path):
