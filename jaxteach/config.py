@@ -353,15 +353,60 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class SweepConfig:
+    """Trains the runs that a file describes: all combinations of lists of options."""
+
+    file: tyro.conf.Positional[Path]
+    """a TOML file: options of training in [fixed], lists of them in [grid]"""
+    logdir: str = "log"
+    """where runs are kept"""
+    seeds_per_run: int | None = None
+    """seeds that train side by side in one program; all when left out"""
+    show: Flag = False
+    """list the runs, and how far they are, instead of training"""
+    engine: Literal["here", "slurm"] = "here"
+    """one run after the other in this process, or as jobs of a SLURM cluster"""
+    partition: str | None = None
+    """of the cluster"""
+    minutes: int = 60
+    """after which the cluster ends a job; a run that needs longer goes on in another job"""
+    gpus: int = 0
+    """of a job"""
+    cpus: int = 2
+    """of a job"""
+    memory: int = 8
+    """gigabytes, of a job"""
+    at_once: int = 16
+    """jobs that run at the same time, at most"""
+
+    def check(self) -> None:
+        """Raises `UserError` for numbers that make no sense."""
+        _check_at_least(self, ["seeds_per_run", "minutes", "cpus", "memory", "at_once"], 1)
+        _check_at_least(self, ["gpus"], 0)
+
+
+@dataclass(frozen=True)
 class ReportConfig:
-    """Compares runs: their learning curves as a picture, their figures as a table."""
+    """Compares runs: curves, tables with confidence intervals, and films of the students, also as one page."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of runs, <logdir>/ppo/<task>/<savedir>"""
+    """folders of runs, <logdir>/ppo/<task>/<savedir>; runs of the same options with other seeds count as one"""
     out: str = "report"
-    """folder for report.md and report.png"""
+    """folder for report.html, report.md and report.png"""
     threshold: float = 0.95
     """success rate for the columns `steps to` and `seconds to`"""
+    apart: Flag = False
+    """keep runs of the same options apart"""
+    films: int = 12
+    """students to film, one a run, 0 for none"""
+
+    def check(self) -> None:
+        """Raises `UserError` for options that make no sense."""
+        _check_at_least(self, ["films"], 0)
+        if not 0 < self.threshold <= 1:
+            raise UserError(f"--threshold must be within 0..1, not {self.threshold}")
+        if not self.runs:
+            raise UserError("name the folders of the runs to report on, <logdir>/ppo/<task>/<savedir>")
 
 
 def canonical_task(name: str) -> str:
@@ -423,15 +468,20 @@ def from_json(document: Any) -> TrainConfig:
         raise UserError(f"config.json is not one of a jaxteach run: {error}") from None
 
 
-def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
-    """The options in which two runs differ, "name: a, not b" each."""
-    found = []
+def changes(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """The options in which two runs differ, by name, with the values of both."""
+    found = {}
     for part_a, part_b in ((one, other), *((getattr(one, part), getattr(other, part)) for part in PARTS)):
         for option in fields(part_a):
             a, b = getattr(part_a, option.name), getattr(part_b, option.name)
             if option.name not in PARTS and a != b:
-                found.append(f"{option.name}: {a}, not {b}")
+                found[option.name] = (a, b)
     return found
+
+
+def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
+    """The options in which two runs differ, "name: a, not b" each."""
+    return [f"{name}: {a}, not {b}" for name, (a, b) in changes(one, other).items()]
 
 
 def _check_at_least(config: Any, names: list[str], least: float) -> None:

@@ -1,11 +1,12 @@
-"""Learning curves of runs and what is read off them."""
+"""Learning curves of runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxteach.config import TrainConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.runs import read_config, read_metrics
 
@@ -41,9 +42,17 @@ class Curve:
 class RunCurves:
     """A run and the curves of its seeds."""
 
-    name: str
-    task: str
+    folder: Path
+    config: TrainConfig
     seeds: dict[int, Curve]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def task(self) -> str:
+        return self.config.task
 
 
 def load_run(folder: Path) -> RunCurves:
@@ -56,46 +65,13 @@ def load_run(folder: Path) -> RunCurves:
         raise UserError(f"there is no run {folder}")
     config = read_config(folder)
     rows = read_metrics(folder)
-    if not rows:
-        raise UserError(f"{folder} has no points yet")
     by_seed = {seed: [row for row in rows if row.get("seed", 0) == seed] for seed in config.seed_list}
-    return RunCurves(folder.name, config.task, {seed: _curve(points) for seed, points in by_seed.items() if points})
+    curves = {seed: _curve(points) for seed, points in by_seed.items() if points}
+    if not curves:
+        raise UserError(f"{folder} has no points yet")
+    return RunCurves(folder, replace(config, task=canonical_task(config.task)), curves)
 
 
 def _curve(rows: list[dict[str, Any]]) -> Curve:
     names = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
     return Curve(*(np.array([row[name] for row in rows]) for name in names))
-
-
-def row_of(run: RunCurves, threshold: float) -> dict[str, str]:
-    """A run's line of the report: means over the seeds, with the spread where there are several."""
-    curves = list(run.seeds.values())
-    places = [curve.first_at(threshold) for curve in curves]
-    steps = [None if place is None else curve.env_steps[place] for curve, place in zip(curves, places)]
-    seconds = [None if place is None else curve.wall_s[place] for curve, place in zip(curves, places)]
-    return {
-        "run": run.name,
-        "task": run.task,
-        "seeds": str(len(curves)),
-        "env steps": f"{max(int(curve.env_steps[-1]) for curve in curves):,}",
-        "final success": _spread([curve.success_rate[-1] for curve in curves], ".3f"),
-        "final return": _spread([curve.return_mean[-1] for curve in curves], ".3f"),
-        "AULC": _spread([curve.area() for curve in curves], ".1f"),
-        "normalised AULC": _spread([curve.normalised_area() for curve in curves], ".3f"),
-        f"steps to {threshold:g}": _reached(steps, ",.0f"),
-        f"seconds to {threshold:g}": _reached(seconds, ".1f"),
-    }
-
-
-def _spread(values: list[float], style: str) -> str:
-    mean = format(float(np.mean(values)), style)
-    return mean if len(values) == 1 else f"{mean} ± {format(float(np.std(values, ddof=1)), style)}"
-
-
-def _reached(values: list[Any], style: str) -> str:
-    """The mean over the seeds that got there, and how many did where some didn't."""
-    known = [float(value) for value in values if value is not None]
-    if not known:
-        return "not reached"
-    text = _spread(known, style)
-    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)} seeds)"

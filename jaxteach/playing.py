@@ -10,7 +10,7 @@ import numpy as np
 
 from envs_jax.animation import animate
 from jaxteach.checkpoints import Checkpoints
-from jaxteach.config import EvalConfig, canonical_task
+from jaxteach.config import EvalConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment, load_teacher
@@ -68,16 +68,33 @@ def _teacher(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
     return world, teacher_policy(teacher), memory, f"{kind} teacher with {config.teacher.plans} plans"
 
 
+def load_student(
+    folder: Path, trained: TrainConfig, seed: int, iteration: int | None = None
+) -> tuple[Experiment, Any, int]:
+    """The student of one of a run's seeds: its experiment, less the teacher; its parameters; and their iteration.
+
+    Args:
+        folder: the run's.
+        trained: the run's options.
+        seed: one of the run's.
+        iteration: of the checkpoint; the last one when left out.
+
+    Raises:
+        UserError: the checkpoint can't be read.
+    """
+    experiment = Experiment(replace(trained, no_teacher=True))
+    with closing(Checkpoints(folder)) as checkpoints:
+        iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
+    place = trained.seed_list.index(seed)
+    return experiment, jax.tree.map(lambda leaf: leaf[place], params), iteration
+
+
 def _student(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
     """The student of one of the run's seeds, in the run's world less what the options change."""
     folder, trained = find_run(config.logdir, config.task, str(config.loaddir))
     if config.seed not in trained.seed_list:
         raise UserError(f"the run has no seed {config.seed}; it has {', '.join(map(str, trained.seed_list))}")
-    experiment = Experiment(replace(trained, no_teacher=True))
-    with closing(Checkpoints(folder)) as checkpoints:
-        iteration, params = checkpoints.restore_params(experiment.abstract_state.params, config.loadmodel)
-    place = trained.seed_list.index(config.seed)
-    params = jax.tree.map(lambda leaf: leaf[place], params)
+    experiment, params, iteration = load_student(folder, trained, config.seed, config.loadmodel)
     world = TeamWorld(trained.world.updated(config.world).make(config.task))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")

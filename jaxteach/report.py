@@ -1,13 +1,15 @@
-"""`python -m jaxteach.report`: learning curves and a table of runs."""
+"""`python -m jaxteach.report`: compares runs in curves, tables and films."""
 
 from jaxteach.errors import run_command
 
 
 def main() -> None:
     from jaxteach.cli import parse
+    from jaxteach.compilation import use_cache
     from jaxteach.config import ReportConfig
     from jaxteach.reporting import report
 
+    use_cache()
     report(parse(ReportConfig, "python -m jaxteach.report"))
 
 

@@ -1,87 +1,120 @@
-"""Reports on runs: a table in the terminal and as Markdown, and learning curves as a picture."""
+"""Reports on runs: a table in the terminal; curves, tables and films as Markdown, as a picture and as one page."""
 
+import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # A report needs no display.
-
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
+from jaxteach.comparison import Line, figures_of, lines_of, over_tasks
 from jaxteach.config import ReportConfig
-from jaxteach.curves import RunCurves, load_run, row_of
-from jaxteach.errors import UserError
+from jaxteach.curves import RunCurves, load_run
+from jaxteach.errors import UserError, printable
+from jaxteach.files import writing
+from jaxteach.films import Film, film_student
+from jaxteach.intervals import CONFIDENCE, FEW, RESAMPLES
+from jaxteach.pages import Report, Section, to_html, to_markdown
+from jaxteach.plots import learning_curves
 
 
 def report(config: ReportConfig) -> Path:
-    """Prints the table of the runs and writes `report.md` and `report.png`.
+    """Prints the table of the runs and writes `report.html`, `report.md`, `report.png` and the films.
+
+    Runs that can't be read are told, and left out.
 
     Raises:
-        UserError: a run can't be read, or the folder can't be written.
+        UserError: no run can be read, or the folder can't be written.
     """
-    if not 0 < config.threshold <= 1:
-        raise UserError(f"--threshold must be within 0..1, not {config.threshold}")
-    if not config.runs:
-        raise UserError("name the folders of the runs to report on, <logdir>/ppo/<task>/<savedir>")
-    runs = [load_run(folder) for folder in config.runs]
-    rows = [row_of(run, config.threshold) for run in runs]
+    config.check()
+    runs, troubles = _load(config.runs)
+    lines, left_out = lines_of(runs, config.apart)
+    tasks: dict[str, list[Line]] = {}
+    for line in lines:
+        tasks.setdefault(line.task, []).append(line)
     out = Path(config.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.md").write_text(_markdown(rows), "utf-8")
-        _picture(runs, config.threshold, out / "report.png")
-    except OSError as error:
-        raise UserError(f"can't write the report to {out}: {error.strerror}") from None
-    _print_table(rows)
-    print(f"written: {out / 'report.md'}, {out / 'report.png'}")
+    with writing(out):
+        (out / "films").mkdir(parents=True, exist_ok=True)
+        films, untold = _films(lines, config.films, out / "films")
+        sections = [
+            Section(
+                task,
+                [_row(line, config.threshold) for line in members],
+                learning_curves({task: members}, config.threshold),
+                [film for line in members for run in line.runs if (film := films.get(run.folder))],
+            )
+            for task, members in tasks.items()
+        ]
+        told = [f"left out: {reason}" for reason in troubles + left_out] + untold
+        whole = Report(len(runs), _notes(lines) + told, over_tasks(lines), sections)
+        picture = out / "report.png"
+        picture.write_bytes(learning_curves(tasks, config.threshold))
+        (out / "report.md").write_text(to_markdown(whole, picture), "utf-8")
+        (out / "report.html").write_text(to_html(whole), "utf-8")
+    _print_table(sections)
+    for note in told:
+        print(printable(note), file=sys.stderr)
+    print(f"written: {out / 'report.html'}, {out / 'report.md'}, {picture}")
     return out
 
 
-def _print_table(rows: list[dict[str, str]]) -> None:
+def _load(folders: tuple[Path, ...]) -> tuple[list[RunCurves], list[str]]:
+    """The runs that can be read, and why others can't."""
+    runs, troubles = [], []
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        try:
+            runs.append(load_run(folder))
+        except UserError as error:
+            troubles.append(str(error))
+    if not runs:
+        raise UserError("; ".join(troubles))
+    return runs, troubles
+
+
+def _films(lines: list[Line], most: int, folder: Path) -> tuple[dict[Path, Film], list[str]]:
+    """Films of at most `most` runs, by the runs' folders, each line's first run first; and what can't be shown."""
+    runs = sorted((place, number) for number, line in enumerate(lines) for place in range(len(line.runs)))
+    films: dict[Path, Film] = {}
+    untold: list[str] = []
+    for count, (place, number) in enumerate(runs[:most], 1):
+        run = lines[number].runs[place]
+        try:
+            films[run.folder] = film_student(run, folder / f"{count}.gif")
+        except UserError as error:
+            untold.append(f"no film of {run.name}: {error}")
+    if len(runs) > most > 0:
+        untold.append(f"{most} of {len(runs)} runs are filmed; --films {len(runs)} films all")
+    return films, untold
+
+
+def _row(line: Line, threshold: float) -> dict[str, str]:
+    return {"run": line.label, "options": line.settings} | figures_of(line, threshold)
+
+
+def _notes(lines: list[Line]) -> list[str]:
+    """How to read the figures."""
+    notes = [
+        f"Figures are interquartile means over seeds, with {CONFIDENCE:.0%} intervals in brackets: percentile "
+        f"bootstraps over the seeds, {RESAMPLES:,} draws.",
+        "Final figures are those of the last evaluation while training; steps and seconds to a success are those of "
+        "the first evaluation that shows it. Seconds count from the command's start, compilation included, and seeds "
+        "that train side by side share them.",
+    ]
+    seeds = sorted({line.seeds for line in lines})
+    if seeds[0] < FEW:
+        notes.append(
+            f"Few seeds (the fewest: {seeds[0]}): with less than {FEW}, intervals are rough, and rather too narrow; "
+            "a single seed has none. Of fewer than four values, the interquartile mean is the mean."
+        )
+    return notes
+
+
+def _print_table(sections: list[Section]) -> None:
     """A figure a line and a run a column: figures are many, runs are few."""
-    table = Table("", *(row["run"] for row in rows))
-    for figure in list(rows[0])[1:]:
-        table.add_row(figure, *(row[figure] for row in rows))
     console = Console()
-    Console(width=console.width if console.is_terminal else 160).print(table)
-
-
-def _markdown(rows: list[dict[str, str]]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _picture(runs: list[RunCurves], threshold: float, path: Path) -> None:
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
-    labels = [run.name if len({r.name for r in runs}) == len(runs) else f"{run.task}/{run.name}" for run in runs]
-    for run, label in zip(runs, labels):
-        curves = list(run.seeds.values())
-        _draw(axes[0], [(curve.env_steps, curve.success_rate) for curve in curves], label)
-        _draw(axes[1], [(curve.wall_s, curve.success_rate) for curve in curves], label)
-        _draw(axes[2], [(curve.iteration, curve.return_mean) for curve in curves], label)
-    names = (("environment steps", "success"), ("seconds", "success"), ("iteration", "return"))
-    for axis, (x, y) in zip(axes, names):
-        axis.set(xlabel=x, ylabel=y)
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.grid(alpha=0.3)
-        if y == "success":
-            axis.set_ylim(-0.02, 1.02)
-            axis.axhline(threshold, color="black", linewidth=0.8, linestyle=":")
-    axes[0].legend(loc="lower right")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _draw(axis: Axes, curves: list[tuple[np.ndarray, np.ndarray]], label: str) -> None:
-    """The mean over the seeds, and the range between the lowest and the highest."""
-    points = min(len(x) for x, _ in curves)
-    x = np.mean([x[:points] for x, _ in curves], 0)
-    values = np.array([y[:points] for _, y in curves])
-    (line,) = axis.plot(x, values.mean(0), label=label)
-    if len(curves) > 1:
-        axis.fill_between(x, values.min(0), values.max(0), alpha=0.2, color=line.get_color(), linewidth=0)
+    for section in sections:
+        rows = section.rows
+        table = Table("", *(Column(Text(printable(row["run"]))) for row in rows), title=section.task)
+        for figure in list(rows[0])[1:]:
+            table.add_row(figure, *(Text(printable(row[figure])) for row in rows))
+        Console(width=console.width if console.is_terminal else 160).print(table)

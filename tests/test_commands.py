@@ -1,6 +1,8 @@
 """The commands as a user types them: what they write, how they go on, and what they say to mistakes."""
 
+import base64
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -187,21 +189,20 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
 
 
 def test_reports(logdir, tmp_path, monkeypatch, capsys):
+    """Catches runs that are not told apart, and students that are not filmed, or at any length."""
     folder = logdir / "ppo" / "SimpleDoorKey"
-    call(
-        "report",
-        folder / "done",
-        folder / "single",
-        "--out",
-        tmp_path / "r",
-        "--threshold",
-        0.5,
-        monkeypatch=monkeypatch,
-    )
+    monkeypatch.setattr("jaxteach.films.MOST_FRAMES", 4)
+    runs = [folder / "done", folder / "single"]
+    call("report", *runs, "--out", tmp_path / "r", "--threshold", 0.5, "--apart", monkeypatch=monkeypatch)
     text = (tmp_path / "r" / "report.md").read_text()
     assert "normalised AULC" in text
     assert "single" in capsys.readouterr().out
     assert iio.imread(tmp_path / "r" / "report.png").shape[1] > 1000
+    films = re.findall(r"data:image/gif;base64,([^\"]*)", (tmp_path / "r" / "report.html").read_text())
+    assert [1 < len(iio.imread(base64.b64decode(film))) <= 4 for film in films] == [True, True]
+    assert (tmp_path / "r" / "films" / "1.gif").is_file()
+    call("report", *runs, "--out", tmp_path / "r1", "--films", 1, "--apart", monkeypatch=monkeypatch)
+    assert capsys.readouterr().err == "1 of 2 runs are filmed; --films 2 films all\n"
 
 
 def test_areas_by_hand():
@@ -299,7 +300,7 @@ def test_mistakes_in_reports(logdir, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["jaxteach.train", "jaxteach.eval", "jaxteach.report"])
+@pytest.mark.parametrize("module", ["jaxteach.train", "jaxteach.eval", "jaxteach.sweep", "jaxteach.report"])
 def test_help_of_the_installed_commands(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -1,5 +1,6 @@
 """Every command and every piece of code in the README runs."""
 
+import glob
 import os
 import re
 import shlex
@@ -16,7 +17,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 SHORT = {
     "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
     "jaxteach.eval": ["--num_eval", "5"],
-    "jaxteach.report": [],
+    "jaxteach.report": ["--films", "1"],
+    "jaxteach.sweep": [],
     "jaxteach.teach": [],
     "benchmarks.training": ["--total_steps", "4096", "--repeats", "1"],
     "benchmarks.throughput": ["--num_envs", "64", "--steps", "8"],
@@ -35,11 +37,18 @@ def test_the_set_up_takes_two_commands():
     assert setup == shell_lines()[:2], "CI runs the first two commands"
 
 
+def short_sweep():
+    """The README's file of a sweep, for two iterations."""
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    return text.replace("[fixed]", "[fixed]\nn_itr = 2\nnum_envs = 8\nfinal_eval = 10")
+
+
 @pytest.mark.slow
 def test_the_other_commands_run_one_after_the_other(tmp_path):
     """As they stand, but shorter: training for two iterations of eight environments."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     (tmp_path / "model.gguf").symlink_to(MODEL)
+    (tmp_path / "distill.toml").write_text(short_sweep())
     for line in shell_lines()[2:]:
         interpreter, *arguments = shlex.split(line)
         assert interpreter == ".venv/bin/python"
@@ -50,10 +59,11 @@ def test_the_other_commands_run_one_after_the_other(tmp_path):
                 arguments[:place] + arguments[place + 2 :],
                 ["--n_itr", "3", *SHORT["jaxteach.train"][2:]],
             )
-        command = [sys.executable, *arguments, *short]
+        found = [path for argument in arguments if "*" in argument for path in glob.glob(argument, root_dir=tmp_path)]
+        command = [sys.executable, *(argument for argument in arguments if "*" not in argument), *found, *short]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-    assert (tmp_path / "report" / "report.png").is_file()
+    assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_the_python_example_runs(capsys):

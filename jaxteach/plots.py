@@ -1,0 +1,81 @@
+"""Learning curves as pictures."""
+
+import io
+import warnings
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # A report needs no display.
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from jaxteach.comparison import Line
+from jaxteach.errors import printable
+from jaxteach.intervals import interval
+
+AXES = (("env_steps", "success_rate"), ("wall_s", "success_rate"), ("iteration", "return_mean"))
+NAMES = {
+    "env_steps": "environment steps",
+    "wall_s": "seconds",
+    "iteration": "iteration",
+    "success_rate": "success",
+    "return_mean": "return",
+}
+MOST_POINTS = 200
+LONGEST_LABEL = 60
+
+
+def learning_curves(tasks: dict[str, list[Line]], threshold: float) -> bytes:
+    """A PNG with a row of three pictures for each task: its lines, with the intervals over their seeds."""
+    figure, axes = plt.subplots(len(tasks), 3, figsize=(15, 4.2 * len(tasks)), layout="constrained", squeeze=False)
+    for row, (task, lines) in zip(axes, tasks.items()):
+        for axis, (x, y) in zip(row, AXES):
+            for line, colour in zip(lines, _colours(len(lines))):
+                _draw(axis, line, x, y, colour)
+            _furnish(axis, x, y, threshold)
+        row[0].set_title(task, loc="left")
+        row[0].legend(fontsize="small")
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # A stranger's run may be named in letters that no font here has.
+        figure.savefig(picture, format="png", dpi=110)
+    plt.close(figure)
+    return picture.getvalue()
+
+
+def _colours(count: int) -> Any:
+    """matplotlib's own ten, or as many as it takes."""
+    map_, places = ("tab10", np.arange(count)) if count <= 10 else ("turbo", np.linspace(0.05, 0.95, count))
+    return plt.get_cmap(map_)(places)
+
+
+def _draw(axis: Axes, line: Line, x: str, y: str, colour: Any) -> None:
+    points = _few_of(len(line.common(x)))
+    across, found = line.common(x)[points].mean(-1), interval(line.common(y)[points])
+    axis.plot(across, found.estimate, color=colour, label=f"{_legend(line.label)}, n = {line.seeds}")
+    if found.low is not None and found.high is not None:
+        axis.fill_between(across, found.low, found.high, alpha=0.2, color=colour, linewidth=0)
+
+
+def _legend(label: str) -> str:
+    """A label as matplotlib shows it: it leaves out those that begin with _, and reads formulas between dollars."""
+    text = printable(label).lstrip("_") or label
+    return (text if len(text) <= LONGEST_LABEL else text[:LONGEST_LABEL] + "…").replace("$", r"\$")
+
+
+def _few_of(points: int) -> np.ndarray:
+    """The places of at most `MOST_POINTS` points, the last one among them."""
+    return np.unique(np.linspace(0, points - 1, min(points, MOST_POINTS)).astype(int))
+
+
+def _furnish(axis: Axes, x: str, y: str, threshold: float) -> None:
+    axis.set(xlabel=NAMES[x], ylabel=NAMES[y])
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.grid(alpha=0.3)
+    if y == "success_rate":
+        axis.set_ylim(-0.02, 1.02)
+        axis.axhline(threshold, color="black", linewidth=0.8, linestyle=":")

@@ -1,0 +1,17 @@
+"""`python -m jaxteach.sweep`: trains the runs that a file describes, here or on a cluster."""
+
+from jaxteach.errors import run_command
+
+
+def main() -> None:
+    from jaxteach.cli import parse
+    from jaxteach.compilation import use_cache
+    from jaxteach.config import SweepConfig
+    from jaxteach.sweeping import sweep
+
+    use_cache()
+    sweep(parse(SweepConfig, "python -m jaxteach.sweep"))
+
+
+if __name__ == "__main__":
+    run_command(main)

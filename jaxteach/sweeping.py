@@ -1,0 +1,65 @@
+"""Many runs: here, one after the other, or on a cluster."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxteach.cluster import train_on_cluster
+from jaxteach.config import SweepConfig, TrainConfig
+from jaxteach.errors import UserError, printable
+from jaxteach.finishing import attempt, state_of
+from jaxteach.sweepfile import read_sweep, sweep_name
+from jaxteach.trials import runs_of
+
+
+def sweep(config: SweepConfig) -> None:
+    """Trains all runs of a sweep that are not finished.
+
+    Raises:
+        UserError: the file is no sweep, the cluster can't be had, or runs failed, after all others.
+    """
+    config.check()
+    trials = read_sweep(config.file)
+    runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
+    print(f"sweep {config.file}: {len(runs)} runs, {sum(len(run.seed_list) for run in runs)} seeds", flush=True)
+    if config.show:
+        for run in runs:
+            print(f"{_state_or_trouble(run):>8}  {_name(run)}")
+        return
+    failures = dict(_failures_on_cluster(runs, config) if config.engine == "slurm" else _failures_here(runs))
+    if failures:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise UserError(f"{len(failures)} of {len(runs)} runs failed: {told}")
+    tasks = dict.fromkeys(run.task for run in runs)
+    folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
+    print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
+
+
+def _failures_here(runs: list[TrainConfig]) -> Iterator[tuple[str, str]]:
+    """Trains one run after the other; name and reason of each that fails."""
+    for number, run in enumerate(runs, 1):
+        print(f"[{number}/{len(runs)}] {_name(run)}", flush=True)
+        reason = attempt(run)
+        if reason is not None:
+            print(f"failed: {printable(reason)}", file=sys.stderr, flush=True)
+            yield _name(run), reason
+
+
+def _failures_on_cluster(runs: list[TrainConfig], config: SweepConfig) -> Iterator[tuple[str, str]]:
+    """As `_failures_here`, of jobs side by side."""
+    states = {_name(run): _state_or_trouble(run) for run in runs}
+    left = {_name(run): run for run in runs if states[_name(run)] in ("new", "begun")}
+    yield from ((name, state) for name, state in states.items() if name not in left and state != "finished")
+    if left:
+        yield from train_on_cluster(left, config, Path(config.logdir).resolve() / "sweep" / sweep_name(config.file))
+
+
+def _state_or_trouble(run: TrainConfig) -> str:
+    try:
+        return state_of(run)
+    except UserError as error:
+        return printable(str(error))
+
+
+def _name(run: TrainConfig) -> str:
+    return f"{run.task}/{run.savedir}"

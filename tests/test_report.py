@@ -1,0 +1,178 @@
+"""Reports: what their intervals say, which runs they put together, and strangers' texts on their pages."""
+
+import base64
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+import jaxteach.report
+from jaxteach.comparison import figures_of, lines_of, over_tasks
+from jaxteach.config import default_config, to_json
+from jaxteach.curves import load_run
+from jaxteach.errors import run_command
+from jaxteach.intervals import interval
+
+HOSTILE = "<script>alert(1)</script>|\"'><img src=http://x.y/z>`*[a](b)$x$\n\x1b[31m"
+
+
+def make_run(folder, seeds=(0,), task="SimpleDoorKey", successes=(0.25, 0.5, 1.0), plans="shipped", **options):
+    """A run's folder without checkpoints; the success of a seed is less by a hundredth of its number."""
+    folder.mkdir(parents=True)
+    document = to_json(default_config(task)) | {"seed_list": seeds} | options
+    document["teacher"]["plans"] = plans
+    (folder / "config.json").write_text(json.dumps(document))
+    rows = [
+        {
+            "iteration": 5 * i,
+            "env_steps": 100 * i,
+            "wall_s": 1.5 * i,
+            "seed": seed,
+            "success_rate": success - seed / 100,
+        }
+        for i, success in enumerate(successes, 1)
+        for seed in seeds
+    ]
+    text = "".join(json.dumps(row | {"return_mean": row["success_rate"] / 2}) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(text)
+    return folder
+
+
+def call(*arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
+    run_command(jaxteach.report.main)
+
+
+def test_an_interval_by_hand():
+    """Catches another mean than that of the middle half, and ends that are not those of the percentile bootstrap."""
+    found = interval(np.array([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 100.0]))
+    assert found.estimate == pytest.approx(0.65)
+    found = interval(np.array([[0.0, 1.0, 0.5], [0.3, 0.3, 0.3]]))
+    assert found.estimate == pytest.approx([0.5, 0.3])
+    low, high = np.percentile(np.random.default_rng(1).choice([0.0, 1.0, 0.5], (100_000, 3)).mean(-1), [2.5, 97.5])
+    assert (found.low, found.high) == (pytest.approx([low, 0.3]), pytest.approx([high, 0.3]))
+
+
+def test_strata_are_drawn_each_from_itself():
+    """Catches draws over all values together: tasks whose seeds agree leave nothing to be unsure of."""
+    found = interval(np.full(4, 0.1), np.full(6, 0.9))
+    assert found.low == found.high == found.estimate == pytest.approx((2 * 0.1 + 4 * 0.9) / 6, abs=0.1)
+
+
+def test_one_seed_has_no_interval():
+    """Catches an interval made of nothing."""
+    assert interval(np.array([0.5])) == (0.5, None, None)
+    assert interval(np.array([0.5, 0.6]), np.array([0.5])).low is None
+
+
+def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
+    """Catches seeds of one setting told apart, those of two settings mixed, and a seed that counts twice."""
+    runs = [
+        make_run(tmp_path / "s-gamma-0.5-seeds-0..1", (0, 1)),
+        make_run(tmp_path / "s-gamma-0.5-seed-2", (2,), save_interval=7),
+        make_run(tmp_path / "again", (1,)),
+        make_run(tmp_path / "alone", (0,), no_teacher=True),
+    ]
+    lines, left_out = lines_of([load_run(run) for run in runs[:2]])
+    assert [(line.label, line.seeds, line.settings) for line in lines] == [("s-gamma-0.5", 3, "default")]
+    figures = figures_of(lines[0], 0.95)
+    assert figures["seeds"] == "3"
+    assert figures["final success"].startswith("0.990 [0.9")
+    assert figures["steps to 0.95"] == "300 [300,\N{NO-BREAK SPACE}300]"
+    assert figures_of(lines[0], 0.995)["steps to 0.995"] == "300 (1 of 3 seeds)"
+    assert not left_out
+    lines, left_out = lines_of([load_run(run) for run in runs])
+    assert [(line.seeds, line.settings) for line in lines] == [(3, "default"), (1, "no_teacher True")]
+    assert left_out == ["seed 1 of again, as a run of the same options has it; --apart keeps both"]
+    lines, left_out = lines_of([load_run(run) for run in runs], apart=True)
+    assert [line.label for line in lines] == [run.name for run in runs]
+    assert not left_out
+
+
+def test_settings_are_compared_over_the_tasks_that_they_share(tmp_path):
+    """Catches tasks that weigh by their names, and settings of one task among those of several."""
+    runs = [
+        make_run(tmp_path / "a", (0, 2), "SimpleDoorKey", no_teacher=True),
+        make_run(tmp_path / "b", (0, 2), "simple_spread", (0.0, 0.5, 0.5), no_teacher=True),
+        make_run(tmp_path / "c", (0, 2), "SimpleDoorKey"),
+    ]
+    (row,) = over_tasks(lines_of([load_run(run) for run in runs])[0])
+    assert (row["options"], row["tasks"]) == ("no_teacher True", "SimpleDoorKey, simple_spread")
+    assert row["final success"].startswith("0.740 [")
+
+
+class Page(HTMLParser):
+    """The tags of a page, with all addresses in it, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_strangers_texts_stay_texts(tmp_path, monkeypatch, capsys):
+    """Catches a run's name or option that acts on a page, breaks a table, or colours the terminal."""
+    name = HOSTILE.replace("/", "\N{DIVISION SLASH}")
+    runs = [
+        make_run(tmp_path / name, plans=HOSTILE),
+        make_run(tmp_path / "名前"),
+        make_run(tmp_path / "_x", no_teacher=True),
+    ]
+    call(*runs, "--out", tmp_path / "r", monkeypatch=monkeypatch)
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    page = Page((tmp_path / "r" / "report.html").read_text("utf-8"))
+    assert "script" not in page.tags
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    shown = HOSTILE.replace("\n", " ").replace("\x1b", r"\x1b")
+    assert f"plans {shown}" in page.text
+    assert shown.replace("/", "\N{DIVISION SLASH}") in page.text
+    text = (tmp_path / "r" / "report.md").read_text("utf-8")
+    html = MarkdownIt("commonmark").enable("table").render(text)
+    tags = Page(html).tags
+    assert set(tags) <= {"h1", "h2", "ul", "li", "p", "img", "table", "thead", "tbody", "tr", "th", "td"}
+    assert tags.count("td") == 3 * tags.count("th") == 30
+    assert Page(html).addresses == ["report.png"]
+    assert f"plans {shown}" in Page(html).text
+
+
+def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, capsys):
+    """Catches one bad run among many that ends the report, or is passed over in silence."""
+    good = make_run(tmp_path / "good", (0, 3))
+    (tmp_path / "bad").mkdir()
+    foreign = make_run(tmp_path / "foreign", (5,))
+    (foreign / "config.json").write_text(json.dumps({"task": "SimpleDoorKey", "seed_list": [6]}))
+    call(good, tmp_path / "bad", foreign, tmp_path / "none", "--out", tmp_path / "r", monkeypatch=monkeypatch)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert ["is no run of jaxteach" in lines[0], "has no points" in lines[1], "there is no run" in lines[2]] == [
+        True
+    ] * 3
+    assert lines[3].startswith("no film of good: ")
+    page = Page((tmp_path / "r" / "report.html").read_text("utf-8"))
+    assert all(line in page.text for line in lines)
+    assert "Few seeds (the fewest: 2)" in page.text
+
+
+def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
+    """Catches a page that needs a network or a file beside it, and pictures that are none."""
+    runs = [make_run(tmp_path / task, task=task) for task in ("SimpleDoorKey", "simple_spread")]
+    call(*runs, "--out", tmp_path / "r", "--films", 0, monkeypatch=monkeypatch)
+    text = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert "://" not in re.sub(r"data:image/[^\"]*", "", text)
+    pictures = re.findall(r"src=\"data:image/png;base64,([^\"]*)\"", text)
+    assert [iio.imread(base64.b64decode(picture)).shape[1] > 1000 for picture in pictures] == [True, True]
+    assert iio.imread(tmp_path / "r" / "report.png").shape[0] > 1.5 * iio.imread(base64.b64decode(pictures[0])).shape[0]
