@@ -7,10 +7,12 @@ import jax
 
 from envs_jax.animation import animate
 from jaxteach.curves import RunCurves
+from jaxteach.errors import UserError
 from jaxteach.evaluate import film_episodes, student_policy
 from jaxteach.playing import FPS, load_student
 
 MOST_FRAMES = 120
+LONGEST_EPISODE = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,11 @@ def film_student(run: RunCurves, path: Path) -> Film:
     """Plays an episode with the student of a run's first seed, and writes it in at most `MOST_FRAMES` pictures.
 
     Raises:
-        UserError: the run has no checkpoint that can be read.
+        UserError: the run has no checkpoint that can be read, or its episodes are too long.
         OSError: the film can't be written.
     """
+    if (run.config.world.max_steps or 0) > LONGEST_EPISODE:
+        raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
     seed = run.config.seed_list[0]
     experiment, params, iteration = load_student(run.folder, run.config, seed)
     carry = experiment.network.initial_carry(1)

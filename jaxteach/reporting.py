@@ -65,7 +65,8 @@ def _load(folders: tuple[Path, ...]) -> tuple[list[RunCurves], list[str]]:
         try:
             runs.append(load_run(folder))
         except UserError as error:
-            troubles.append(str(error))
+            reason = str(error)
+            troubles.append(reason if str(folder) in reason else f"{folder}: {reason}")
     if not runs:
         raise UserError("; ".join(troubles))
     return runs, troubles

@@ -27,6 +27,7 @@ MAX_NAME = 200
 NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
 LARGEST = 2**62
 MOST = {"num_envs": 2**24, "num_eval": 2**24, "rollout_length": 2**20, "max_steps": 2**20, "frame_stack": 2**8}
+MOST |= {"num_agents": 2**8, "num_keys": 2**8, "view_size": 2**8}
 """Larger numbers than these in the config.json of a run are no run's, and would take all memory."""
 
 

@@ -38,8 +38,9 @@ def test_the_set_up_takes_two_commands():
 
 
 def short_sweep():
-    """The README's file of a sweep, for two iterations."""
+    """The README's file of a sweep, for two iterations and with one coefficient."""
     (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    text = text.replace("[1.0, 10.0]", "[10.0]")
     return text.replace("[fixed]", "[fixed]\nn_itr = 2\nnum_envs = 8\nfinal_eval = 10")
 
 

@@ -106,6 +106,20 @@ def test_settings_are_compared_over_the_tasks_that_they_share(tmp_path):
     assert row["final success"].startswith("0.740 [")
 
 
+def test_worlds_that_no_machine_holds_are_not_made(tmp_path, monkeypatch, capsys):
+    """Catches a stranger's options that take all memory, or end the report."""
+    world = to_json(default_config("SimpleDoorKey"))["world"]
+    runs = [
+        make_run(tmp_path / "long", world=world | {"max_steps": 2**20}),
+        make_run(tmp_path / "large", task="simple_spread", world=world | {"num_agents": 2**61}),
+    ]
+    call(*runs, "--out", tmp_path / "r", monkeypatch=monkeypatch)
+    assert capsys.readouterr().err.splitlines() == [
+        f"left out: {runs[1]}: config.json is not one of a jaxteach run: num_agents is too large",
+        "no film of long: its episodes may have more than 10,000 steps",
+    ]
+
+
 class Page(HTMLParser):
     """The tags of a page, with all addresses in it, and its text."""
 
