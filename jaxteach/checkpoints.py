@@ -74,6 +74,7 @@ class Checkpoints:
         Raises:
             UserError: there is none, it is damaged, or it is of another network or task.
         """
+        self._wait()
         return self._newest(like, "", iteration)
 
     def restore_params(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:

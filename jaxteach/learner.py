@@ -214,7 +214,8 @@ class Learner:
             key: shuffles.
 
         Returns:
-            The new parameters and optimiser, and the means of the loss's terms.
+            The new parameters and optimiser, the means of the loss's terms, and `grad_norm`, the
+            largest norm of a gradient before it is clipped.
         """
         if not jax.tree.leaves(carry):
             batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
@@ -226,6 +227,7 @@ class Learner:
             part = jax.tree.map(lambda leaf: leaf[:, rows], batch)
             part_carry = jax.tree.map(lambda leaf: leaf[rows], carry)
             grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
+            terms["grad_norm"] = optax.global_norm(grads)
             updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), terms
 
@@ -235,7 +237,7 @@ class Learner:
 
         keys = jax.random.split(key, self.config.epochs)
         (params, opt_state), terms = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
-        return params, opt_state, jax.tree.map(jnp.mean, terms)
+        return params, opt_state, jax.tree.map(jnp.mean, terms) | {"grad_norm": terms["grad_norm"].max()}
 
     def _loss(
         self, params: Any, batch: Batch, carry: Any, coefficient: jax.Array

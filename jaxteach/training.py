@@ -1,7 +1,7 @@
 """A training run from its options to its folder: compiled chunks inside; evaluation, logs and checkpoints here."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +19,7 @@ from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
 from jaxteach.files import write_json
+from jaxteach.finite import Trouble, first_trouble
 from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
@@ -38,6 +39,7 @@ TRAIN_TAGS = {
     "kickstarting_loss": "Train/Kickstarting Loss",
     "policy_loss": "Train/Policy Loss",
     "value_loss": "Train/Value Loss",
+    "grad_norm": "Train/Gradient Norm",
     "kickstarting_coef": "Train/Kickstarting Coef",
     "silent_teacher": "Train/Silent Teacher",
 }
@@ -115,10 +117,19 @@ class Session:
             count = min(self.config.eval_interval, self.config.iterations - done)
             state, metrics = chunk(state, self.experiment.table, jnp.int32(done), jnp.int32(count))
             silent = metrics.pop("silent_captions", None)
-            rows = {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
+            rows = _first(metrics, count)
             speed = count * self.config.steps_per_iteration * len(self.config.seed_list)
             speed /= time.perf_counter() - began
-            self._check_finite(rows["loss"], done, saved)
+            trouble = first_trouble(rows)
+            if trouble is not None:
+                last = done + trouble.place
+                if last > saved and self.online is None:  # With --online the table has grown since.
+                    state = self._go_back(chunk, saved, last)
+                    if last > done:
+                        self._record(last, _first(rows, last - done), evaluate(state.params, last), speed)
+                    self.checkpoints.save(last, state)
+                    saved = last
+                raise self._ended_by(trouble, done, saved)
             done += count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
@@ -129,16 +140,24 @@ class Session:
         if self.config.final_eval:
             self._conclude(evaluate, state, done, folder)
 
-    def _check_finite(self, loss: np.ndarray, done: int, saved: int) -> None:
-        """Raises `UserError` where the loss float32[seeds, iterations] after iteration `done` is no number any more."""
-        lost = np.argwhere(~np.isfinite(loss.T))
-        if len(lost):
-            iteration, seed = done + 1 + int(lost[0, 0]), self.config.seed_list[int(lost[0, 1])]
-            origin = f"the checkpoint of iteration {saved}" if saved else "its beginning"
-            raise UserError(
-                f"the loss of seed {seed} is {loss.T[tuple(lost[0])]} in iteration {iteration}; "
-                f"--resume goes there again from {origin}, and a lower --learning_rate may help a new run"
-            )
+    def _go_back(self, chunk: Any, saved: int, last: int) -> LearnerState:
+        """The state after iteration `last`, played again from the checkpoint `saved`, in the same bits."""
+        state = (
+            self.experiment.init() if saved == 0 else self.checkpoints.restore(self.experiment.abstract_state, saved)[1]
+        )
+        while saved < last:
+            count = min(self.config.eval_interval, last - saved)
+            state, _ = chunk(state, self.experiment.table, jnp.int32(saved), jnp.int32(count))
+            saved += count
+        return state
+
+    def _ended_by(self, trouble: Trouble, done: int, saved: int) -> UserError:
+        """Says what is wrong in the iterations after `done`, and from where it can be seen again."""
+        origin = f"from the checkpoint of iteration {saved}" if saved else "from the beginning"
+        return UserError(
+            f"the {trouble.what} of seed {self.config.seed_list[trouble.seed]} is {trouble.value} in iteration "
+            f"{done + trouble.place + 1}; --resume goes there again {origin}, and a lower --learning_rate may help"
+        )
 
     def _hear_of(self, captions: list[int], done: int) -> None:
         """Asks about captions met without plans, or tells them, each once."""
@@ -193,6 +212,11 @@ class Session:
 
 
 _SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef", "wall_s")
+
+
+def _first(metrics: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+    """The metrics [seeds, iterations] of the first iterations."""
+    return {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
 
 
 def summary(outcome: Episodes) -> dict[str, Any]:

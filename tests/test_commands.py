@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
@@ -16,8 +17,10 @@ from tensorboardX.proto.event_pb2 import Event
 import jaxteach.eval
 import jaxteach.report
 import jaxteach.train
+from jaxteach.config import PPOConfig
 from jaxteach.curves import Curve
 from jaxteach.errors import run_command
+from jaxteach.finite import first_trouble
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -321,12 +324,27 @@ def test_the_main_job_reaches_its_figure(tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path, monkeypatch, capsys):
-    """It names the iteration, keeps what was good, and comes again from the last checkpoint."""
-    wild = ["--n_itr", 6, "--learning_rate", "1e30", "--save_interval", 2, "--logdir", tmp_path, "--savedir", "wild"]
+    """It names the iteration; what was before it becomes the last checkpoint, from which it comes again at once."""
+    monkeypatch.setattr(PPOConfig, "coefficient", lambda self, i, steps: jnp.where(i < 5, jnp.float32(1), jnp.nan))
+    wild = ["--n_itr", 8, "--save_interval", 4, "--logdir", tmp_path, "--savedir", "wild"]
     first = refuse("train", *TRAIN, *wild, monkeypatch=monkeypatch, capsys=capsys)
-    assert "the loss of seed 0 is nan in iteration" in first
-    again = refuse("train", *TRAIN, *wild, "--resume", monkeypatch=monkeypatch, capsys=capsys)
-    assert again.split(";")[0] == first.split(";")[0]
+    assert "the loss of seed 0 is nan in iteration 6; --resume goes there again from the checkpoint of iter" in first
+    run = tmp_path / "ppo" / "SimpleDoorKey" / "wild"
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["4", "5"]
+    assert [row["iteration"] for row in rows_of(run)] == [2, 4, 5]
+    assert refuse("train", *TRAIN, *wild, "--resume", monkeypatch=monkeypatch, capsys=capsys) == first
+    assert [row["iteration"] for row in rows_of(run)] == [2, 4, 5]
+
+
+def test_the_gradient_alone_is_watched():
+    """A bad last gradient leaves the loss of its update a number; the first trouble is told, whichever it is."""
+    fine = np.ones((2, 3), np.float32)
+    assert first_trouble({"loss": fine, "grad_norm": fine}) is None
+    wild = np.array([[1, 1, np.inf], [1, np.nan, 1]], np.float32)
+    trouble = first_trouble({"loss": np.array([[1, 1, np.nan], [1, 1, 1]], np.float32), "grad_norm": wild})
+    assert trouble is not None
+    assert trouble[:3] == (1, 1, "gradient's norm")
+    assert np.isnan(trouble.value)
 
 
 def test_a_reader_who_goes_away_is_no_trouble(logdir):
