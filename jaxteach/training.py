@@ -43,6 +43,8 @@ TRAIN_TAGS = {
     "kickstarting_coef": "Train/Kickstarting Coef",
     "silent_teacher": "Train/Silent Teacher",
 }
+MOST_POINTS = 5000
+"""Points that a run writes for each of TensorBoard's training tags: long runs leave iterations out."""
 TEST_TAGS = {"return_mean": "Test/Return", "episode_length": "Test/Eplen", "success_rate": "Test/Success Rate"}
 
 
@@ -175,10 +177,12 @@ class Session:
     def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
         """Logs the iterations of a chunk and the evaluation after it."""
         env_steps, points = done * self.config.steps_per_iteration, []
-        count = metrics["episodes"].shape[1]
+        count, stride = metrics["episodes"].shape[1], -(-self.config.iterations // MOST_POINTS)
         for i, seed in enumerate(self.config.seed_list):
             rows = [_train_values({name: leaf[i, j] for name, leaf in metrics.items()}) for j in range(count)]
             for number, row in enumerate(rows, done - count + 1):
+                if number % stride:
+                    continue
                 tags = {tag: row[name] for name, tag in TRAIN_TAGS.items() if row.get(name) is not None}
                 self.log.scalars(seed, tags, number, number * self.config.steps_per_iteration)
             test = summary(jax.tree.map(lambda leaf, i=i: leaf[i], outcome))

@@ -17,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 import jaxteach.eval
 import jaxteach.report
 import jaxteach.train
+import jaxteach.training
 from jaxteach.config import PPOConfig
 from jaxteach.curves import Curve
 from jaxteach.errors import run_command
@@ -334,6 +335,16 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path, monkeypatch, capsys):
     assert [row["iteration"] for row in rows_of(run)] == [2, 4, 5]
     assert refuse("train", *TRAIN, *wild, "--resume", monkeypatch=monkeypatch, capsys=capsys) == first
     assert [row["iteration"] for row in rows_of(run)] == [2, 4, 5]
+
+
+def test_long_runs_write_a_bounded_number_of_points(tmp_path, monkeypatch):
+    """TensorBoard's training tags leave iterations out, evaluations don't; metrics.jsonl has every evaluation."""
+    monkeypatch.setattr(jaxteach.training, "MOST_POINTS", 3)
+    call("train", *TRAIN, "--n_itr", 8, "--logdir", tmp_path, "--savedir", "long", monkeypatch=monkeypatch)
+    run = tmp_path / "ppo" / "SimpleDoorKey" / "long"
+    tags = tags_of(run)
+    assert list(tags["Train/Loss"]) == [3, 6]
+    assert list(tags["Test/Return"]) == [2, 4, 6, 8] == [row["iteration"] for row in rows_of(run)]
 
 
 def test_the_gradient_alone_is_watched():
