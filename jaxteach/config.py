@@ -236,6 +236,9 @@ class TrainConfig:
     """iterations, instead of --total_steps"""
     num_envs: int = 64
     """environments of each seed"""
+    devices: int = 1
+    """over how many devices to spread the environments, 0 for all that there are; the student is the same but for
+    rounding"""
     no_teacher: Flag = False
     """pure reinforcement learning"""
     network: Literal["egocentric", "reference", "team"] = "egocentric"
@@ -281,7 +284,7 @@ class TrainConfig:
         """Raises `UserError` for numbers that make no sense."""
         at_least_one = ["num_envs", "eval_interval", "save_interval", "num_eval", "n_itr", "total_steps"]
         _check_at_least(self, at_least_one, 1)
-        _check_at_least(self, ["final_eval"], 0)
+        _check_at_least(self, ["final_eval", "devices"], 0)
         _check_at_least(self.ppo, ["rollout_length", "epochs", "batch_size", "distill_half_life"], 1)
         _check_at_least(self.ppo, ["learning_rate", "adam_eps", "max_grad_norm", "clip"], 1e-12)
         _check_at_least(

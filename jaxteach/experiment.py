@@ -1,5 +1,6 @@
 """The compiled programs of a run, for all its seeds at once."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 
 from envs_jax.vector import VectorEnv
 from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig
+from jaxteach.devices import spread, take_devices
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes, run_episodes, student_policy
 from jaxteach.learner import Learner, LearnerState
@@ -25,6 +27,7 @@ class Experiment:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.devices = take_devices(config.devices, config.num_envs)
         self.world = TeamWorld(config.world.make(config.task))
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
@@ -48,12 +51,24 @@ class Experiment:
 
     def init(self) -> LearnerState:
         """The state before the first iteration."""
-        return jax.jit(jax.vmap(self.learner.init))(self._keys[0])
+        return jax.jit(over_seeds(self.learner.init), out_shardings=self._places)(self._keys[0])
 
-    @property
+    @cached_property
     def abstract_state(self) -> LearnerState:
-        """The shapes and dtypes of `init`'s result."""
-        return jax.eval_shape(jax.vmap(self.learner.init), self._keys[0])
+        """The shapes, dtypes and, on several devices, the places of `init`'s result."""
+        shapes = jax.eval_shape(over_seeds(self.learner.init), self._keys[0])
+        if self._places is None:
+            return shapes
+        return jax.tree.map(
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, self._places
+        )
+
+    @cached_property
+    def _places(self) -> Any:
+        """The shardings of a state; None on one device."""
+        if len(self.devices) == 1:
+            return None
+        return spread(jax.eval_shape(over_seeds(self.learner.init), self._keys[0]), self.devices)
 
     def compile_chunk(self) -> Any:
         """(state, table, iteration, count) -> (state, metrics [seeds, eval_interval, ...]).
@@ -63,10 +78,12 @@ class Experiment:
         most = self.config.eval_interval
 
         def chunk(state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array) -> Any:
-            return jax.vmap(lambda one: self.learner.chunk(one, table, iteration, count, most))(state)
+            return over_seeds(lambda one: self.learner.chunk(one, table, iteration, count, most))(state)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
-        return jax.jit(chunk, donate_argnums=0).lower(self.abstract_state, self.table, number, number).compile()
+        places = None if self._places is None else (self._places, None)
+        program = jax.jit(chunk, donate_argnums=0, out_shardings=places)
+        return program.lower(self.abstract_state, self.table, number, number).compile()
 
     def compile_evaluation(self, episodes: int, greedy: bool = False) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""
@@ -77,11 +94,22 @@ class Experiment:
                 carry = self.network.initial_carry(episodes)
                 return run_episodes(self.world, policy, carry, jax.random.fold_in(key, iteration), episodes)
 
-            return jax.vmap(one)(params, keys)
+            return over_seeds(one)(params, keys)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
         program = jax.jit(evaluate).lower(self.abstract_state.params, self._keys[1], number).compile()
         return lambda params, iteration: program(params, self._keys[1], jnp.int32(iteration))
+
+
+def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of one seed for all of them, on a leading axis of its arguments and results.
+
+    On CPUs one after the other: `vmap` sums in another order for each number of seeds, so that a
+    seed's bits would depend on those beside it, and is no faster there.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function)
+    return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
 
 
 def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:

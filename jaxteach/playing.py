@@ -82,7 +82,7 @@ def load_student(
     Raises:
         UserError: the checkpoint can't be read.
     """
-    experiment = Experiment(replace(trained, no_teacher=True))
+    experiment = Experiment(replace(trained, no_teacher=True, devices=1))
     with closing(Checkpoints(folder)) as checkpoints:
         iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
     place = trained.seed_list.index(seed)

@@ -166,7 +166,7 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 def check_resumable(config: TrainConfig, stored: TrainConfig) -> None:
     """Raises `UserError` where a run would go on with other options than it began with."""
-    free = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval"}
+    free = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval", "devices"}
     free |= {"parallel", "context", "threads", "timeout", "retries"}
     changed = [text for text in differences(config, stored) if text.split(":")[0] not in free]
     if changed:

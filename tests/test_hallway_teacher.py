@@ -243,6 +243,7 @@ def test_exploring_uncovers_all_that_can_be_reached(status):
     assert (action[-1] == Actions.done).all()
 
 
+@pytest.mark.slow
 def test_labels_of_trajectories_equal_the_teacher_step_by_step():
     env, teacher, hard = envs_jax.make(TWO, max_steps=25), make_teacher(TWO), make_teacher(TWO, soft=False)
     venv = vectorize(env, 8)

@@ -87,7 +87,7 @@ def test_a_caption_without_plans_has_no_weight():
     assert states.key_cell.shape == (256, 3)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [TASKS[0], *(pytest.param(task, marks=pytest.mark.slow) for task in TASKS[1:])])
 def test_labels_of_trajectories_equal_the_teacher_step_by_step(task):
     env, teacher = envs_jax.make(task, max_steps=25), make_teacher(task)
     venv = vectorize(env, 8)
