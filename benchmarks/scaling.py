@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ WORLD_SIZES: Final = (6, 8, 10, 14, 20, 32)
 CROWDS: Final = (("LockedHallway-2Rooms", "num_agents", (1, 2, 3, 4)), ("simple_spread", "N", (1, 2, 3, 5, 8)))
 SEEDS: Final = (1, 2, 4, 8)
 
+AXES: Final = ("environments", "world size", "agents", "seeds")
+
 Entry = tuple[str, str, int, Callable[[], Program]]
 """What grows, the line it belongs to, how much of it, and what makes the program."""
 
@@ -33,6 +35,8 @@ Entry = tuple[str, str, int, Callable[[], Program]]
 class Options:
     """Measures steps of worlds with random actions and resets, and updates of the student, its teacher asked."""
 
+    axis: tuple[Literal["environments", "world size", "agents", "seeds"], ...] = AXES
+    """what grows"""
     most_envs: int = 2**14
     """environments, from 2^4 in powers of two to so many"""
     num_envs: int = 4096
@@ -65,7 +69,7 @@ def measure(options: Options) -> dict[str, Any]:
     """
     if min(options.most_envs, options.num_envs, options.steps, options.repeats) < 1:
         raise UserError("--most_envs, --num_envs, --steps and --repeats must be at least 1")
-    rows = [_measure_one(*entry, options.repeats) for entry in _entries(options)]
+    rows = [_measure_one(*entry, options.repeats) for entry in _entries(options) if entry[0] in options.axis]
     return {"num_envs": options.num_envs, "steps": options.steps, "rows": rows, "machine": describe_machine()}
 
 

@@ -19,20 +19,8 @@ from jaxteach.experiment import Experiment
 
 UPDATES = 50
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-SMALL = [
-    "--num_envs",
-    "16",
-    "--rollout_length",
-    "8",
-    "--batch_size",
-    "64",
-    "--eval_interval",
-    "4",
-    "--num_eval",
-    "10",
-    "--final_eval",
-    "0",
-]
+SMALL = ["--num_envs", "16", "--rollout_length", "8", "--batch_size", "64"]
+SMALL += ["--eval_interval", "4", "--num_eval", "10", "--final_eval", "0"]
 
 
 def trained(devices):
