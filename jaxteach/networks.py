@@ -210,6 +210,8 @@ def make_network(name: str, world: TeamWorld, recurrent: bool) -> Network:
         ValueError: an unknown name, a world that the network does not fit, or recurrence for a
             network without it.
     """
+    if name in OWN_NETWORKS and recurrent:
+        raise ValueError(f"--recurrent is for networks of ours; {name} has the memory that its module gives it")
     if name in OWN_NETWORKS:
         return OWN_NETWORKS[name](world)
     if name not in NETWORKS:

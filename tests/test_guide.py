@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from envs_jax.doorkey import DoorKey
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.own import import_own, register_task
+
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text("utf-8")
 TINY = ["--n_itr", "2", "--num_envs", "8", "--num_eval", "5", "--final_eval", "5"]
@@ -56,12 +61,17 @@ def test_the_task_and_the_network_of_the_guide_train(folder):
     assert (ran / "summary.json").is_file()
 
 
-def test_a_module_that_is_not_there_is_told_in_one_sentence(folder):
+def test_a_module_that_is_not_there_is_told_in_one_sentence(monkeypatch):
     """Catches a traceback for a misspelt module."""
-    done = run(folder, ["jaxteach.train", "--task", "Switches"], "swiches")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: JAXTEACH_IMPORT names swiches")
-    assert len(done.stderr.splitlines()) == 1
+    monkeypatch.setenv("JAXTEACH_IMPORT", "swiches")
+    with pytest.raises(UserError, match="^JAXTEACH_IMPORT names swiches, and it can"):
+        import_own()
+
+
+def test_a_taken_name_is_refused():
+    """Catches a task of a user that silently takes the place of one of ours."""
+    with pytest.raises(ValueError, match="there is a task SimpleDoorKey already"):
+        register_task(DoorKey, TrainConfig("SimpleDoorKey", total_steps=1))
 
 
 @pytest.mark.slow
