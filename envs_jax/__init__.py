@@ -1,6 +1,7 @@
 """Gridworlds and particle worlds as pure JAX functions, exact to their references."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from jumanji.env import Environment
@@ -9,7 +10,7 @@ from envs_jax.doorkey import ColoredDoorKey, DoorKey, LavaDoorKey, TwoDoor
 from envs_jax.locked_hallway import WORLDS
 from envs_jax.mpe import SCENARIOS
 
-_TASKS: dict[str, tuple[type[Environment[Any, Any, Any]], dict[str, Any]]] = {
+_TASKS: dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]] = {
     "SimpleDoorKey": (DoorKey, {}),
     "LavaDoorKey": (LavaDoorKey, {}),
     "ColoredDoorKey": (ColoredDoorKey, {"num_keys": 2}),
@@ -22,6 +23,17 @@ _TASKS: dict[str, tuple[type[Environment[Any, Any, Any]], dict[str, Any]]] = {
 def tasks() -> list[str]:
     """The names that `make` knows."""
     return list(_TASKS)
+
+
+def register(task: str, world: Callable[..., Any]) -> None:
+    """Makes a world known by a name; the parameters of `world` are its overrides.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if task in _TASKS:
+        raise ValueError(f"there is a task {task} already; choose another name")
+    _TASKS[task] = (world, {})
 
 
 def parameters(task: str) -> list[str]:

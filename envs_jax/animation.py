@@ -41,6 +41,11 @@ def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps:
         _write_mp4(path, pictures, fps)
 
 
+def has_pictures(env: Environment[Any, Any, Any]) -> bool:
+    """Whether a world can be drawn: those of users need no `render`."""
+    return type(env).render is not Environment.render
+
+
 def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     """uint8[H, W, 3], RGB: the picture of a state or of an observation.
 

@@ -6,6 +6,8 @@ from typing import Any, Final, TypeVar
 
 import tyro
 
+from jaxteach.own import import_own
+
 Config = TypeVar("Config")
 
 ALREADY_SO: Final = {
@@ -28,12 +30,15 @@ def parse(
 ) -> Config:
     """The configuration that the command line gives; a wrong option ends the program with exit code 2.
 
+    Users' own modules are imported first, so that their tasks are known.
+
     Args:
         config: its type.
         program: what the help calls the command.
         arguments: the command line, `sys.argv`'s if None.
         defaults: gives the options that are not named, from the task that is.
     """
+    import_own()
     given = _set_aside(sys.argv[1:] if arguments is None else arguments)
     conflicts = {"--use_teacher_policy": "--no_teacher", "--soft_planner": "--hard_planner"}
     kept, names = given

@@ -10,6 +10,7 @@ from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json, writing
 from jaxteach.finishing import attempt
+from jaxteach.own import import_own
 from jaxteach.sweepfile import sweep_name
 
 POLL_S = 5
@@ -22,6 +23,7 @@ class Job:
 
     def __call__(self, run: TrainConfig) -> str | None:
         use_cache()
+        import_own()
         return attempt(run)
 
     def checkpoint(self, run: TrainConfig) -> Any:

@@ -241,9 +241,10 @@ class TrainConfig:
     rounding"""
     no_teacher: Flag = False
     """pure reinforcement learning"""
-    network: Literal["egocentric", "reference", "team"] = "egocentric"
-    """the student: a small perceptron on egocentric features, or the reference's CNN; for several
-    agents a perceptron with a critic of what all of them observe"""
+    network: str = "egocentric"
+    """the student: egocentric, a small perceptron on egocentric features; reference, the reference's
+    CNN; team, a perceptron for vectors or several agents, whose critic knows what all of them observe;
+    or one of your own"""
     recurrent: Flag = False
     """with an LSTM (--network reference) or GRUs (--network team)"""
     online: Flag = False
@@ -438,6 +439,10 @@ PARTICLE_PPO = PPOConfig(
 )
 
 
+OWN_DEFAULTS: dict[str, TrainConfig] = {}
+"""The options of a run of the tasks that users have registered."""
+
+
 def default_config(task: str) -> TrainConfig:
     """The options of a run of a task, unless told otherwise: `TrainConfig`'s own, tuned for the task.
 
@@ -445,6 +450,8 @@ def default_config(task: str) -> TrainConfig:
         UserError: an unknown task.
     """
     task = canonical_task(task)
+    if task in OWN_DEFAULTS:
+        return OWN_DEFAULTS[task]
     if task in COLORED_CAPTIONS:
         return TrainConfig(task)
     ppo = HALLWAY_PPO if task.startswith("LockedHallway") else PARTICLE_PPO

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from envs_jax.animation import animate
+from envs_jax.animation import animate, has_pictures
 from jaxteach.curves import RunCurves
 from jaxteach.errors import UserError
 from jaxteach.evaluate import film_episodes, student_policy
@@ -35,6 +35,8 @@ def film_student(run: RunCurves, path: Path) -> Film:
         raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
     seed = run.config.seed_list[0]
     experiment, params, iteration = load_student(run.folder, run.config, seed)
+    if not has_pictures(experiment.world.env):
+        raise UserError(f"{run.config.task} has no render to draw it")
     carry = experiment.network.initial_carry(1)
 
     @jax.jit

@@ -28,6 +28,29 @@ class Output(NamedTuple):
     value: jax.Array  # float32[T, N, A]
 
 
+class Student(nn.Module):
+    """A network of one's own without recurrence: give it `__call__`, as the networks below have it.
+
+    `__call__(inputs, first, carry)` gets inputs [T, N, A, ...], what `prepare` made of the
+    observations, and returns an `Output` and the carry as it is.
+    """
+
+    @staticmethod
+    def prepare(obs: Any) -> Any:
+        """The input for one agent's observation: itself."""
+        return obs
+
+    @staticmethod
+    def initial_carry(num_envs: int) -> Carry:
+        """The recurrent state: none."""
+        del num_envs
+        return ()
+
+
+OWN_NETWORKS: Final[dict[str, Callable[[TeamWorld], Student]]] = {}
+"""What makes the students that users have registered."""
+
+
 class EgocentricNet(nn.Module):
     """A small perceptron on egocentric features, one trunk for actor and critic."""
 
@@ -164,7 +187,7 @@ def along_steps(
     return hidden, carry
 
 
-Network = EgocentricNet | ReferenceNet | TeamNet
+Network = EgocentricNet | ReferenceNet | TeamNet | Student
 
 
 def forward(network: Network, params: Any, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
@@ -187,8 +210,12 @@ def make_network(name: str, world: TeamWorld, recurrent: bool) -> Network:
         ValueError: an unknown name, a world that the network does not fit, or recurrence for a
             network without it.
     """
+    if name in OWN_NETWORKS and recurrent:
+        raise ValueError(f"--recurrent is for networks of ours; {name} has the memory that its module gives it")
+    if name in OWN_NETWORKS:
+        return OWN_NETWORKS[name](world)
     if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")
+        raise ValueError(f"unknown network {name!r}; known are {', '.join((*NETWORKS, *OWN_NETWORKS))}")
     obs = world.abstract_observation
     views = isinstance(obs, HallwayObservation)
     shows_maps = not views and obs.ndim == 4

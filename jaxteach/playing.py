@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from envs_jax.animation import animate
+from envs_jax.animation import animate, has_pictures
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import EvalConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
@@ -33,7 +33,7 @@ def play(config: EvalConfig) -> Path:
     world, policy, memory, name = _teacher(config) if config.eval_teacher else _student(config)
     policy = with_random_actions(policy, config.random_actions, world.action_counts)
     folder = fresh_folder(config.logdir, config.task, config.savedir, prefix="eval-")
-    filmed = min(config.num_videos, config.num_eval)
+    filmed = min(config.num_videos, config.num_eval) if has_pictures(world.env) else 0
     program = jax.jit(lambda key: film_episodes(world, policy, memory, key, config.num_eval, filmed))
     outcomes, videos = [], []
     for seed in config.env_seed_list:

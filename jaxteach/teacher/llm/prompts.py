@@ -4,12 +4,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from jaxteach.errors import UserError
 
 CAPTION: Final = "{caption}"
 OBJECTS: Final = "{objects}"
+OWN_PROMPTS: Final[dict[str, Path]] = {}
+"""The prompts of the tasks that users have registered."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,16 @@ class Prompt:
 
 
 def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
-    """The prompt that ships for a task, with the objects that its plans may name.
+    """The prompt that ships for a task or was registered with it, with the objects that its plans may name.
 
     Raises:
         UserError: there is none.
     """
     # The hallways differ in the number of rooms alone, and share their prompt.
-    file = resources.files("jaxteach.teacher.llm") / "prompts" / f"{task.split('-', maxsplit=1)[0]}.md"
+    file = (
+        OWN_PROMPTS.get(task)
+        or resources.files("jaxteach.teacher.llm") / "prompts" / f"{task.split('-', maxsplit=1)[0]}.md"
+    )
     if not file.is_file():
         raise UserError(f"no prompt ships for {task}, so no model can be asked about it")
     objects = ", ".join(f"<{name}>" for name in object_names)

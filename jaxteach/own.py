@@ -1,0 +1,146 @@
+"""Tasks and students of one's own: what a module registers is known to every command.
+
+The commands import the modules that the environment variable `JAXTEACH_IMPORT` names, with commas between them.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+
+import envs_jax
+from jaxteach.config import OWN_DEFAULTS, TASK_STEPS, TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.networks import OWN_NETWORKS, Output, Student
+from jaxteach.teacher.domain import Domain
+from jaxteach.teacher.llm.prompts import OWN_PROMPTS
+from jaxteach.teacher.lookup import pick
+from jaxteach.teacher.policy import DOMAINS
+from jaxteach.teacher.skills import FINISHED
+from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS, WAIT
+from jaxteach.team import TeamWorld
+
+__all__ = ["FINISHED", "Output", "PlainDomain", "Student", "Words", "register_network", "register_task"]
+
+VARIABLE: Final = "JAXTEACH_IMPORT"
+
+
+def import_own() -> None:
+    """Imports the modules that the environment variable names.
+
+    Raises:
+        UserError: there is no such module.
+    """
+    for name in filter(None, os.environ.get(VARIABLE, "").split(",")):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise UserError(f"{VARIABLE} names {name}, and it can't be imported: {error}") from None
+
+
+def register_task(
+    world: Callable[..., Any], defaults: TrainConfig, domain: Domain | None = None, prompt: Path | None = None
+) -> None:
+    """Makes a task known to all commands.
+
+    Args:
+        world: makes the world, a Jumanji environment; its parameters are the task's.
+        defaults: the options of a run unless told otherwise; with the task's name and `total_steps`.
+        domain: what the teacher knows of the task, None for a task without one.
+        prompt: the text file with which a language model is asked, `{objects}` and `{caption}` in it.
+
+    Raises:
+        ValueError: the name is taken, or the steps are missing.
+    """
+    name, steps = defaults.task, defaults.total_steps
+    if steps is None:
+        raise ValueError(f"give total_steps in the defaults of {name}")
+    envs_jax.register(name, world)
+    TASK_STEPS[name], OWN_DEFAULTS[name] = steps, replace(defaults, total_steps=None)
+    if domain is not None:
+        DOMAINS[name] = lambda task, env: domain
+    if prompt is not None:
+        OWN_PROMPTS[name] = prompt
+
+
+def register_network(name: str, make: Callable[[TeamWorld], Student]) -> None:
+    """Makes a student known by a name, for `--network`; `make` is given the world that it shall fit."""
+    OWN_NETWORKS[name] = make
+
+
+@dataclass(frozen=True)
+class Words:
+    """A `Vocabulary` of what is seen: each caption in `sees` is the names of the things in it."""
+
+    sees: list[list[str]]
+    object_names: list[str]
+    skills: tuple[str, ...] = ("goto", "toggle")
+
+    @cached_property
+    def holds(self) -> list[str | None]:
+        return [None] * len(self.sees)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return [f"Agent sees {', '.join(f'<{name}>' for name in sees) or 'nothing'}." for sees in self.sees]
+
+
+@dataclass(frozen=True)
+class PlainDomain:
+    """A `Domain` of one agent without a memory: captions and actions follow from the observation alone.
+
+    Attributes:
+        vocabulary: the words.
+        num_actions: how many actions there are.
+        caption: the observation's caption, its place in the vocabulary, int32[].
+        actions: for each skill and object of a plan the action, int32[], or `FINISHED` where it is done.
+        idle: the action that does nothing.
+    """
+
+    vocabulary: Words
+    num_actions: int
+    caption: Callable[[Any], jax.Array]
+    actions: Callable[[Any], dict[tuple[str, str | None], jax.Array]]
+    idle: int = 0
+    num_agents = None
+
+    def reset(self) -> jax.Array:
+        return jnp.zeros(0, jnp.float32)
+
+    def read(self, obs: Any) -> Any:
+        return obs
+
+    def remember(self, memory: jax.Array, scene: Any) -> jax.Array:
+        del scene
+        return memory
+
+    def advance(self, memory: jax.Array, action: jax.Array) -> jax.Array:
+        del action
+        return memory
+
+    def describe(self, memory: jax.Array, scene: Any) -> tuple[jax.Array, None]:
+        del memory
+        return jnp.asarray(self.caption(scene), jnp.int32), None
+
+    def things(self, scene: Any, facts: None) -> jax.Array:
+        del scene, facts
+        return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
+
+    def skill_results(self, memory: jax.Array, scene: Any, facts: None, skills: jax.Array) -> jax.Array:
+        """A skill that `actions` does not give is finished; to wait is to do nothing."""
+        del memory, facts
+        names = self.vocabulary.object_names
+        results = [jnp.int32(FINISHED)] * (FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(names))
+        results[WAIT] = jnp.int32(self.idle)
+        for (skill, name), action in self.actions(scene).items():
+            place = {"explore": EXPLORE, "wait": WAIT}.get(skill)
+            if place is None:
+                place = FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * names.index(str(name)) + OBJECT_SKILLS.index(skill)
+            results[place] = jnp.asarray(action, jnp.int32)
+        return pick(jnp.stack(results), skills)

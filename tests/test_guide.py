@@ -1,0 +1,98 @@
+"""What the guide shows works as it stands."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envs_jax.doorkey import DoorKey
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.own import import_own, register_task
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = (ROOT / "docs" / "guide.md").read_text("utf-8")
+TINY = ["--n_itr", "2", "--num_envs", "8", "--num_eval", "5", "--final_eval", "5"]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The guide's files under the names that it gives them."""
+    files = {
+        "switches.py": blocks("python")[0],
+        "switches.json": blocks("json")[0],
+        "switches.md": blocks("text")[0],
+        "wide.py": blocks("python")[1],
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    return tmp_path
+
+
+def run(folder, arguments, modules="switches"):
+    paths = os.pathsep.join([str(folder), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": paths, "JAXTEACH_IMPORT": modules}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def train(folder, name, *options, modules="switches"):
+    """Trains as told, and gives the run's folder."""
+    done = run(folder, ["jaxteach.train", "--task", "Switches", "--savedir", name, *options], modules)
+    assert done.returncode == 0, done.stderr
+    return folder / "log" / "ppo" / "Switches" / name
+
+
+def test_the_task_and_the_network_of_the_guide_train(folder):
+    """Catches a registered task, plan file or network that the commands don't take."""
+    options = ["--plans", "switches.json", "--network", "wide", *TINY]
+    ran = train(folder, "both", *options, modules="switches,wide")
+    config = json.loads((ran / "config.json").read_text())
+    assert (config["task"], config["network"]) == ("Switches", "wide")
+    assert (ran / "summary.json").is_file()
+
+
+def test_a_module_that_is_not_there_is_told_in_one_sentence(monkeypatch):
+    """Catches a traceback for a misspelt module."""
+    monkeypatch.setenv("JAXTEACH_IMPORT", "swiches")
+    with pytest.raises(UserError, match="^JAXTEACH_IMPORT names swiches, and it can"):
+        import_own()
+
+
+def test_a_taken_name_is_refused():
+    """Catches a task of a user that silently takes the place of one of ours."""
+    with pytest.raises(ValueError, match="there is a task SimpleDoorKey already"):
+        register_task(DoorKey, TrainConfig("SimpleDoorKey", total_steps=1))
+
+
+@pytest.mark.slow
+def test_the_teacher_makes_the_difference(folder):
+    """Catches a teacher that does not reach the student of a user's world, and an example too easy to show it."""
+    success = {}
+    for name, options in {"taught": ["--plans", "switches.json"], "alone": ["--no_teacher"]}.items():
+        summary = json.loads((train(folder, name, *options) / "summary.json").read_text())
+        success[name] = summary[0]["success_rate"]
+    assert success["taught"] > 0.95
+    assert success["alone"] < 0.5
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_guide_run(folder):
+    """Catches an option that the guide has and the commands don't."""
+    for line in (line for block in blocks("sh") for line in block.splitlines()):
+        if line.startswith("export"):
+            continue
+        interpreter, flag, *arguments = shlex.split(line)
+        assert (interpreter, flag) == ("python", "-m")
+        short = TINY if arguments[0] == "jaxteach.train" else []
+        done = run(folder, [*arguments, *short], "switches,wide")
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
