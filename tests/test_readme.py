@@ -21,6 +21,8 @@ SHORT = {
     "jaxteach.sweep": [],
     "jaxteach.teach": [],
     "benchmarks.training": ["--total_steps", "4096", "--repeats", "1"],
+    "benchmarks.students": ["--num_envs", "8", "--updates", "1", "--repeats", "1"],
+    "benchmarks.scaling": ["--num_envs", "8", "--steps", "2", "--repeats", "1"],
     "benchmarks.throughput": ["--num_envs", "64", "--steps", "8"],
 }
 
