@@ -210,12 +210,13 @@ def make_network(name: str, world: TeamWorld, recurrent: bool) -> Network:
         ValueError: an unknown name, a world that the network does not fit, or recurrence for a
             network without it.
     """
+    known = (*NETWORKS, *OWN_NETWORKS)
+    if name not in known:
+        raise ValueError(f"unknown network {name!r}; known are {', '.join(known)}")
     if name in OWN_NETWORKS and recurrent:
         raise ValueError(f"--recurrent is for networks of ours; {name} has the memory that its module gives it")
     if name in OWN_NETWORKS:
         return OWN_NETWORKS[name](world)
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known are {', '.join((*NETWORKS, *OWN_NETWORKS))}")
     obs = world.abstract_observation
     views = isinstance(obs, HallwayObservation)
     shows_maps = not views and obs.ndim == 4

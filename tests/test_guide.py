@@ -64,7 +64,7 @@ def test_the_task_and_the_network_of_the_guide_train(folder):
 def test_a_module_that_is_not_there_is_told_in_one_sentence(monkeypatch):
     """Catches a traceback for a misspelt module."""
     monkeypatch.setenv("JAXTEACH_IMPORT", "swiches")
-    with pytest.raises(UserError, match="^JAXTEACH_IMPORT names swiches, and it can"):
+    with pytest.raises(UserError, match="JAXTEACH_IMPORT names swiches, and"):
         import_own()
 
 
