@@ -156,7 +156,7 @@ def test_evaluation_writes_results_and_videos(logdir, monkeypatch, capsys):
     assert "error: the folder" in refuse_again(monkeypatch, capsys, *arguments, *more)
 
 
-@pytest.mark.parametrize("task", ["simple_spread", "LockedHallway-2Rooms"])
+@pytest.mark.parametrize("task", ["simple_spread", pytest.param("LockedHallway-2Rooms", marks=pytest.mark.slow)])
 def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_path, monkeypatch, capsys):
     here = ["--task", task.upper(), "--logdir", tmp_path]
     short = [*SMALL[:-1], "6", "--n_itr", 2, "--final_eval", 10]

@@ -152,6 +152,7 @@ def test_a_mean_over_nobody_is_0():
     assert losses.mean(jnp.array([1.0, 2.0, 6.0]), jnp.array([True, False, True])) == 3.5
 
 
+@pytest.mark.slow
 def test_the_learner_learns_from_the_active_agents():
     """Both agents learn to say 1 while they are paid for it; the 100s after the end teach nothing."""
     learner = sprint_learner(40, learning_rate=3e-3)
@@ -217,7 +218,7 @@ def test_actions_that_an_agent_does_not_have_are_never_taken(task):
     np.testing.assert_array_equal(np.max(np.stack(drawn), (0, 1)), counts - 1)
 
 
-@pytest.mark.parametrize("task", ["simple_spread", "LockedHallway-2Rooms"])
+@pytest.mark.parametrize("task", ["simple_spread", pytest.param("LockedHallway-2Rooms", marks=pytest.mark.slow)])
 def test_recurrent_teams_replay_as_they_played(task):
     """Catches memories of agents that are mixed up, or not cleared where an episode begins."""
     step_limit = {"simple_spread": {"max_cycles": 5}, "LockedHallway-2Rooms": {"max_steps": 5}}[task]
@@ -311,6 +312,7 @@ def test_a_lone_agent_gets_an_axis_and_nothing_else_changes():
     assert (world.num_agents, world.action_counts, world.max_steps) == (1, (7,), 150)
 
 
+@pytest.mark.slow
 def test_one_agent_learns_as_without_an_axis():
     """No mask, no scale, and the advantages of the plain [T, N] arrays, to the bit."""
     config = TrainConfig("SimpleDoorKey", num_envs=16, n_itr=1, world=WorldConfig(max_steps=7))

@@ -26,7 +26,7 @@ def test_finished_environments_start_the_layouts_of_their_own_keys(num_envs):
         after, timestep = step(before._replace(env=counted), jnp.full(num_envs, 6))
         np.testing.assert_array_equal(timestep.last(), ends)
         played = timestep.extras["next_state"]
-        for leaf, new, old in zip(*map(as_numpy, (after.env, fresh, played))):
+        for leaf, new, old in zip(*(jax.tree.leaves(as_numpy(state)) for state in (after.env, fresh, played))):
             np.testing.assert_array_equal(leaf[ends], new[ends])
             np.testing.assert_array_equal(leaf[~ends], old[~ends])
         np.testing.assert_array_equal(timestep.observation[ends], first.observation[ends])
