@@ -149,13 +149,14 @@ def test_automatic_resets_keep_the_final_observation_and_statistics():
 def test_reset_environments_differ_and_play_on_like_single_ones():
     env = envs_jax.make("SimpleDoorKey", max_steps=5)
     venv = vectorize(env, 8)
-    state, _ = venv.reset(jax.random.key(3))
+    step = jax.jit(venv.step)
+    state, _ = jax.jit(venv.reset)(jax.random.key(3))
     for _ in range(5):
-        state, timestep = venv.step(state, jnp.zeros(8, jnp.int32))
+        state, timestep = step(state, jnp.zeros(8, jnp.int32))
     assert timestep.last().all()
     rooms = {tuple(cells) for cells in np.asarray(jnp.column_stack([state.env.agent_cell, state.env.door_cell[:, 0]]))}
     assert len(rooms) > 4
-    after, batched = venv.step(state, jnp.full(8, 2, jnp.int32))
+    after, batched = step(state, jnp.full(8, 2, jnp.int32))
     for i in range(8):
         _, timestep = env.step(jax.tree.map(lambda leaf, i=i: leaf[i], state.env), jnp.int32(2))
         np.testing.assert_array_equal(timestep.observation, batched.observation[i])

@@ -91,11 +91,12 @@ def test_a_caption_without_plans_has_no_weight():
 def test_labels_of_trajectories_equal_the_teacher_step_by_step(task):
     env, teacher = envs_jax.make(task, max_steps=25), make_teacher(task)
     venv = vectorize(env, 8)
-    state, timestep = venv.reset(jax.random.key(0))
+    step_all = jax.jit(venv.step)
+    state, timestep = jax.jit(venv.reset)(jax.random.key(0))
     obs, first = [timestep.observation], [jnp.ones(8, bool)]
     actions = jax.random.randint(jax.random.key(1), (41, 8), 0, 6)
     for action in actions[:-1]:
-        state, timestep = venv.step(state, action)
+        state, timestep = step_all(state, action)
         obs.append(timestep.observation)
         first.append(timestep.last())
     memory = jnp.tile(teacher.reset(), (8, 1))
