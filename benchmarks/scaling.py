@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import jax
 import jax.numpy as jnp
 import tyro
 from rich.console import Console
@@ -17,7 +16,7 @@ from benchmarks.throughput import env_program
 from benchmarks.timing import Program, compile_program, time_in_turns
 from jaxteach.config import default_config
 from jaxteach.errors import UserError, run_command
-from jaxteach.experiment import Experiment
+from jaxteach.experiment import Experiment, over_seeds
 from jaxteach.files import write_json
 
 TASKS: Final = ("SimpleDoorKey", "TwoDoor", "LockedHallway-2Rooms", "simple_spread")
@@ -91,12 +90,12 @@ def _entries(options: Options) -> Iterator[Entry]:
 
 
 def training_program(seeds: int) -> Program:
-    """An update of so many students of SimpleDoorKey side by side, their teacher asked."""
+    """An update of so many students of SimpleDoorKey, their teacher asked."""
     config = replace(default_config("SimpleDoorKey"), seed_list=tuple(range(seeds)), eval_interval=1)
     experiment = Experiment(config)
 
     def play(state: Any, table: Any) -> tuple[Any, Any]:
-        return jax.vmap(lambda state: experiment.learner.update(state, table, jnp.int32(0)))(state)
+        return over_seeds(lambda state: experiment.learner.update(state, table, jnp.int32(0)))(state)
 
     return compile_program(play, experiment.init(), experiment.table, work=seeds * config.steps_per_iteration)
 

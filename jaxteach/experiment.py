@@ -105,7 +105,8 @@ def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of one seed for all of them, on a leading axis of its arguments and results.
 
     On CPUs one after the other: `vmap` sums in another order for each number of seeds, so that a
-    seed's bits would depend on those beside it, and is no faster there.
+    seed's bits would depend on those beside it. It would save a sixth of the time of eight seeds,
+    in three times the memory.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(function)
