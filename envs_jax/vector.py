@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
+from envs_jax.spreading import on_own
+
 State = TypeVar("State")
 
 
@@ -47,7 +49,7 @@ class VectorEnv(Generic[State]):
         """Steps every environment and resets the finished ones."""
         stepped, timestep = jax.vmap(self.env.step)(state.env, action)
         last = timestep.last()
-        states = self._reset_finished(stepped, last)
+        states = on_own(self._reset_finished)(stepped, last)
         returns = state.episode_return + timestep.reward
         lengths = state.episode_length + 1
         timestep = self._with_extras(timestep, stepped, returns, lengths)
@@ -61,13 +63,14 @@ class VectorEnv(Generic[State]):
         Few episodes end in one step, and a fresh state costs several steps: so each round
         resets a 64th of the environments, as long as one waits.
         """
-        count = max(1, self.num_envs // 64)
+        here = last.shape[0]
+        count = max(1, here // 64)
 
         def reset_round(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             states, waiting = carry
             waits, chosen = jax.lax.top_k(waiting.astype(jnp.float32), count)
             fresh, _ = jax.vmap(self.env.reset)(states.key[chosen])
-            places = jnp.where(waits > 0, chosen, self.num_envs)
+            places = jnp.where(waits > 0, chosen, here)
             return jax.tree.map(lambda old, new: _put(old, places, new), carry, (fresh, jnp.zeros(count, bool)))
 
         return jax.lax.while_loop(lambda carry: carry[1].any(), reset_round, (states, last))[0]

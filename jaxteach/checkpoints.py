@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json
+from jaxteach.hosts import from_first, in_first, is_first, together, whole
 
 KEPT_CHECKPOINTS = 3
 ADVICE = "; put that right and go on with --resume: what was saved before is intact"
@@ -35,6 +36,8 @@ class Checkpoints:
     `checkpoints/<iteration>` has the arrays as Orbax writes them, and a manifest with the size and
     SHA-256 of every file. It is written as `<iteration>.partial` and moved to its place last, so
     that what stands there is whole.
+
+    Where several processes train together, all call `save` and `restore`, and the first touches the disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,10 +59,12 @@ class Checkpoints:
         Raises:
             UserError: the one before could not be written.
         """
-        self._wait()
+        with together():
+            self._wait()
         # Copies, since the next update reuses the memory of the state that it is given.
-        leaves = {name: np.array(leaf) for name, leaf in _named_leaves(state).items()}
-        self._pending = self._writer.submit(self._write, iteration, leaves)
+        leaves = {name: whole(leaf) for name, leaf in _named_leaves(state).items()}
+        if is_first():
+            self._pending = self._writer.submit(self._write, iteration, leaves)
 
     def restore(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
         """The newest checkpoint that is not damaged, or that of an iteration.
@@ -74,12 +79,11 @@ class Checkpoints:
         Raises:
             UserError: there is none, it is damaged, or it is of another network or task.
         """
-        self._wait()
-        return self._newest(like, "", iteration)
+        return self._restore(like, "", iteration)
 
     def restore_params(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
         """As `restore`, of the network's parameters alone."""
-        return self._newest(like, ".params", iteration)
+        return self._restore(like, ".params", iteration)
 
     def close(self) -> None:
         """Waits until all is written.
@@ -104,7 +108,7 @@ class Checkpoints:
             _remove(partial)
             partial.mkdir()
             _check_room(partial / "room", sum(leaf.nbytes for leaf in leaves.values()) + SPARE_BYTES)
-            with ocp.PyTreeCheckpointer() as orbax:
+            with _orbax() as orbax:
                 orbax.save(partial / ARRAYS, args=ocp.args.PyTreeSave(dict(leaves)))
             write_json(partial / MANIFEST, {name: _digest(path, True) for name, path in _files(partial).items()})
             _remove(place)  # A damaged one, which was passed over.
@@ -122,12 +126,20 @@ class Checkpoints:
             if re.fullmatch(r"\d+(\.partial)?", entry.name) and entry.name not in map(str, kept):
                 _remove(entry)
 
-    def _newest(self, like: Any, prefix: str, iteration: int | None) -> tuple[int, Any]:
+    def _restore(self, like: Any, prefix: str, iteration: int | None) -> tuple[int, Any]:
+        names = _named_leaves(like)
+        wanted = {prefix + name: leaf for name, leaf in names.items()}
+        found = in_first(lambda: self._newest(wanted, iteration))
+        step, leaves = from_first(found, (np.int64(), wanted))
+        return int(step), _with_leaves(like, {name: leaves[prefix + name] for name in names})
+
+    def _newest(self, wanted: Mapping[str, Any], iteration: int | None) -> tuple[np.int64, dict[str, np.ndarray]]:
+        """The iteration of the newest checkpoint that is not damaged, or the one wanted, and its arrays."""
+        self._wait()
         steps, damaged = self.iterations, []
         if not steps or (iteration is not None and iteration not in steps):
             listed = f"it has those of iterations {', '.join(map(str, steps))}" if steps else "it has none"
             raise UserError(f"{self._folder} has no such checkpoint: {listed}")
-        wanted = {prefix + name: leaf for name, leaf in _named_leaves(like).items()}
         for step in reversed(steps) if iteration is None else [iteration]:
             try:
                 leaves = _read(self._folder / str(step), wanted)
@@ -136,8 +148,15 @@ class Checkpoints:
                 continue
             if damaged:
                 print(f"damaged: checkpoint {', '.join(damaged)}; taken instead: {step}", file=sys.stderr)
-            return step, _with_leaves(like, {name.removeprefix(prefix): leaf for name, leaf in leaves.items()})
+            return np.int64(step), leaves
         raise UserError(f"{self._folder} has no checkpoint that can be read, it is damaged: {', '.join(damaged)}")
+
+
+def _orbax() -> ocp.Checkpointer:
+    """Orbax for the first process alone: it would wait for the others."""
+    alone = ocp.options.MultiprocessingOptions(active_processes={jax.process_index()})
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -148,7 +167,7 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     arguments = ocp.args.PyTreeRestore(targets, restore_args=kinds, partial_restore=True)
     # Orbax raises errors of many kinds for files that are not as it wrote them.
     try:
-        with ocp.PyTreeCheckpointer() as orbax:
+        with _orbax() as orbax:
             stored: Any = orbax.metadata(path / ARRAYS)
             fits = _fit(stored.item_metadata.tree, wanted)
             leaves = orbax.restore(path / ARRAYS, args=arguments) if fits else {}
@@ -258,8 +277,8 @@ def _with_leaves(like: Any, leaves: Mapping[str, np.ndarray]) -> Any:
     def pick(path: Any, leaf: Any) -> Any:
         if leaf.size == 0:
             return jnp.zeros(leaf.shape, leaf.dtype)
-        array = jnp.array(leaves[jax.tree_util.keystr(path)])
-        array = jax.random.wrap_key_data(array) if _is_key(leaf) else array
-        return array if leaf.sharding is None else jax.device_put(array, leaf.sharding)
+        numbers = leaves[jax.tree_util.keystr(path)]
+        array = jnp.array(numbers) if leaf.sharding is None else jax.device_put(numbers, leaf.sharding)
+        return jax.random.wrap_key_data(array) if _is_key(leaf) else array
 
     return jax.tree_util.tree_map_with_path(pick, like)

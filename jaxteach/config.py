@@ -10,6 +10,7 @@ import tyro
 
 import envs_jax
 from jaxteach.errors import UserError
+from jaxteach.hosts import HostsConfig
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.policy import DOMAINS
 
@@ -237,8 +238,8 @@ class TrainConfig:
     num_envs: int = 64
     """environments of each seed"""
     devices: int = 1
-    """over how many devices to spread the environments, 0 for all that there are; the student is the same but for
-    rounding"""
+    """over how many devices of each process to spread the environments, 0 for all that there are; the student is the
+    same but for rounding"""
     no_teacher: Flag = False
     """pure reinforcement learning"""
     network: str = "egocentric"
@@ -263,6 +264,7 @@ class TrainConfig:
     teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
     ppo: tyro.conf.OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
     llm: tyro.conf.OmitArgPrefixes[LLMConfig] = field(default_factory=LLMConfig)
+    hosts: tyro.conf.OmitArgPrefixes[HostsConfig] = field(default_factory=HostsConfig)
 
     @property
     def taught(self) -> bool:
@@ -303,13 +305,16 @@ class TrainConfig:
         if self.n_itr is not None and self.total_steps is not None:
             raise UserError("give --n_itr or --total_steps, not both")
         self.llm.check()
+        self.hosts.check()
+        if self.online and self.hosts.coordinator is not None:
+            raise UserError("--online asks from one process; leave --coordinator out, or use jaxteach.teach before")
         if self.online and not self.taught:
             raise UserError("--online needs a teacher to teach; leave --no_teacher out, and take a task that has one")
         if self.recurrent and self.network == "egocentric":
             raise UserError("the egocentric network has no recurrence; add --network reference to --recurrent")
 
 
-PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig}
+PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig, "hosts": HostsConfig}
 """The options of a run that are kept together."""
 
 

@@ -17,12 +17,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in short)
 
 
+def told(reason: object) -> str:
+    """How a mistake is told on the terminal."""
+    return f"error: {printable(str(reason))}"
+
+
 def run_command(command: Callable[[], None]) -> None:
     """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141."""
     try:
         command()
     except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(told(error), file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # Whoever read the output has gone; what Python still holds for them goes nowhere.

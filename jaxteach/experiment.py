@@ -1,15 +1,20 @@
 """The compiled programs of a run, for all its seeds at once."""
 
+import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from envs_jax.vector import VectorEnv
-from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig
-from jaxteach.devices import spread, take_devices
+from jaxteach.config import PARTS, TeacherConfig, TrainConfig, WorldConfig
+from jaxteach.devices import make_mesh, places, take_devices
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes, run_episodes, student_policy
 from jaxteach.learner import Learner, LearnerState
@@ -27,7 +32,7 @@ class Experiment:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.devices = take_devices(config.devices, config.num_envs)
+        self.mesh = make_mesh(take_devices(config.devices, config.num_envs))
         self.world = TeamWorld(config.world.make(config.task))
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
@@ -37,6 +42,25 @@ class Experiment:
         self.table = None if self.teacher is None else self.teacher.table
         venv = VectorEnv(self.world, config.num_envs)
         self.learner = Learner(venv, self.network, config.ppo, self.teacher, config.iterations)
+        self._check_minibatches()
+
+    def _check_minibatches(self) -> None:
+        """Raises `UserError` where a minibatch can't be dealt out evenly to the devices."""
+        size, count = self.learner.minibatches()[0], 1 if self.mesh is None else self.mesh.size
+        if size % count:
+            what = "environments" if self.config.recurrent else "samples"
+            raise UserError(
+                f"a minibatch of {size} {what} can't be dealt out evenly to {count} devices; take another --batch_size"
+            )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same in all processes: the options, and the plans' digest."""
+        document = asdict(self.config)
+        parts = {name: document.pop(name) for name in PARTS}
+        options = document | {name: value for part in parts.values() for name, value in part.items()}
+        digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(self.table)))
+        return {f"--{name}": value for name, value in options.items()} | {"plan file": digest.hexdigest()}
 
     @property
     def captions(self) -> list[str]:
@@ -66,9 +90,14 @@ class Experiment:
     @cached_property
     def _places(self) -> Any:
         """The shardings of a state; None on one device."""
-        if len(self.devices) == 1:
+        if self.mesh is None:
             return None
-        return spread(jax.eval_shape(over_seeds(self.learner.init), self._keys[0]), self.devices)
+        return places(jax.eval_shape(over_seeds(self.learner.init), self._keys[0]), self.mesh)
+
+    @property
+    def _copies(self) -> Any:
+        """The sharding of what each device, and so each process, has whole; None on one device."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
     def compile_chunk(self) -> Any:
         """(state, table, iteration, count) -> (state, metrics [seeds, eval_interval, ...]).
@@ -81,24 +110,28 @@ class Experiment:
             return over_seeds(lambda one: self.learner.chunk(one, table, iteration, count, most))(state)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
-        places = None if self._places is None else (self._places, None)
-        program = jax.jit(chunk, donate_argnums=0, out_shardings=places)
-        return program.lower(self.abstract_state, self.table, number, number).compile()
+        program = jax.jit(chunk, donate_argnums=0, out_shardings=(self._places, self._copies))
+        with nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
+            return program.lower(self.abstract_state, self.table, number, number).compile()
 
-    def compile_evaluation(self, episodes: int, greedy: bool = False) -> Any:
+    def compile_evaluation(self, episodes: int) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""
 
         def evaluate(params: Any, keys: jax.Array, iteration: jax.Array) -> Episodes:
             def one(params: Any, key: jax.Array) -> Episodes:
-                policy = student_policy(self.network, params, greedy)
+                policy = student_policy(self.network, params, greedy=False)
                 carry = self.network.initial_carry(episodes)
                 return run_episodes(self.world, policy, carry, jax.random.fold_in(key, iteration), episodes)
 
             return over_seeds(one)(params, keys)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
-        program = jax.jit(evaluate).lower(self.abstract_state.params, self._keys[1], number).compile()
-        return lambda params, iteration: program(params, self._keys[1], jnp.int32(iteration))
+        program = (
+            jax.jit(evaluate, out_shardings=self._copies)
+            .lower(self.abstract_state.params, self._keys[1], number)
+            .compile()
+        )
+        return lambda params, iteration: program(params, self._keys[1], np.int32(iteration))
 
 
 def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from envs_jax.spreading import dealt_out, everywhere
 from envs_jax.vector import VectorEnv
 from jaxteach import losses, value_scale
 from jaxteach.config import PPOConfig
@@ -61,14 +62,14 @@ class Learner:
         self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: AnyTeacher | None, iterations: int
     ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
-        gradient_steps = iterations * config.epochs * self._minibatches()[1]
+        gradient_steps = iterations * config.epochs * self.minibatches()[1]
         rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(config.max_grad_norm),
             optax.adam(rate, eps=config.adam_eps),
         )
 
-    def _minibatches(self) -> tuple[int, int]:
+    def minibatches(self) -> tuple[int, int]:
         """Columns in a minibatch, and minibatches in an epoch; a column is a step, with recurrence an environment."""
         recurrent = bool(jax.tree.leaves(self.network.initial_carry(1)))
         length = self.config.rollout_length if recurrent else 1
@@ -219,13 +220,15 @@ class Learner:
         """
         if not jax.tree.leaves(carry):
             batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
+        # Samples of all devices are shuffled together, so that minibatches don't depend on how many there are.
+        batch, carry = everywhere((batch, carry))
         columns = batch.action.shape[1]
-        size, count = self._minibatches()
+        size, count = self.minibatches()
 
         def step(params_and_state: Any, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
             params, opt_state = params_and_state
-            part = jax.tree.map(lambda leaf: leaf[:, rows], batch)
-            part_carry = jax.tree.map(lambda leaf: leaf[rows], carry)
+            part = dealt_out(jax.tree.map(lambda leaf: leaf[:, rows], batch), axis=1)
+            part_carry = dealt_out(jax.tree.map(lambda leaf: leaf[rows], carry))
             grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
             terms["grad_norm"] = optax.global_norm(grads)
             updates, opt_state = self.optimizer.update(grads, opt_state, params)

@@ -1,5 +1,6 @@
 """`python -m jaxteach.train`: trains a student on a task."""
 
+import sys
 import time
 
 from jaxteach.errors import run_command
@@ -7,7 +8,10 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     started = time.perf_counter()
-    # Imported here so that wall times count the imports, as a user does.
+    from jaxteach.hosts import join
+
+    join(sys.argv[1:])
+    # Imported here so that wall times count the imports, as a user does, and after other processes are met.
     from jaxteach.cli import parse
     from jaxteach.compilation import use_cache
     from jaxteach.config import TrainConfig, default_config

@@ -3,23 +3,23 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
 from jaxteach.checkpoints import Checkpoints
-from jaxteach.config import TrainConfig, canonical_task
+from jaxteach.config import HostsConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
 from jaxteach.files import write_json
 from jaxteach.finite import Trouble, first_trouble
+from jaxteach.hosts import check_alike, from_first, in_first, is_first, losing_nobody, text_from_first, together
 from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
@@ -60,24 +60,31 @@ def train(config: TrainConfig, started: float) -> Path:
     """
     config = replace(config, task=canonical_task(config.task))
     config.check()
-    experiment = Experiment(config)
-    folder = resume_run(config) if config.resume else create_run(config)
-    console = Console()
+    if config.hosts.coordinator is not None and not jax.distributed.is_initialized():
+        raise UserError("several processes meet in python -m jaxteach.train alone; leave --coordinator out")
+    # From here on a run is the same, whichever processes train it.
+    config = replace(config, hosts=HostsConfig())
+    with together():
+        experiment = Experiment(config)
+    check_alike(experiment.facts)
+    name = text_from_first(in_first(lambda: str(resume_run(config) if config.resume else create_run(config))))
+    folder, console = Path(name), Console(quiet=not is_first())
     console.print(f"run {folder}", highlight=False, soft_wrap=True)
     if not config.taught and not config.no_teacher:
         console.print(f"{config.task} has no teacher: pure reinforcement learning", highlight=False)
     if config.taught and find_plans(config.teacher.plans, config.task).by_hand:
         console.print("the teacher's plans were written by hand, not by a language model", highlight=False)
-    with closing(Checkpoints(folder)) as checkpoints:
+    with losing_nobody(), closing(Checkpoints(folder)) as checkpoints:
         # A run that ended before its first checkpoint begins again.
-        saved = config.resume and checkpoints.iterations
+        saved = config.resume and from_first(in_first(lambda: np.bool_(len(checkpoints.iterations) > 0)), np.bool_())
         done, state = checkpoints.restore(experiment.abstract_state) if saved else (0, experiment.init())
+        log = in_first(lambda: MetricsLog(folder, config.seed_list, done))
         with (
-            closing(MetricsLog(folder, config.seed_list, done)) as log,
+            nullcontext() if log is None else closing(log),
             TrainingProgress(console, config.iterations, done) as progress,
         ):
             online = _online_teacher(experiment, folder, done)
-            Session(experiment, log, checkpoints, progress, online, started - log.wall_s).run(state, done, folder)
+            Session(experiment, log, checkpoints, progress, online, started).run(state, done, folder)
     return folder
 
 
@@ -91,19 +98,29 @@ def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTe
 
 
 class Session:
-    """One sitting of a run."""
+    """One sitting of a run.
+
+    Args:
+        experiment: what is trained.
+        log: None in all processes but the first.
+        checkpoints: of the run.
+        progress: what a person sees.
+        online: what asks a model while the student trains, if anything does.
+        started: the clock when the command began.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
-        log: MetricsLog,
+        log: MetricsLog | None,
         checkpoints: Checkpoints,
         progress: TrainingProgress,
         online: OnlineTeacher | None,
         started: float,
     ) -> None:
         self.experiment, self.config, self.online = experiment, experiment.config, online
-        self.log, self.checkpoints, self.progress, self.started = log, checkpoints, progress, started
+        self.log, self.checkpoints, self.progress = log, checkpoints, progress
+        self.started = started - (0 if log is None else log.wall_s)
         self._told: set[int] = set()
 
     def run(self, state: LearnerState, done: int, folder: Path) -> None:
@@ -117,7 +134,7 @@ class Session:
         while done < self.config.iterations:
             began = time.perf_counter()
             count = min(self.config.eval_interval, self.config.iterations - done)
-            state, metrics = chunk(state, self.experiment.table, jnp.int32(done), jnp.int32(count))
+            state, metrics = chunk(state, self.experiment.table, np.int32(done), np.int32(count))
             silent = metrics.pop("silent_captions", None)
             rows = _first(metrics, count)
             speed = count * self.config.steps_per_iteration * len(self.config.seed_list)
@@ -149,7 +166,7 @@ class Session:
         )
         while saved < last:
             count = min(self.config.eval_interval, last - saved)
-            state, _ = chunk(state, self.experiment.table, jnp.int32(saved), jnp.int32(count))
+            state, _ = chunk(state, self.experiment.table, np.int32(saved), np.int32(count))
             saved += count
         return state
 
@@ -175,7 +192,14 @@ class Session:
         self._told |= set(captions)
 
     def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
-        """Logs the iterations of a chunk and the evaluation after it."""
+        """Logs the iterations of a chunk and the evaluation after it, in the first process."""
+        with together():
+            if self.log is not None:
+                self._write(self.log, done, metrics, outcome, speed)
+
+    def _write(
+        self, log: MetricsLog, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float
+    ) -> None:
         env_steps, points = done * self.config.steps_per_iteration, []
         count, stride = metrics["episodes"].shape[1], -(-self.config.iterations // MOST_POINTS)
         for i, seed in enumerate(self.config.seed_list):
@@ -184,12 +208,12 @@ class Session:
                 if number % stride:
                     continue
                 tags = {tag: row[name] for name, tag in TRAIN_TAGS.items() if row.get(name) is not None}
-                self.log.scalars(seed, tags, number, number * self.config.steps_per_iteration)
+                log.scalars(seed, tags, number, number * self.config.steps_per_iteration)
             test = summary(jax.tree.map(lambda leaf, i=i: leaf[i], outcome))
-            self.log.scalars(seed, {tag: test[name] for name, tag in TEST_TAGS.items()}, done, env_steps)
+            log.scalars(seed, {tag: test[name] for name, tag in TEST_TAGS.items()}, done, env_steps)
             place = {"iteration": done, "env_steps": env_steps, "wall_s": self._wall(), "seed": seed}
             points.append(place | test | dict(_averages(rows)) | {"steps_per_s": speed})
-        self.log.points(points)
+        log.points(points)
         means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
         self.progress.show(done, means, speed)
 
@@ -209,7 +233,7 @@ class Session:
                 f"length {result['episode_length']:.1f} over {result['episodes']} episodes, "
                 f"after {steps:,} steps and {trained_s:.1f} s"
             )
-        write_json(folder / "summary.json", results)
+        in_first(lambda: write_json(folder / "summary.json", results))
 
     def _wall(self) -> float:
         return time.perf_counter() - self.started

@@ -377,7 +377,7 @@ def test_claims_of_giant_arrays_are_refused_before_memory_is_taken(changes, chec
     def never(*_arguments, **_options):
         pytest.fail("the arrays were read")
 
-    monkeypatch.setattr(ocp.PyTreeCheckpointer, "restore", never)
+    monkeypatch.setattr(ocp.Checkpointer, "restore", never)
     with pytest.raises(UserError):
         restore(checkpoint)
 

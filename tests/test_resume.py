@@ -181,7 +181,7 @@ def test_a_failing_write_is_told_and_leaves_the_one_before(tmp_path, monkeypatch
     def full(*_arguments, **_options):
         raise ValueError("RESOURCE_EXHAUSTED: Error writing [os_error_code='28']")
 
-    monkeypatch.setattr(ocp.PyTreeCheckpointer, "save", full)
+    monkeypatch.setattr(ocp.Checkpointer, "save", full)
     with pytest.raises(UserError, match="No space left on device; put that right"):
         write_some(tmp_path, 2)
     assert os.listdir(tmp_path / "checkpoints") == ["1"]
@@ -276,7 +276,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again(whole, tmp_pa
     (run / "config.json.partial").write_text('{"ta')
     arguments = [*ONE_SEED, "--logdir", tmp_path, "--savedir", "run", "--resume"]
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_module.ocp.PyTreeCheckpointer, "save", no_space)
+        patch.setattr(checkpoints_module.ocp.Checkpointer, "save", no_space)
         assert "No space left on device" in refuse(patch, capsys, *arguments)
     assert (run / "config.json").exists()
     assert len(rows_of(run)) > 0

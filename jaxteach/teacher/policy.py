@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import envs_jax
+from envs_jax.spreading import on_own
 from jaxteach.teacher.captions import NO_CAPTION
 from jaxteach.teacher.domain import Domain, Vocabulary
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS, doorkey_domain
@@ -124,7 +125,7 @@ class Teacher:
         """
         agents = () if self.domain.num_agents is None else (self.domain.num_agents,)
         shape = (*first.shape, *agents)
-        scenes = _in_blocks(self.domain.read, obs, shape)
+        scenes = _in_blocks(self.domain.read, obs, len(shape))
 
         def carry_on(memory: Any, step: tuple[jax.Array, Any, jax.Array]) -> tuple[Any, Any]:
             first, scene, action = step
@@ -134,7 +135,9 @@ class Teacher:
 
         memory, memories = jax.lax.scan(carry_on, memory, (first, scenes, action))
         rows = jax.vmap(jax.vmap(self._rows))(memories, scenes)
-        captions, actions, weights = _in_blocks(lambda step: self._plan_actions(*step), (memories, scenes, rows), shape)
+        captions, actions, weights = _in_blocks(
+            lambda step: self._plan_actions(*step), (memories, scenes, rows), len(shape)
+        )
         return memory, self._mix(actions, weights, key), captions
 
     def plan_actions(self, memory: Any, obs: Any) -> tuple[jax.Array, jax.Array]:
@@ -251,14 +254,19 @@ def _first_action(results: jax.Array, plans: jax.Array, idle: int) -> jax.Array:
     return action
 
 
-def _in_blocks(function: Callable[[Any], Any], steps: Any, shape: tuple[int, ...]) -> Any:
-    """A function of one step for steps with leading axes `shape`.
+def _in_blocks(function: Callable[[Any], Any], steps: Any, axes: int) -> Any:
+    """A function of one step for steps [T, N, ...], which have that many leading axes.
 
     On CPUs they are taken in blocks, so that what is computed between stays in the cache. A
     block also waits for its own longest path only, not for the longest of all.
     """
-    count = math.prod(shape)
-    flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(shape) :]), steps)
-    block = 128 if jax.default_backend() == "cpu" else max(1, count)
-    results = jax.lax.map(function, flat, batch_size=block)
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
+
+    def each(steps: Any) -> Any:
+        shape = jax.tree.leaves(steps)[0].shape[:axes]
+        count = math.prod(shape)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[axes:]), steps)
+        block = 128 if jax.default_backend() == "cpu" else max(1, count)
+        results = jax.lax.map(function, flat, batch_size=block)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
+
+    return on_own(each, axis=1)(steps)
