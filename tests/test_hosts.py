@@ -21,30 +21,9 @@ from jaxteach.runs import read_config, read_metrics
 
 ROOT = Path(__file__).parents[1]
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-SMALL = [
-    "--task",
-    "SimpleDoorKey",
-    "--savedir",
-    "run",
-    "--num_envs",
-    "16",
-    "--rollout_length",
-    "8",
-    "--save_interval",
-    "4",
-]
-SMALL += [
-    "--batch_size",
-    "64",
-    "--eval_interval",
-    "4",
-    "--num_eval",
-    "10",
-    "--final_eval",
-    "20",
-    "--save_interval",
-    "4",
-]
+SMALL = ["--task", "SimpleDoorKey", "--savedir", "run", "--num_envs", "16", "--rollout_length", "8"]
+SMALL += ["--batch_size", "64", "--eval_interval", "4", "--save_interval", "4"]
+SMALL += ["--num_eval", "10", "--final_eval", "20"]
 CLOCKS = ("wall_s", "steps_per_s")
 
 
@@ -175,7 +154,7 @@ def test_what_fails_in_one_process_ends_both(trained, tmp_path):
     assert second[1] == "error: process 0 can't go on; its output says why"
     first, second = map(end, start_two(tmp_path / "other", second=["--gamma", "0.5"]))
     assert first == (2, "error: process 1 can't go on; its output says why")
-    assert second == (2, "error: process 1 has another --gamma than the first; give all the same")
+    assert second == (2, "error: process 1 has another --gamma than the first; start all with the same")
 
 
 @pytest.mark.parametrize("process", ["0", "1"])
