@@ -61,6 +61,11 @@ def test_the_task_and_the_network_of_the_guide_train(folder):
     assert (ran / "summary.json").is_file()
 
 
+def test_a_task_takes_no_more_than_sixty_lines():
+    """Catches an interface that asks more and more of a user's task."""
+    assert len(blocks("python")[0].splitlines()) <= 60
+
+
 def test_a_module_that_is_not_there_is_told_in_one_sentence(monkeypatch):
     """Catches a traceback for a misspelt module."""
     monkeypatch.setenv("JAXTEACH_IMPORT", "swiches")
