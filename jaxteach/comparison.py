@@ -11,7 +11,7 @@ from jaxteach.config import changes, default_config
 from jaxteach.curves import Curve, RunCurves
 from jaxteach.intervals import Interval, interval
 
-WITHOUT_EFFECT = {"savedir", "logdir", "resume", "seed_list", "save_interval", "final_eval"}
+WITHOUT_EFFECT = {"savedir", "logdir", "resume", "seed_list", "save_interval", "final_eval", "devices"}
 WITHOUT_EFFECT |= {"parallel", "context", "threads", "timeout", "retries"}
 """Options in which runs of one line may differ."""
 
@@ -92,8 +92,8 @@ def figures_of(line: Line, threshold: float) -> dict[str, str]:
     return {
         "seeds": str(line.seeds),
         "env steps": f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}",
-        "final success": _told([curve.success_rate[-1] for curve in curves], ".3f"),
-        "final return": _told([curve.return_mean[-1] for curve in curves], ".3f"),
+        "final success": _told([curve.final_success for curve in curves], ".3f"),
+        "final return": _told([curve.final_return for curve in curves], ".3f"),
         "AULC": _told([curve.area() for curve in curves], ".1f"),
         "normalised AULC": _told([curve.normalised_area() for curve in curves], ".3f"),
         f"steps to {threshold:g}": _reached([curve.env_steps[i] for curve, i in reached], ",.0f", line.seeds),
@@ -109,7 +109,7 @@ def over_tasks(lines: list[Line]) -> list[dict[str, str]]:
     rows = []
     for settings, alike in by_settings.items():
         if len({line.task for line in alike}) == len(alike) > 1:
-            final = [[curve.success_rate[-1] for curve in line.curves.values()] for line in alike]
+            final = [[curve.final_success for curve in line.curves.values()] for line in alike]
             mean = [[curve.success_rate.mean() for curve in line.curves.values()] for line in alike]
             rows.append(
                 {

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxteach.config import TrainConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.runs import read_config, read_metrics
+from jaxteach.runs import read_config, read_metrics, read_summary
 
 MAXIMUM_REWARD = 1.0
 
@@ -22,6 +22,9 @@ class Curve:
     wall_s: np.ndarray  # float64[points]
     success_rate: np.ndarray  # float64[points]
     return_mean: np.ndarray  # float64[points]
+    final_success: float  # in `summary.json`'s episodes, or where there is none for this end, in the last point's
+    final_return: float  # so too
+    judged: bool  # whether both are of `summary.json`
 
     def area(self) -> float:
         """AULC: the area under the return over iterations, by trapezoids."""
@@ -64,14 +67,18 @@ def load_run(folder: Path) -> RunCurves:
     if not folder.is_dir():
         raise UserError(f"there is no run {folder}")
     config = read_config(folder)
-    rows = read_metrics(folder)
+    rows, judged = read_metrics(folder), read_summary(folder)
     by_seed = {seed: [row for row in rows if row.get("seed", 0) == seed] for seed in config.seed_list}
-    curves = {seed: _curve(points) for seed, points in by_seed.items() if points}
+    curves = {seed: _curve(points, judged.get(seed)) for seed, points in by_seed.items() if points}
     if not curves:
         raise UserError(f"{folder} has no points yet")
     return RunCurves(folder, replace(config, task=canonical_task(config.task)), curves)
 
 
-def _curve(rows: list[dict[str, Any]]) -> Curve:
+def _curve(rows: list[dict[str, Any]], judged: dict[str, Any] | None) -> Curve:
     names = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
-    return Curve(*(np.array([row[name] for row in rows]) for name in names))
+    # A run that goes on is judged anew at its end.
+    is_judged = judged is not None and judged["env_steps"] == rows[-1]["env_steps"]
+    final = judged if judged is not None and is_judged else rows[-1]
+    arrays = {name: np.array([row[name] for row in rows]) for name in names}
+    return Curve(**arrays, final_success=final["success_rate"], final_return=final["return_mean"], judged=is_judged)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.runs import check_resumable, find_run, folder_of
+from jaxteach.runs import check_resumable, find_run, folder_of, read_summary
 from jaxteach.training import train
 
 
@@ -49,5 +49,7 @@ def state_of(run: TrainConfig) -> str:
     check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1])
     with closing(Checkpoints(folder)) as checkpoints:
         trained = max(checkpoints.iterations, default=0) >= run.iterations
-    judged = run.final_eval == 0 or (folder / "summary.json").is_file()
+    end = run.iterations * run.steps_per_iteration
+    ends = [row["env_steps"] for row in read_summary(folder).values()]
+    judged = run.final_eval == 0 or ends == [end] * len(run.seed_list)
     return "finished" if trained and judged else "begun"

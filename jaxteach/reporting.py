@@ -97,10 +97,13 @@ def _notes(lines: list[Line]) -> list[str]:
     notes = [
         f"Figures are interquartile means over seeds, with {CONFIDENCE:.0%} intervals in brackets: percentile "
         f"bootstraps over the seeds, {RESAMPLES:,} draws.",
-        "Final figures are those of the last evaluation while training; steps and seconds to a success are those of "
-        "the first evaluation that shows it. Seconds count from the command's start, compilation included, and seeds "
-        "that train side by side share them.",
+        "Final figures are those of the finished student, in the episodes of `summary.json`; steps and seconds to a "
+        "success are those of the first evaluation that shows it. Seconds count from the command's start, compilation "
+        "included, and seeds that train side by side share them.",
     ]
+    unfinished = [line.label for line in lines if not all(curve.judged for curve in line.curves.values())]
+    if unfinished:
+        notes.append(f"Not finished, so that final figures are those of the last point: {', '.join(unfinished)}.")
     seeds = sorted({line.seeds for line in lines})
     if seeds[0] < FEW:
         notes.append(

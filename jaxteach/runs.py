@@ -287,6 +287,24 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_point(row: Any) -> bool:
-    numbers = [row.get(name) for name in NEEDED] if isinstance(row, dict) else [None]
+def read_summary(folder: Path) -> dict[int, dict[str, Any]]:
+    """The final evaluation of each seed of a run; empty where there was none yet.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    path = folder / "summary.json"
+    if not path.exists():
+        return {}
+    try:
+        rows = read_json(path)
+    except (OSError, ValueError):
+        raise UserError(f"{path} is damaged; remove it, and go on with the run by --resume") from None
+    if not isinstance(rows, list) or not all(_is_point(row, NEEDED[1:]) for row in rows):
+        raise UserError(f"{path} is not the summary of a jaxteach run")
+    return {row.get("seed", 0): row for row in rows}
+
+
+def _is_point(row: Any, needed: tuple[str, ...] = NEEDED) -> bool:
+    numbers = [row.get(name) for name in needed] if isinstance(row, dict) else [None]
     return all(isinstance(x, int | float) and abs(x) < 2**62 for x in numbers) and isinstance(row.get("seed", 0), int)

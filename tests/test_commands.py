@@ -212,7 +212,9 @@ def test_reports(logdir, tmp_path, monkeypatch, capsys):
 def test_areas_by_hand():
     """Returns 0, 0.5, 1 at iterations 10, 20, 40: trapezoids 2.5 and 15, over a span of 30."""
     points = np.array([10, 20, 40])
-    curve = Curve(points, 100 * points, points / 10, np.array([0.0, 0.6, 1.0]), np.array([0.0, 0.5, 1.0]))
+    curve = Curve(
+        points, 100 * points, points / 10, np.array([0.0, 0.6, 1.0]), np.array([0.0, 0.5, 1.0]), 1.0, 1.0, False
+    )
     assert curve.area() == 17.5
     assert curve.normalised_area() == pytest.approx(17.5 / 30)
     assert [curve.first_at(level) for level in (0.5, 0.95, 1.1)] == [1, 2, None]

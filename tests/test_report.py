@@ -15,7 +15,7 @@ import jaxteach.report
 from jaxteach.comparison import figures_of, lines_of, over_tasks
 from jaxteach.config import default_config, to_json
 from jaxteach.curves import load_run
-from jaxteach.errors import run_command
+from jaxteach.errors import UserError, run_command
 from jaxteach.intervals import interval
 
 HOSTILE = "<script>alert(1)</script>|\"'><img src=http://x.y/z>`*[a](b)$x$\n\x1b[31m"
@@ -92,6 +92,45 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
     lines, left_out = lines_of([load_run(run) for run in runs], apart=True)
     assert [line.label for line in lines] == [run.name for run in runs]
     assert not left_out
+
+
+def summary_of(run, env_steps, successes):
+    rows = [
+        {"seed": seed, "env_steps": env_steps, "wall_s": 9.0, "success_rate": success, "return_mean": 0.75}
+        for seed, success in successes.items()
+    ]
+    (run / "summary.json").write_text(json.dumps(rows))
+    return run
+
+
+def test_final_figures_are_those_of_the_finished_student(tmp_path):
+    """Catches the few episodes of the last point taken for the final ones, and an old summary of a run that went on."""
+    done = summary_of(make_run(tmp_path / "done", (0, 1)), 300, {0: 0.5, 1: 0.7})
+    older = summary_of(make_run(tmp_path / "older", (0, 1), no_teacher=True), 200, {0: 0.5, 1: 0.7})
+    lines = lines_of([load_run(done), load_run(older)])[0]
+    finals = [(figures_of(line, 0.95)["final success"], figures_of(line, 0.95)["final return"]) for line in lines]
+    assert [success[:5] for success, _ in finals] == ["0.600", "0.995"]
+    assert [value[:5] for _, value in finals] == ["0.750", "0.497"]
+    assert [curve.judged for line in lines for curve in line.curves.values()] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[{", "is damaged; remove it"),
+        ("[" * 10**5, "is damaged; remove it"),
+        ("{}", "is not the summary"),
+        ("[1]", "is not the summary"),
+        ('[{"seed": 0, "env_steps": 300, "wall_s": 1, "success_rate": NaN, "return_mean": 1}]', "is not the summary"),
+        ('[{"seed": [], "env_steps": 300, "wall_s": 1, "success_rate": 1, "return_mean": 1}]', "is not the summary"),
+    ],
+)
+def test_a_summary_that_is_none_is_told_in_one_sentence(text, words, tmp_path):
+    """Catches a traceback, and a figure that is no number, from a stranger's file."""
+    run = make_run(tmp_path / "run")
+    (run / "summary.json").write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_run(run)
 
 
 def test_settings_are_compared_over_the_tasks_that_they_share(tmp_path):
