@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 
 from jaxteach.checkpoints import Checkpoints
+from jaxteach.cli import parse
+from jaxteach.config import TrainConfig, default_config
 from jaxteach.errors import UserError
 from jaxteach.experiment import Experiment
 from jaxteach.hosts import HostsConfig
@@ -24,6 +28,7 @@ TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 SMALL = ["--task", "SimpleDoorKey", "--savedir", "run", "--num_envs", "16", "--rollout_length", "8"]
 SMALL += ["--batch_size", "64", "--eval_interval", "4", "--save_interval", "4"]
 SMALL += ["--num_eval", "10", "--final_eval", "20"]
+GUIDE = (ROOT / "docs" / "scale.md").read_text("utf-8")
 CLOCKS = ("wall_s", "steps_per_s")
 
 
@@ -155,6 +160,24 @@ def test_what_fails_in_one_process_ends_both(trained, tmp_path):
     first, second = map(end, start_two(tmp_path / "other", second=["--gamma", "0.5"]))
     assert first == (2, "error: process 1 can't go on; its output says why")
     assert second == (2, "error: process 1 has another --gamma than the first; start all with the same")
+
+
+def test_slurm_tells_where_the_processes_meet(tmp_path):
+    """Catches a job script of the guide whose processes do not find each other."""
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    run_of(tmp_path / "0").mkdir(parents=True)
+    ranks = [{"SLURM_PROCID": number, "SLURM_LOCALID": number} for number in ("0", "1")]
+    both = [start(tmp_path / rank["SLURM_PROCID"], "--coordinator", "auto", **job, **rank) for rank in ranks]
+    first, second = map(end, both)
+    assert first[0] == second[0] == 2
+    assert "exists; choose another --savedir" in first[1], "the first writes"
+    assert second[1] == "error: process 0 can't go on; its output says why"
+
+
+@pytest.mark.parametrize("line", re.findall(r"jaxteach\.train ([^\n\"]+)", GUIDE))
+def test_the_options_of_the_guide_are_known(line):
+    """Catches an option that the guide has and the command lacks, or that it refuses."""
+    parse(TrainConfig, "train", shlex.split(line), default_config).check()
 
 
 @pytest.mark.parametrize("process", ["0", "1"])
