@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.machine import describe_machine
 from jaxteach.config import canonical_task, default_config
 from jaxteach.experiment import Experiment
+from jaxteach.files import write_json
 from jaxteach.learner import Batch
 from jaxteach.rollout import collect
 
@@ -41,19 +42,18 @@ class Options:
     """environment steps, by default the task's own"""
     repeats: int = 7
     """timings of each part of an update, of which the median counts"""
-    json: str | None = None
-    """file for the figures"""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """write the figures to this file"""
 
 
 def main() -> None:
-    options = tyro.cli(Options, use_underscores=True)
+    options: Options = tyro.cli(Options, prog="python -m benchmarks.training", use_underscores=True)
     tasks = [canonical_task(task) for task in options.task]
     runs = [train_cold(task, seed, options) for task in tasks for seed in options.seeds]
     parts = [profile_update(task, options) for task in tasks]
     _print(runs, parts)
-    if options.json:
-        document = {"machine": describe_machine(), "runs": runs, "updates": parts}
-        Path(options.json).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    if options.json is not None:
+        write_json(options.json, {"machine": describe_machine(), "runs": runs, "updates": parts})
 
 
 def train_cold(task: str, seed: int, options: Options) -> dict[str, Any]:
