@@ -1,5 +1,6 @@
 """Several processes that train as one, on one machine or many: the first alone touches the disk and the terminal."""
 
+import hashlib
 import json
 import os
 import re
@@ -160,14 +161,14 @@ def text_from_first(text: str | None) -> str:
 
 
 def check_alike(facts: Mapping[str, Any]) -> None:
-    """Raises `UserError` in all processes where one of them has another fact than the first."""
-    firsts = json.loads(text_from_first(json.dumps(facts)))
-    other = [name for name, fact in json.loads(json.dumps(facts)).items() if firsts.get(name) != fact]
+    """Raises `UserError` in all processes where one of them has another fact than the first; facts are plain JSON."""
+    own = {name: hashlib.sha256(json.dumps(fact).encode()).hexdigest()[:16] for name, fact in facts.items()}
+    firsts = json.loads(text_from_first(json.dumps(own)))
+    other = ", ".join(name for name, digest in own.items() if firsts.get(name) != digest)
     with together():
         if other:
-            names = ", ".join(other)
             raise UserError(
-                f"process {jax.process_index()} has another {names} than the first; start all with the same"
+                f"process {jax.process_index()} has another {other} than the first; start all with the same"
             )
 
 

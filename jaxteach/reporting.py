@@ -97,7 +97,7 @@ def _notes(lines: list[Line]) -> list[str]:
     notes = [
         f"Figures are interquartile means over seeds, with {CONFIDENCE:.0%} intervals in brackets: percentile "
         f"bootstraps over the seeds, {RESAMPLES:,} draws.",
-        "Final figures are those of the finished student, in the episodes of `summary.json`; steps and seconds to a "
+        "Final figures are those of the finished student, in the episodes of summary.json; steps and seconds to a "
         "success are those of the first evaluation that shows it. Seconds count from the command's start, compilation "
         "included, and seeds that train side by side share them.",
     ]
