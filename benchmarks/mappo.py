@@ -83,7 +83,7 @@ def train_ours(seed: int, options: Options) -> dict[str, Any]:
     experiment = Experiment(config)
     state, program = experiment.init(), experiment.compile_chunk()
     compiled = time.perf_counter()
-    state, metrics = program(state, experiment.table, jnp.int32(0), jnp.int32(config.iterations))
+    state, metrics = program(state, experiment.table, experiment.numbers, jnp.int32(0), jnp.int32(config.iterations))
     jax.block_until_ready(metrics)
     finished = time.perf_counter()
     params = jax.tree.map(lambda leaf: leaf[0], state.params)

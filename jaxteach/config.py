@@ -82,6 +82,11 @@ class PPOConfig:
     distill_end: int = 3000
     """iteration from which on the line is 0"""
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The options that are inputs of the compiled program: runs that differ in them alone share one."""
+        return {name: value for name, value in asdict(self).items() if name not in PPO_CONSTANTS}
+
     def coefficient(self, iteration: jax.Array, steps: int) -> jax.Array:
         """float32[], the weight of the teacher in an iteration of `steps` environment steps."""
         count = iteration.astype(jnp.float32)
@@ -92,6 +97,8 @@ class PPOConfig:
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
 
+PPO_CONSTANTS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule"}
+"""The options of `PPOConfig` that shape the compiled program."""
 OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
 """What options of the world are called in some of the worlds, exact to their references."""
 
@@ -370,11 +377,14 @@ class SweepConfig:
     logdir: str = "log"
     """where runs are kept"""
     seeds_per_run: int | None = None
-    """seeds that train side by side in one program; all when left out"""
+    """seeds of a run; all when left out"""
+    seeds_at_once: int = 32
+    """seeds that train side by side in one program, at most, of runs that differ in numbers of PPO alone; 1 trains
+    each run alone"""
     show: Flag = False
     """list the runs, and how far they are, instead of training"""
     engine: Literal["here", "slurm"] = "here"
-    """one run after the other in this process, or as jobs of a SLURM cluster"""
+    """in this process, or as jobs of a SLURM cluster"""
     partition: str | None = None
     """of the cluster"""
     minutes: int = 60
@@ -390,7 +400,7 @@ class SweepConfig:
 
     def check(self) -> None:
         """Raises `UserError` for numbers that make no sense."""
-        _check_at_least(self, ["seeds_per_run", "minutes", "cpus", "memory", "at_once"], 1)
+        _check_at_least(self, ["seeds_per_run", "seeds_at_once", "minutes", "cpus", "memory", "at_once"], 1)
         _check_at_least(self, ["gpus"], 0)
 
 

@@ -1,6 +1,7 @@
-"""The compiled programs of a run, for all its seeds at once."""
+"""The compiled programs of a run, or of several that differ in numbers alone, for all their seeds at once."""
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -28,10 +29,17 @@ class Experiment:
     """What a configuration stands for: the world, the student, the teacher, and the programs that use them.
 
     Every array of a `LearnerState` has a leading axis for the seeds.
+
+    Args:
+        config: the options of a run.
+        others: of runs that train beside it; they differ in seeds, folders and `PPOConfig.numbers` alone.
+
+    Raises:
+        UserError: the options can't be met.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, *others: TrainConfig) -> None:
+        self.config, self.configs = config, (config, *others)
         self.mesh = make_mesh(take_devices(config.devices, config.num_envs))
         self.world = TeamWorld(config.world.make(config.task))
         try:
@@ -67,11 +75,31 @@ class Experiment:
         """The teacher's captions, none without a teacher."""
         return [] if self.teacher is None else self.teacher.captions
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of all runs, as they lie on the leading axis."""
+        return [seed for config in self.configs for seed in config.seed_list]
+
+    @property
+    def parts(self) -> list[slice]:
+        """Each run's part of the leading axis."""
+        ends = list(itertools.accumulate(len(config.seed_list) for config in self.configs))
+        return [slice(start, end) for start, end in zip([0, *ends], ends)]
+
     @cached_property
     def _keys(self) -> tuple[jax.Array, jax.Array]:
         """The keys for training and for evaluation, one for each seed."""
-        keys = [jax.random.split(jax.random.key(seed)) for seed in self.config.seed_list]
+        keys = [jax.random.split(jax.random.key(seed)) for seed in self.seeds]
         return jnp.stack([pair[0] for pair in keys]), jnp.stack([pair[1] for pair in keys])
+
+    @cached_property
+    def numbers(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """PPO's numbers: those that all runs share, float32[] each, and the others, float32[seeds] each."""
+        rows = [config.ppo.numbers for config in self.configs for _ in config.seed_list]
+        columns = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
+        # A shared one is not mapped: what depends on it, such as whether the teacher is asked, stays one decision.
+        shared = {name: column[0] for name, column in columns.items() if (column == column[0]).all()}
+        return shared, {name: column for name, column in columns.items() if name not in shared}
 
     def init(self) -> LearnerState:
         """The state before the first iteration."""
@@ -87,6 +115,21 @@ class Experiment:
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, self._places
         )
 
+    def abstract_part(self, config: TrainConfig) -> LearnerState:
+        """As `abstract_state`, of one run."""
+
+        def shorten(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((len(config.seed_list), *leaf.shape[1:]), leaf.dtype, sharding=leaf.sharding)
+
+        return jax.tree.map(shorten, self.abstract_state)
+
+    def joined(self, states: list[LearnerState]) -> LearnerState:
+        """The states of runs as one, of all their seeds."""
+        if len(states) == 1:
+            return states[0]
+        state = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
+        return state if self._places is None else jax.device_put(state, self._places)
+
     @cached_property
     def _places(self) -> Any:
         """The shardings of a state; None on one device."""
@@ -100,19 +143,27 @@ class Experiment:
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
     def compile_chunk(self) -> Any:
-        """(state, table, iteration, count) -> (state, metrics [seeds, eval_interval, ...]).
+        """(state, table, numbers, iteration, count) -> (state, metrics [seeds, eval_interval, ...]).
 
-        The state is donated. The table is a `SkillTable` of the shapes of `table`, or None.
+        The state is donated. The table is a `SkillTable` of the shapes of `table`, or None; numbers are
+        as `numbers`.
         """
         most = self.config.eval_interval
 
-        def chunk(state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array) -> Any:
-            return over_seeds(lambda one: self.learner.chunk(one, table, iteration, count, most))(state)
+        def chunk(
+            state: LearnerState, table: SkillTable | None, numbers: Any, iteration: jax.Array, count: jax.Array
+        ) -> Any:
+            shared, own = numbers
+
+            def one(state: LearnerState, own: Any) -> Any:
+                return self.learner.with_numbers(shared | own).chunk(state, table, iteration, count, most)
+
+            return over_seeds(one)(state, own)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
         program = jax.jit(chunk, donate_argnums=0, out_shardings=(self._places, self._copies))
         with nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
-            return program.lower(self.abstract_state, self.table, number, number).compile()
+            return program.lower(self.abstract_state, self.table, self.numbers, number, number).compile()
 
     def compile_evaluation(self, episodes: int) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""

@@ -1,7 +1,8 @@
-"""A run of a sweep, brought to its end from wherever it is."""
+"""Runs of a sweep, brought to their end from wherever they are."""
 
 import time
 import traceback
+from collections.abc import Hashable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -9,32 +10,70 @@ from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs import check_resumable, find_run, folder_of, read_summary
-from jaxteach.training import train
+from jaxteach.training import train_side_by_side
 
 
-def attempt(run: TrainConfig) -> str | None:
-    """Brings a run to its end, whatever happens; the reason if it failed."""
+def attempt(*runs: TrainConfig) -> str | None:
+    """Brings runs that can train side by side to their end, whatever happens; the reason if it failed."""
     try:
-        finish(run)
+        finish(*runs)
     except UserError as error:
         return str(error)
     except Exception as error:
-        traceback.print_exc()
+        if len(runs) == 1:  # Of several, each is tried again alone.
+            traceback.print_exc()
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def finish(run: TrainConfig) -> None:
-    """Begins a run, goes on with it, or passes it over if it is finished.
+def finish(*runs: TrainConfig) -> None:
+    """Begins runs that can train side by side, or goes on with them; those that are finished are passed over.
 
     Raises:
-        UserError: as `training.train`; or the run's folder is one with other options.
+        UserError: as `train_side_by_side`; or a run's folder is one with other options.
     """
-    state = state_of(run)
-    if state == "finished":
-        print("finished before")
+    states = [state_of(run) for run in runs]
+    left = [replace(run, resume=state == "begun") for run, state in zip(runs, states) if state != "finished"]
+    if left:
+        train_side_by_side(left, time.perf_counter())
     else:
-        train(replace(run, resume=state == "begun"), time.perf_counter())
+        print("finished before")
+
+
+def side_by_side(runs: list[TrainConfig], most: int) -> Iterator[list[TrainConfig]]:
+    """Deals out runs to programs; those that have the same shapes and have come equally far share one.
+
+    Args:
+        runs: of one sweep.
+        most: seeds of a program; one run alone may have more.
+    """
+    alike: dict[Hashable, list[TrainConfig]] = {}
+    for number, run in enumerate(runs):
+        alike.setdefault(_program(run) or number, []).append(run)
+    for group in alike.values():
+        dealt: list[TrainConfig] = []
+        for run in group:
+            if dealt and sum(len(other.seed_list) for other in (*dealt, run)) > most:
+                yield dealt
+                dealt = []
+            dealt.append(run)
+        yield dealt
+
+
+def _program(run: TrainConfig) -> Hashable:
+    """What runs that can share a program have in common; None for one that has nothing to share."""
+    try:
+        if run.online or state_of(run) == "finished":
+            return None
+    except UserError:
+        return None
+    shapes = replace(run.ppo, **dict.fromkeys(run.ppo.numbers, 0))
+    return replace(run, seed_list=(), savedir=None, ppo=shapes), _last_checkpoint(run)
+
+
+def _last_checkpoint(run: TrainConfig) -> int:
+    with closing(Checkpoints(folder_of(run.logdir, run.task, str(run.savedir)))) as checkpoints:
+        return max(checkpoints.iterations, default=0)
 
 
 def state_of(run: TrainConfig) -> str:
@@ -47,8 +86,7 @@ def state_of(run: TrainConfig) -> str:
     if not (folder / "config.json").is_file():
         return "begun" if folder.is_dir() else "new"
     check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1])
-    with closing(Checkpoints(folder)) as checkpoints:
-        trained = max(checkpoints.iterations, default=0) >= run.iterations
+    trained = _last_checkpoint(run) >= run.iterations
     end = run.iterations * run.steps_per_iteration
     ends = [row["env_steps"] for row in read_summary(folder).values()]
     judged = run.final_eval == 0 or ends == [end] * len(run.seed_list)

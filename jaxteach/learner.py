@@ -4,6 +4,8 @@ MAPPO (arXiv 2103.01955) is PPO here: all agents share the network, which may ju
 them observe (`TeamNet`). A sample is a step of an environment, with all its agents.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -62,12 +64,18 @@ class Learner:
         self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: AnyTeacher | None, iterations: int
     ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
+        self.iterations = iterations
         gradient_steps = iterations * config.epochs * self.minibatches()[1]
         rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(config.max_grad_norm),
             optax.adam(rate, eps=config.adam_eps),
         )
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> "Learner":
+        """The same with other numbers of PPO, by name; they may be traced, float32[] each."""
+        config = replace(self.config, **numbers)
+        return Learner(self.venv, self.network, config, self.teacher, self.iterations)
 
     def minibatches(self) -> tuple[int, int]:
         """Columns in a minibatch, and minibatches in an epoch; a column is a step, with recurrence an environment."""

@@ -99,7 +99,7 @@ def _notes(lines: list[Line]) -> list[str]:
         f"bootstraps over the seeds, {RESAMPLES:,} draws.",
         "Final figures are those of the finished student, in the episodes of summary.json; steps and seconds to a "
         "success are those of the first evaluation that shows it. Seconds count from the command's start, compilation "
-        "included, and seeds that train side by side share them.",
+        "included, and seeds and runs that train side by side share them.",
     ]
     unfinished = [line.label for line in lines if not all(curve.judged for curve in line.curves.values())]
     if unfinished:

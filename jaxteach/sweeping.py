@@ -1,5 +1,6 @@
-"""Many runs: here, one after the other, or on a cluster."""
+"""Many runs: here, side by side where they can share a program, or on a cluster."""
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from jaxteach.cluster import train_on_cluster
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
-from jaxteach.finishing import attempt, state_of
+from jaxteach.finishing import attempt, side_by_side, state_of
 from jaxteach.sweepfile import read_sweep, sweep_name
 from jaxteach.trials import runs_of
 
@@ -26,7 +27,8 @@ def sweep(config: SweepConfig) -> None:
         for run in runs:
             print(f"{_state_or_trouble(run):>8}  {_name(run)}")
         return
-    failures = dict(_failures_on_cluster(runs, config) if config.engine == "slurm" else _failures_here(runs))
+    on_cluster = config.engine == "slurm"
+    failures = dict(_failures_on_cluster(runs, config) if on_cluster else _failures_here(runs, config.seeds_at_once))
     if failures:
         told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
         raise UserError(f"{len(failures)} of {len(runs)} runs failed: {told}")
@@ -35,14 +37,26 @@ def sweep(config: SweepConfig) -> None:
     print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
 
 
-def _failures_here(runs: list[TrainConfig]) -> Iterator[tuple[str, str]]:
-    """Trains one run after the other; name and reason of each that fails."""
-    for number, run in enumerate(runs, 1):
-        print(f"[{number}/{len(runs)}] {_name(run)}", flush=True)
-        reason = attempt(run)
-        if reason is not None:
-            print(f"failed: {printable(reason)}", file=sys.stderr, flush=True)
-            yield _name(run), reason
+def _failures_here(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:
+    """Trains runs, program after program; name and reason of each that fails."""
+    numbers = itertools.count(1)
+    for group in side_by_side(runs, seeds_at_once):
+        for run in group:
+            print(f"[{next(numbers)}/{len(runs)}] {_name(run)}", flush=True)
+        yield from _failures_of(group)
+
+
+def _failures_of(group: list[TrainConfig]) -> Iterator[tuple[str, str]]:
+    """Trains runs side by side, and each alone if that fails."""
+    reason = attempt(*group)
+    if reason is not None and len(group) == 1:
+        print(f"failed: {printable(reason)}", file=sys.stderr, flush=True)
+        yield _name(group[0]), reason
+    elif reason is not None:
+        print(f"side by side they fail, so each goes on alone: {printable(reason)}", file=sys.stderr, flush=True)
+        for run in group:
+            print(_name(run), flush=True)
+            yield from _failures_of([run])
 
 
 def _failures_on_cluster(runs: list[TrainConfig], config: SweepConfig) -> Iterator[tuple[str, str]]:

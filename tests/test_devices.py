@@ -28,8 +28,8 @@ def trained(devices):
     config = default_config("SimpleDoorKey")
     ppo = replace(config.ppo, rollout_length=8, batch_size=64)
     experiment = Experiment(replace(config, num_envs=16, devices=devices, eval_interval=UPDATES, ppo=ppo))
-    chunk = experiment.compile_chunk()
-    return *chunk(experiment.init(), experiment.table, jnp.int32(0), jnp.int32(UPDATES)), chunk
+    chunk, inputs = experiment.compile_chunk(), (experiment.table, experiment.numbers)
+    return *chunk(experiment.init(), *inputs, jnp.int32(0), jnp.int32(UPDATES)), chunk
 
 
 def compare():

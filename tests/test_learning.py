@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import envs_jax
+import jaxteach.experiment as experiment_module
 from envs_jax.vector import VectorEnv
 from jaxteach import losses
 from jaxteach.config import PPOConfig, TrainConfig
@@ -170,12 +171,12 @@ def small(**changes):
     return TrainConfig("SimpleDoorKey", num_envs=16, total_steps=4096, eval_interval=2, num_eval=20, ppo=ppo, **changes)
 
 
-def run_chunks(config, chunks=2):
-    experiment = Experiment(config)
+def run_chunks(*configs, chunks=2):
+    experiment = Experiment(*configs)
     program, state = experiment.compile_chunk(), experiment.init()
     rows = []
     for i in range(chunks):
-        state, metrics = program(state, experiment.table, jnp.int32(2 * i), jnp.int32(2))
+        state, metrics = program(state, experiment.table, experiment.numbers, jnp.int32(2 * i), jnp.int32(2))
         rows.append(jax.device_get(metrics))
     return state, {name: np.concatenate([row[name] for row in rows], 1) for name in rows[0]}
 
@@ -194,12 +195,24 @@ def test_a_seed_s_bits_do_not_depend_on_those_beside_it():
     chex.assert_trees_all_equal({name: leaf[1:2] for name, leaf in rows.items()}, row)
 
 
+@pytest.mark.slow
+def test_batched_as_on_gpus_runs_have_their_own_numbers(monkeypatch):
+    """Catches a number of one run that the batch gives to another; after two updates all agree to rounding."""
+    first = small(seed_list=(0, 1))
+    other = replace(first, ppo=replace(first.ppo, distill_coef=1.0, learning_rate=2e-3, gamma=0.9))
+    each = [run_chunks(config, chunks=1) for config in (first, other)]
+    monkeypatch.setattr(experiment_module, "over_seeds", jax.vmap)
+    batched = run_chunks(first, other, chunks=1)
+    in_turn = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
+    chex.assert_trees_all_close((batched[0].params, batched[1]), (in_turn[0].params, in_turn[1]), atol=1e-5)
+
+
 def test_a_chunk_may_be_cut_short():
     experiment = Experiment(small())
-    program, table, number = experiment.compile_chunk(), experiment.table, jnp.int32
-    whole, metrics = program(experiment.init(), table, number(0), number(2))
-    half, _ = program(experiment.init(), table, number(0), number(1))
-    half, rest = program(half, table, number(1), number(1))
+    program, inputs, number = experiment.compile_chunk(), (experiment.table, experiment.numbers), jnp.int32
+    whole, metrics = program(experiment.init(), *inputs, number(0), number(2))
+    half, _ = program(experiment.init(), *inputs, number(0), number(1))
+    half, rest = program(half, *inputs, number(1), number(1))
     chex.assert_trees_all_equal(whole.params, half.params)
     np.testing.assert_array_equal(metrics["loss"][:, 1], rest["loss"][:, 0])
 
@@ -228,6 +241,24 @@ def test_an_update_traces_once():
         state, _ = update(state, experiment.table, jnp.int32(i))
     program = jax.jit(experiment.learner.update).lower(state, experiment.table, jnp.int32(0))
     assert "callback" not in program.as_text()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "other"),
+    [("halving", ["distill_decay", "distill_end", "distill_floor"]), ("linear", ["distill_half_life"])],
+)
+def test_numbers_of_ppo_are_inputs_of_the_program(schedule, other):
+    """Catches one that is a constant: runs that try its values would compile anew, or all get the same."""
+    experiment = Experiment(small(ppo={"distill_schedule": schedule}))
+    state = jax.tree.map(lambda leaf: leaf[0], experiment.init())
+
+    def update(numbers):
+        return experiment.learner.with_numbers(numbers).update(state, experiment.table, jnp.int32(1))
+
+    program = jax.make_jaxpr(update)(experiment.numbers[0]).jaxpr
+    used = {id(variable) for step in program.eqns for variable in step.invars}
+    unused = [name for name, variable in zip(sorted(experiment.numbers[0]), program.invars) if id(variable) not in used]
+    assert unused == other, "what belongs to the other schedule"
 
 
 def test_a_student_learns_from_a_teacher_in_a_small_room():

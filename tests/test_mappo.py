@@ -347,7 +347,8 @@ def tiny(task, **changes):
 )
 def test_every_world_trains(task):
     experiment = Experiment(tiny(task, world=WorldConfig(max_steps=8)))
-    state, metrics = experiment.compile_chunk()(experiment.init(), experiment.table, jnp.int32(0), jnp.int32(2))
+    inputs = (experiment.table, experiment.numbers, jnp.int32(0), jnp.int32(2))
+    state, metrics = experiment.compile_chunk()(experiment.init(), *inputs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
     assert metrics["episodes"].sum() > 0
     assert state.value_scale is not None
@@ -471,7 +472,7 @@ def test_a_team_learns_to_spread():
         ).episode_return.mean()
     )
     before = evaluate(jax.tree.map(lambda leaf: leaf[0], state.params))
-    state, _ = experiment.compile_chunk()(state, None, jnp.int32(0), jnp.int32(config.iterations))
+    state, _ = experiment.compile_chunk()(state, None, experiment.numbers, jnp.int32(0), jnp.int32(config.iterations))
     after = evaluate(jax.tree.map(lambda leaf: leaf[0], state.params))
     assert before < -25
     assert after > before + 3

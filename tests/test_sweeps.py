@@ -2,15 +2,19 @@
 
 import json
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
 import jaxteach.sweep
-from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError, run_command
 from jaxteach.files import write_json
+from jaxteach.finishing import side_by_side
 from jaxteach.sweepfile import read_sweep
+from jaxteach.training import Session, train
 from jaxteach.trials import runs_of
+from tests.test_resume import assert_same_runs
 
 SMALL = """
 n_itr = 2
@@ -129,7 +133,7 @@ def test_mistakes_in_a_file(text, message, tmp_path, monkeypatch, capsys):
 
 def test_a_sweep_whose_file_has_spaces(tmp_path, monkeypatch, capsys):
     """Catches an advice that leads nowhere, where a run's folder can't be called as the file."""
-    monkeypatch.setattr("jaxteach.finishing.train", lambda *_: None)
+    monkeypatch.setattr("jaxteach.finishing.train_side_by_side", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my sweep.toml").write_text('[fixed]\ntask = "SimpleDoorKey"')
     sweep("my sweep.toml", monkeypatch=monkeypatch)
@@ -176,17 +180,84 @@ def test_an_error_of_ours_ends_one_run_only(tmp_path, monkeypatch, capsys):
     """Catches an exception of whatever kind, such as memory that is used up, that ends the sweep."""
     trained = []
 
-    def train(config: TrainConfig, _started):
-        trained.append(config.ppo.gamma)
-        if config.ppo.gamma == 0.5:
+    def failing(configs, _started):
+        trained.append([config.ppo.gamma for config in configs])
+        if 0.5 in trained[-1]:
             raise MemoryError("no room")
 
-    monkeypatch.setattr("jaxteach.finishing.train", train)
+    monkeypatch.setattr("jaxteach.finishing.train_side_by_side", failing)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.toml").write_text('[fixed]\ntask = "SimpleDoorKey"\n[grid]\ngamma = [0.5, 0.9]')
     with pytest.raises(SystemExit):
         sweep("s.toml", monkeypatch=monkeypatch)
-    assert trained == [0.5, 0.9]
+    assert trained == [[0.5, 0.9], [0.5], [0.9]], "what fails side by side is tried alone"
     error = capsys.readouterr().err
     assert "Traceback" in error
     assert error.endswith("1 of 2 runs failed: SimpleDoorKey/s-gamma-0.5-seed-0: MemoryError: no room\n")
+
+
+def test_runs_of_the_same_shapes_train_side_by_side(tmp_path):
+    """Catches runs that can't share a program put into one, and those that can kept apart."""
+    text = """
+        [fixed]
+        seed_list = [0, 1]
+        [grid]
+        task = ["SimpleDoorKey", "LavaDoorKey"]
+        learning_rate = [1e-3, 1e-4]
+        gamma = [0.9, 0.99]
+        epochs = [3, 4]
+        """
+    runs = runs_in(tmp_path, text)
+    groups = list(side_by_side(runs, 32))
+    told = [{(run.task, run.ppo.epochs) for run in group} for group in groups]
+    assert told == [{(task, epochs)} for task in ("SimpleDoorKey", "LavaDoorKey") for epochs in (3, 4)]
+    assert [len(group) for group in groups] == [4] * 4
+    assert [len(group) for group in side_by_side(runs[::2], 6)] == [3, 1, 3, 1], "no more seeds than wanted"
+    assert [len(group) for group in side_by_side(runs, 1)] == [1] * 16
+    (tmp_path / "ppo" / "SimpleDoorKey" / str(runs[0].savedir) / "checkpoints" / "5").mkdir(parents=True)
+    assert [len(group) for group in side_by_side(runs[::2], 32)] == [1, 3, 4], "they have not come equally far"
+
+
+def small_sweep(folder, n_itr, grid):
+    """A sweep's file, and its runs."""
+    small = SMALL.replace("n_itr = 2", f"n_itr = {n_itr}\nsave_interval = 2")
+    return runs_in(folder, f'[fixed]\ntask = "SimpleDoorKey"\nseed_list = [0, 1]\n{small}[grid]\n{grid}')
+
+
+def assert_as_alone(run, logdir, folder):
+    """Whether a run of a sweep is the one that trains alone, in its own folder; on CPUs alone that is promised."""
+    alone = train(replace(run, logdir=str(folder)), time.perf_counter())
+    assert_same_runs(alone, logdir / "ppo" / run.task / run.savedir)
+
+
+@pytest.mark.slow
+def test_side_by_side_a_run_has_the_bits_of_one_alone(tmp_path, monkeypatch, capsys):
+    """Catches numbers, states or files that runs get of each other, also where they are stopped and go on."""
+    runs = small_sweep(tmp_path, 6, "learning_rate = [1e-3, 2e-3]\ndistill_coef = [1.0, 10.0]")
+    record = Session._record
+
+    def ending(self, done, *arguments):
+        record(self, done, *arguments)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_record", ending)
+        with pytest.raises(SystemExit):
+            sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=patch)
+    sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=monkeypatch)
+    assert capsys.readouterr().out.count("compiled ") == 2, "one program in each sitting"
+    for run in runs:
+        assert_as_alone(run, tmp_path, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_run_that_computes_no_numbers_does_not_end_those_beside_it(tmp_path, monkeypatch, capsys):
+    """Catches a loss of one run that is lost among others, or that others are blamed or ended for."""
+    good, bad = small_sweep(tmp_path, 4, "learning_rate = [1e-3, 1e30]")
+    with pytest.raises(SystemExit):
+        sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=monkeypatch)
+    error = capsys.readouterr().err
+    assert "side by side they fail, so each goes on alone: the " in error
+    assert f"1 of 2 runs failed: SimpleDoorKey/{bad.savedir}: the " in error
+    assert_as_alone(good, tmp_path, tmp_path / "alone")

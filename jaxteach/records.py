@@ -1,0 +1,177 @@
+"""What runs keep on the disk while they train: curves, checkpoints, and the final evaluation."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxteach.checkpoints import Checkpoints
+from jaxteach.config import TrainConfig
+from jaxteach.evaluate import Episodes
+from jaxteach.files import write_json
+from jaxteach.hosts import from_first, in_first
+from jaxteach.learner import LearnerState
+from jaxteach.runs import MetricsLog
+
+TRAIN_TAGS = {
+    "return_mean": "Train/Return Mean",
+    "return_std": "Train/Return Std",
+    "episode_length": "Train/Eplen",
+    "success_rate": "Train/Success Rate",
+    "loss": "Train/Loss",
+    "entropy": "Train/Mean Entropy",
+    "kickstarting_loss": "Train/Kickstarting Loss",
+    "policy_loss": "Train/Policy Loss",
+    "value_loss": "Train/Value Loss",
+    "grad_norm": "Train/Gradient Norm",
+    "kickstarting_coef": "Train/Kickstarting Coef",
+    "silent_teacher": "Train/Silent Teacher",
+}
+MOST_POINTS = 5000
+"""Points that a run writes for each of TensorBoard's training tags: long runs leave iterations out."""
+TEST_TAGS = {"return_mean": "Test/Return", "episode_length": "Test/Eplen", "success_rate": "Test/Success Rate"}
+
+
+class Record:
+    """The files of a run, whose seeds are some of those that train side by side.
+
+    All processes make one and call its methods together, but for `log_points`; the first touches the disk.
+
+    Args:
+        folder: the run's.
+        config: its options.
+        part: its seeds' place on the leading axis of a state.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig, part: slice) -> None:
+        self.folder, self.config, self.part = folder, config, part
+        self._checkpoints, self._log = Checkpoints(folder), None
+
+    def restore(self, like: LearnerState, iteration: int | None = None) -> tuple[int, LearnerState | None]:
+        """The iteration and the state to go on from: the last checkpoint's, or that of an iteration; or 0 and None.
+
+        Args:
+            like: the shapes, dtypes and places of the run's part of a state.
+            iteration: which checkpoint.
+
+        Raises:
+            UserError: as `Checkpoints.restore`.
+        """
+        # A run that ended before its first checkpoint begins again.
+        known = in_first(lambda: np.bool_(len(self._checkpoints.iterations) > 0))
+        if self.config.resume and from_first(known, np.bool_()):
+            return self._checkpoints.restore(like, iteration)
+        return 0, None
+
+    def save(self, iteration: int, state: LearnerState) -> None:
+        """Begins to write a checkpoint of the run's part of a state."""
+        self._checkpoints.save(iteration, _part(state, self.part))
+
+    def open_log(self, done: int) -> None:
+        """Opens the curves, which go on after iteration `done`."""
+        self._log = in_first(lambda: MetricsLog(self.folder, self.config.seed_list, done))
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds that the run has behind it, as its curves tell."""
+        return 0.0 if self._log is None else self._log.wall_s
+
+    def log_points(
+        self, done: int, metrics: Mapping[str, np.ndarray], outcome: Episodes, speed: float, wall_s: float
+    ) -> list[dict[str, Any]]:
+        """Logs the iterations of a chunk and the evaluation after it; only in the first process.
+
+        Args:
+            done: iterations behind the run.
+            metrics: of the chunk, [seeds, iterations] of all that train side by side.
+            outcome: NumPy arrays [seeds, episodes] of all of them.
+            speed: environment steps a second of one seed.
+            wall_s: seconds since the run began.
+
+        Returns:
+            The points of `metrics.jsonl`, one for each of the run's seeds.
+        """
+        assert self._log is not None
+        metrics, outcome = _part((metrics, outcome), self.part)
+        steps, seeds = self.config.steps_per_iteration, self.config.seed_list
+        count, stride = metrics["episodes"].shape[1], -(-self.config.iterations // MOST_POINTS)
+        points = []
+        for i, seed in enumerate(seeds):
+            rows = [_train_values({name: leaf[i, j] for name, leaf in metrics.items()}) for j in range(count)]
+            for number, row in enumerate(rows, done - count + 1):
+                if number % stride:
+                    continue
+                tags = {tag: row[name] for name, tag in TRAIN_TAGS.items() if row.get(name) is not None}
+                self._log.scalars(seed, tags, number, number * steps)
+            test = summary(_row(outcome, i))
+            self._log.scalars(seed, {tag: test[name] for name, tag in TEST_TAGS.items()}, done, done * steps)
+            place = {"iteration": done, "env_steps": done * steps, "wall_s": wall_s, "seed": seed}
+            points.append(place | test | dict(_averages(rows)) | {"steps_per_s": speed * len(seeds)})
+        self._log.points(points)
+        return points
+
+    def conclude(self, done: int, outcome: Episodes, wall_s: float) -> list[dict[str, Any]]:
+        """Writes `summary.json` and returns its rows, one for each of the run's seeds; arguments as of `log_points`."""
+        outcome, steps = _part(outcome, self.part), done * self.config.steps_per_iteration
+        results = [
+            {"seed": seed, "env_steps": steps, "wall_s": wall_s} | summary(_row(outcome, i))
+            for i, seed in enumerate(self.config.seed_list)
+        ]
+        in_first(lambda: write_json(self.folder / "summary.json", results))
+        return results
+
+    def close(self) -> None:
+        """Waits until all is written.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        try:
+            if self._log is not None:
+                self._log.close()
+        finally:
+            self._checkpoints.close()
+
+
+def summary(outcome: Episodes) -> dict[str, Any]:
+    """The means over the episodes of an evaluation, as plain numbers."""
+    return {
+        "success_rate": float(np.mean(outcome.success)),
+        "return_mean": float(np.mean(outcome.episode_return)),
+        "return_std": float(np.std(outcome.episode_return)),
+        "episode_length": float(np.mean(outcome.length)),
+        "episodes": int(np.size(outcome.length)),
+    }
+
+
+def _part(tree: Any, part: slice) -> Any:
+    """A part of the leading axis; what is whole is not copied."""
+    return tree if part == slice(None) else jax.tree.map(lambda leaf: leaf[part], tree)
+
+
+def _row(outcome: Episodes, place: int) -> Episodes:
+    return jax.tree.map(lambda leaf: leaf[place], outcome)
+
+
+def _train_values(row: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """The values of one iteration; None for what no ended episode could tell."""
+    sums = {"episodes", "return_sum", "return_square_sum", "length_sum", "success_sum"}
+    values: dict[str, float | None] = {name: float(value) for name, value in row.items() if name not in sums}
+    episodes = int(row["episodes"])
+    names = ("return_mean", "return_std", "episode_length", "success_rate")
+    if episodes == 0:
+        return values | dict.fromkeys(names)
+    mean = float(row["return_sum"]) / episodes
+    variance = float(row["return_square_sum"]) / episodes - mean**2
+    length, success = float(row["length_sum"]) / episodes, float(row["success_sum"]) / episodes
+    return values | dict(zip(names, (mean, max(variance, 0.0) ** 0.5, length, success)))
+
+
+def _averages(rows: list[dict[str, float | None]]) -> Iterator[tuple[str, float | None]]:
+    """Means over the iterations of a chunk; what an evaluation also tells gets the prefix `train_`."""
+    for name in rows[0]:
+        known = [value for row in rows if (value := row[name]) is not None]
+        prefix = "train_" if name in ("return_mean", "return_std", "episode_length", "success_rate") else ""
+        yield prefix + name, float(np.mean(known)) if known else None
