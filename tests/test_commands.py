@@ -15,9 +15,9 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 import jaxteach.eval
+import jaxteach.records
 import jaxteach.report
 import jaxteach.train
-import jaxteach.training
 from jaxteach.config import PPOConfig
 from jaxteach.curves import Curve
 from jaxteach.errors import run_command
@@ -341,7 +341,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path, monkeypatch, capsys):
 
 def test_long_runs_write_a_bounded_number_of_points(tmp_path, monkeypatch):
     """TensorBoard's training tags leave iterations out, evaluations don't; metrics.jsonl has every evaluation."""
-    monkeypatch.setattr(jaxteach.training, "MOST_POINTS", 3)
+    monkeypatch.setattr(jaxteach.records, "MOST_POINTS", 3)
     call("train", *TRAIN, "--n_itr", 8, "--logdir", tmp_path, "--savedir", "long", monkeypatch=monkeypatch)
     run = tmp_path / "ppo" / "SimpleDoorKey" / "long"
     tags = tags_of(run)
