@@ -13,6 +13,7 @@ from mpe2 import simple_spread_v3
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import run_benchmark
 from benchmarks.jaxmarl_mappo import Settings, Trained, train_jaxmarl
 from benchmarks.machine import describe_machine, version_of
 from benchmarks.peers import MissingPeer
@@ -20,7 +21,6 @@ from jaxteach.config import default_config
 from jaxteach.errors import UserError, run_command
 from jaxteach.evaluate import Policy, student_policy
 from jaxteach.experiment import Experiment
-from jaxteach.files import write_json
 
 TASK: Final = "simple_spread"
 PEER_TASK: Final = "MPE_simple_spread_v3"
@@ -46,11 +46,7 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, prog="python -m benchmarks.mappo", use_underscores=True)
-    figures = measure(options)
-    _print(figures)
-    if options.json is not None:
-        write_json(options.json, figures)
+    run_benchmark("mappo", Options, measure, _print)
 
 
 def measure(options: Options) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 import envs_jax
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
 from benchmarks.throughput import env_program
 from benchmarks.timing import Program, compile_program, time_in_turns
 from jaxteach.config import default_config
 from jaxteach.errors import UserError, run_command
 from jaxteach.experiment import Experiment, over_seeds
-from jaxteach.files import write_json
 
 TASKS: Final = ("SimpleDoorKey", "TwoDoor", "LockedHallway-2Rooms", "simple_spread")
 WORLD_SIZES: Final = (6, 8, 10, 14, 20, 32)
@@ -51,11 +51,7 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, prog="python -m benchmarks.scaling", use_underscores=True)
-    figures = measure(options)
-    _print(figures)
-    if options.json is not None:
-        write_json(options.json, figures)
+    options, figures = run_benchmark("scaling", Options, measure, _print)
     if options.picture is not None:
         draw(figures["rows"], options.picture)
 

@@ -10,13 +10,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
 from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.timing import Program, compile_program, time_in_turns
 from jaxteach.config import TrainConfig, canonical_task, default_config
 from jaxteach.errors import UserError, run_command
 from jaxteach.experiment import Experiment
-from jaxteach.files import write_json
 
 NAMES: Final = {
     "taught": "with the teacher",
@@ -44,11 +44,7 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, prog="python -m benchmarks.students", use_underscores=True)
-    figures = measure(options)
-    _print(figures)
-    if options.json is not None:
-        write_json(options.json, figures)
+    run_benchmark("students", Options, measure, _print)
 
 
 def measure(options: Options) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 import envs_jax
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine, version_of
 from jaxteach.errors import UserError, run_command
-from jaxteach.files import write_json
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
@@ -48,11 +48,7 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, prog="python -m benchmarks.teaching", use_underscores=True)
-    figures = measure(options)
-    _print(figures)
-    if options.json is not None:
-        write_json(options.json, figures)
+    run_benchmark("teaching", Options, measure, _print)
 
 
 def measure(options: Options) -> dict[str, Any]:

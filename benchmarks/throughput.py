@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 import envs_jax
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine, version_of
 from benchmarks.peers import PEERS, MissingPeer
 from benchmarks.timing import Program, compile_program, time_in_turns
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError, run_command
-from jaxteach.files import write_json
 from jaxteach.teacher import make_teacher
 
 DOORKEY: Final = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
@@ -47,11 +47,7 @@ class Options:
 
 
 def main() -> None:
-    options: Options = tyro.cli(Options, prog="python -m benchmarks.throughput", use_underscores=True)
-    figures = measure(options)
-    _print(figures)
-    if options.json is not None:
-        write_json(options.json, figures)
+    run_benchmark("throughput", Options, measure, _print)
 
 
 def measure(options: Options) -> dict[str, Any]:

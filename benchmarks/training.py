@@ -18,10 +18,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
 from jaxteach.config import canonical_task, default_config
+from jaxteach.errors import UserError, run_command
 from jaxteach.experiment import Experiment
-from jaxteach.files import write_json
 from jaxteach.learner import Batch
 from jaxteach.rollout import collect
 
@@ -47,13 +48,19 @@ class Options:
 
 
 def main() -> None:
-    options: Options = tyro.cli(Options, prog="python -m benchmarks.training", use_underscores=True)
+    run_benchmark("training", Options, measure, _print)
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """All figures, ready for JSON.
+
+    Raises:
+        UserError: an unknown task, or a run that failed.
+    """
     tasks = [canonical_task(task) for task in options.task]
     runs = [train_cold(task, seed, options) for task in tasks for seed in options.seeds]
-    parts = [profile_update(task, options) for task in tasks]
-    _print(runs, parts)
-    if options.json is not None:
-        write_json(options.json, {"machine": describe_machine(), "runs": runs, "updates": parts})
+    updates = [profile_update(task, options) for task in tasks]
+    return {"machine": describe_machine(), "runs": runs, "updates": updates}
 
 
 def train_cold(task: str, seed: int, options: Options) -> dict[str, Any]:
@@ -62,10 +69,11 @@ def train_cold(task: str, seed: int, options: Options) -> dict[str, Any]:
         command = [sys.executable, "-m", "jaxteach.train", "--task", task, "--seed_list", str(seed)]
         command += ["--logdir", folder, "--savedir", "run"]
         command += ["--no_teacher"] if options.no_teacher else []
-        command += ["--total_steps", str(options.total_steps)] if options.total_steps else []
+        command += ["--total_steps", str(options.total_steps)] if options.total_steps is not None else []
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
         began = time.perf_counter()
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        if subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL).returncode:
+            raise UserError(f"training {task} failed; its error stands above")
         process_s = time.perf_counter() - began
         run = Path(folder) / "ppo" / task / "run"
         (result,) = json.loads((run / "summary.json").read_text("utf-8"))
@@ -120,14 +128,14 @@ def _median(run: Callable[[], Any], repeats: int) -> float:
     return float(np.median(times[1:]))
 
 
-def _print(runs: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
+def _print(figures: dict[str, Any]) -> None:
     table = Table("task", "seed", "steps", "success", "seconds", *(f"to {level}" for level in THRESHOLDS))
-    for run in runs:
+    for run in figures["runs"]:
         reached = [at and f"{at['env_steps'] // 1000}k, {at['wall_s']:.1f} s" for at in run["first_reached"].values()]
-        figures = (f"{run['env_steps']:,}", f"{run['success_rate']:.3f}", f"{run['wall_s']:.1f}")
-        table.add_row(run["task"], str(run["seed"]), *figures, *(text or "-" for text in reached))
+        numbers = (f"{run['env_steps']:,}", f"{run['success_rate']:.3f}", f"{run['wall_s']:.1f}")
+        table.add_row(run["task"], str(run["seed"]), *numbers, *(text or "-" for text in reached))
     profile = Table("task", "steps/s", "update ms", "rollout", "labels", "epochs", "labels' share")
-    for part in parts:
+    for part in figures["updates"]:
         times = [f"{value:.1f}" for value in part["ms"].values()]
         profile.add_row(part["task"], f"{part['steps_per_s']:,.0f}", *times, f"{part['label_share']:.1%}")
     console = Console(width=160)
@@ -136,4 +144,4 @@ def _print(runs: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import envs_jax
-from benchmarks import scaling, students
+from benchmarks import scaling, students, training
 from benchmarks.mappo import play
 from benchmarks.peers import CLoop, MissingPeer
 from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.throughput import Options, measure
 from jaxteach.config import PPOConfig
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, run_command
 from jaxteach.evaluate import run_episodes
 from jaxteach.networks import EgocentricNet
 from jaxteach.team import TeamWorld
@@ -165,3 +165,14 @@ def test_costs_that_grow(tmp_path):
     assert [row["memory_bytes"] for row in spread] == sorted(row["memory_bytes"] for row in spread)
     scaling.draw(rows, tmp_path / "costs.png")
     assert iio.imread(tmp_path / "costs.png").shape[0] > 100
+
+
+@pytest.mark.parametrize("options", [["--task", "Nowhere"], ["--total_steps", "0"]])
+def test_mistakes_in_a_measured_training_are_told(options, monkeypatch, capfd):
+    """Catches a traceback for a task that is none, and for a run that ends with an error of its own."""
+    monkeypatch.setattr(sys, "argv", ["training", "--seeds", "0", *options])
+    with pytest.raises(SystemExit) as end:
+        run_command(training.main)
+    assert end.value.code == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert all(line.startswith("error: ") for line in lines), lines
