@@ -49,21 +49,15 @@ class Record:
         self.folder, self.config, self.part = folder, config, part
         self._checkpoints, self._log = Checkpoints(folder), None
 
-    def restore(self, like: LearnerState, iteration: int | None = None) -> tuple[int, LearnerState | None]:
-        """The iteration and the state to go on from: the last checkpoint's, or that of an iteration; or 0 and None.
+    def goes_on(self) -> bool:
+        """Whether the run goes on from a checkpoint; one that ended before its first begins again."""
+        if not self.config.resume:
+            return False
+        return bool(from_first(in_first(lambda: np.bool_(len(self._checkpoints.iterations) > 0)), np.bool_()))
 
-        Args:
-            like: the shapes, dtypes and places of the run's part of a state.
-            iteration: which checkpoint.
-
-        Raises:
-            UserError: as `Checkpoints.restore`.
-        """
-        # A run that ended before its first checkpoint begins again.
-        known = in_first(lambda: np.bool_(len(self._checkpoints.iterations) > 0))
-        if self.config.resume and from_first(known, np.bool_()):
-            return self._checkpoints.restore(like, iteration)
-        return 0, None
+    def restore(self, like: LearnerState, iteration: int | None = None) -> tuple[int, LearnerState]:
+        """Iteration and state of one of the run's checkpoints; arguments and errors as `Checkpoints.restore`."""
+        return self._checkpoints.restore(like, iteration)
 
     def save(self, iteration: int, state: LearnerState) -> None:
         """Begins to write a checkpoint of the run's part of a state."""

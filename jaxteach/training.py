@@ -55,7 +55,7 @@ def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[P
     with losing_nobody(), ExitStack() as files:
         parts = experiment.parts if len(configs) > 1 else [slice(None)]
         records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, parts)]
-        done, state = _restore(experiment, records)
+        done, state = _begin(experiment, records)
         for record in records:
             record.open_log(done)
         with TrainingProgress(console, experiment.config.iterations, done) as progress:
@@ -86,13 +86,14 @@ def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
         console.print("the teacher's plans were written by hand, not by a language model", highlight=False)
 
 
-def _restore(experiment: Experiment, records: list[Record], iteration: int | None = None) -> tuple[int, LearnerState]:
+def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:
     """The iteration that runs have come to, and the state of all of them there."""
-    found = [record.restore(experiment.abstract_part(record.config), iteration) for record in records]
-    if len({done for done, _ in found}) > 1:
+    found = [record.restore(experiment.abstract_part(record.config)) for record in records if record.goes_on()]
+    if not found:
+        return 0, experiment.init()
+    if len(found) < len(records) or len({done for done, _ in found}) > 1:
         raise UserError("runs that train side by side must have come equally far")
-    states = [state for _, state in found if state is not None]
-    return found[0][0], experiment.joined(states) if states else experiment.init()
+    return found[0][0], experiment.joined([state for _, state in found])
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:
@@ -173,8 +174,9 @@ class Session:
             record.save(done, state)
 
     def _go_back(self, chunk: Any, saved: int, last: int) -> LearnerState:
-        """The state after iteration `last`, played again from the checkpoint `saved`, in the same bits."""
-        state = self.experiment.init() if saved == 0 else _restore(self.experiment, self.records, saved)[1]
+        """A lone run's state after iteration `last`, played again from its checkpoint `saved`, in the same bits."""
+        (record,), like = self.records, self.experiment.abstract_state
+        state = self.experiment.init() if saved == 0 else record.restore(like, saved)[1]
         while saved < last:
             count = min(self.config.eval_interval, last - saved)
             state, _ = self._play(chunk, state, saved, count)

@@ -19,6 +19,7 @@ import pytest
 import jaxteach.train
 from jaxteach import checkpoints as checkpoints_module
 from jaxteach.checkpoints import Checkpoints
+from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError, run_command
 from jaxteach.files import write_json
 from jaxteach.runs import MetricsLog, read_metrics
@@ -65,13 +66,18 @@ def stored_arrays(run):
         return newest, reader.restore(run / "checkpoints" / str(newest) / "default")
 
 
-def assert_same_runs(one, other):
-    """Checkpoint, metrics, summary and TensorBoard's points; wall times excepted."""
+def assert_same_checkpoints(one, other):
+    """The newest ones of two runs: their iteration, and every array's bits."""
     (step, arrays), (other_step, other_arrays) = stored_arrays(one), stored_arrays(other)
     assert step == other_step
     assert arrays.keys() == other_arrays.keys()
     for name, array in arrays.items():
         assert np.asarray(array).tobytes() == np.asarray(other_arrays[name]).tobytes(), name
+
+
+def assert_same_runs(one, other):
+    """Checkpoint, metrics, summary and TensorBoard's points; wall times excepted."""
+    assert_same_checkpoints(one, other)
     assert [strip_times(row) for row in rows_of(one)] == [strip_times(row) for row in rows_of(other)]
     summaries = ([strip_times(row) for row in json.loads((run / "summary.json").read_text())] for run in (one, other))
     assert next(summaries) == next(summaries)
@@ -282,6 +288,17 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again(whole, tmp_pa
     assert len(rows_of(run)) > 0
     train(monkeypatch, *arguments)
     assert_same_runs(whole, run)
+
+
+def test_the_state_before_a_bad_iteration_is_the_one_that_was_there(tmp_path, monkeypatch, capsys):
+    """Catches a run that goes back to another state than its checkpoint's when its loss becomes no number."""
+    monkeypatch.setattr(PPOConfig, "coefficient", lambda self, i, steps: jnp.where(i < 5, jnp.float32(1), jnp.nan))
+    wild = [*TRAIN, "--n_itr", 8, "--logdir", tmp_path]
+    refuse(monkeypatch, capsys, *wild, "--save_interval", 4, "--savedir", "back")
+    refuse(monkeypatch, capsys, *wild, "--eval_interval", 1, "--save_interval", 5, "--savedir", "straight")
+    back, straight = (tmp_path / "ppo" / "SimpleDoorKey" / name for name in ("back", "straight"))
+    assert_same_checkpoints(back, straight)
+    assert rows_of(back)[-1]["return_mean"] == rows_of(straight)[-1]["return_mean"]
 
 
 def test_resuming_a_run_of_links_is_refused(whole, tmp_path, monkeypatch, capsys):
