@@ -82,7 +82,9 @@ class Experiment:
 
     @property
     def parts(self) -> list[slice]:
-        """Each run's part of the leading axis."""
+        """Each run's part of the leading axis; one alone has it whole, which needs no copies."""
+        if len(self.configs) == 1:
+            return [slice(None)]
         ends = list(itertools.accumulate(len(config.seed_list) for config in self.configs))
         return [slice(start, end) for start, end in zip([0, *ends], ends)]
 

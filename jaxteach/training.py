@@ -53,8 +53,7 @@ def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[P
         console.print(f"run {folder}", highlight=False, soft_wrap=True)
     _tell_of_teacher(configs[0], console)
     with losing_nobody(), ExitStack() as files:
-        parts = experiment.parts if len(configs) > 1 else [slice(None)]
-        records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, parts)]
+        records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
         done, state = _begin(experiment, records)
         for record in records:
             record.open_log(done)
