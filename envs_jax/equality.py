@@ -34,7 +34,7 @@ class EqualByArguments(NotForked):
         return hash((type(self), self._key))
 
     def __repr__(self) -> str:
-        defaults = inspect.signature(type(self)).parameters
+        defaults = inspect.signature(type(self).__init__).parameters
         told = [
             f"{name}={value!r}"
             for name, value in self._arguments.items()
