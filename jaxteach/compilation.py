@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from jaxteach.team import TeamWorld
+
 MIN_COMPILE_S = 0.3
 
 
@@ -26,6 +28,15 @@ def use_cache() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_S)
+
+
+def compile_notice(world: TeamWorld) -> str:
+    """What a person should know before compilation begins; seconds as measured on one core of a Xeon."""
+    view = getattr(world.env, "view_size", 0)
+    seconds = f"about {round(15 + view**2 / 4, -1):.0f} s the first time"
+    if view <= 5:
+        return f"compiling takes {seconds}"
+    return f"a view of {view} x {view} takes {seconds} to compile, a smaller --view_size less"
 
 
 def _processor() -> str:

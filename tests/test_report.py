@@ -7,11 +7,13 @@ import sys
 from html.parser import HTMLParser
 
 import imageio.v3 as iio
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
 import jaxteach.report
+from jaxteach import plots
 from jaxteach.comparison import figures_of, lines_of, over_tasks
 from jaxteach.config import default_config, to_json
 from jaxteach.curves import load_run
@@ -220,6 +222,26 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
     assert "Few seeds (the fewest: 2)" in page.text
 
 
+@pytest.mark.parametrize("columns", [3, 1])
+@pytest.mark.parametrize("runs", [2, 12])
+def test_the_legend_covers_no_curve(columns, runs, tmp_path, monkeypatch):
+    """Catches a legend over the lines, and one that is cut off at the edge of the picture."""
+    made = [make_run(tmp_path / f"a-run-with-a-rather-long-name-{i}") for i in range(runs)]
+    lines, _ = lines_of([load_run(run) for run in made], apart=True)
+    figures = []
+    monkeypatch.setattr(plots.plt, "close", figures.append)
+    plots.learning_curves({"SimpleDoorKey": lines, "again": lines[:1]}, 0.95, columns)
+    (figure,) = figures
+    for part in figure.subfigs:
+        (legend,) = part.legends
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_tightbbox()) for axis in part.axes)
+        assert figure.bbox.containsx(box.x0)
+        assert figure.bbox.containsx(box.x1)
+        assert figure.bbox.containsy(box.y0)
+    matplotlib.pyplot.close("all")
+
+
 def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
     """Catches a page that needs a network or a file beside it, and pictures that are none."""
     runs = [make_run(tmp_path / task, task=task) for task in ("SimpleDoorKey", "simple_spread")]
@@ -228,4 +250,7 @@ def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
     assert "://" not in re.sub(r"data:image/[^\"]*", "", text)
     pictures = re.findall(r"src=\"data:image/png;base64,([^\"]*)\"", text)
     assert [iio.imread(base64.b64decode(picture)).shape[1] > 1000 for picture in pictures] == [True, True]
+    narrow = re.findall(r"srcset=\"data:image/png;base64,([^\"]*)\"", text)
+    assert [iio.imread(base64.b64decode(picture)).shape[1] < 700 for picture in narrow] == [True, True]
+    assert "prefers-color-scheme: dark" in text
     assert iio.imread(tmp_path / "r" / "report.png").shape[0] > 1.5 * iio.imread(base64.b64decode(pictures[0])).shape[0]
