@@ -126,8 +126,8 @@ def _provenance(kept: dict[str, Any]) -> str:
     rows = []
     for name, figure in FIGURES.items():
         on = kept[name]["on"]
-        where = f"{on['processor']}, {on['cores']} cores, jax {on['versions']['jax']}"
-        rows.append((f"`{name}`", figure.how, where, on["date"], f"`{on['revision']}`"))
+        where = f"{on['processor']}, {on['cores']} core{'s' if on['cores'] > 1 else ''}, jax {on['versions']['jax']}"
+        rows.append((f"`{name}`", figure.how, where, on["date"], f"{on['revision']}"))
     return table(("figure", "how", "on", "date", "revision"), rows)
 
 
@@ -509,6 +509,32 @@ def costs_text(data: Any) -> str:
     return "![Nanoseconds of a step against environments, size, agents and seeds](costs.png)"
 
 
+# Compilation
+
+VIEWS = (3, 9, 15)
+
+
+def measure_compiling(folder: Path, before: Any) -> Any:
+    return {str(view): round(_compile_s("TwoDoor", view, folder / str(view)), 1) for view in VIEWS}
+
+
+def _compile_s(task: str, view: int, cache: Path) -> float:
+    """Seconds to compile training, with nothing compiled before."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    steps = ["--n_itr", 1, "--final_eval", 0, "--logdir", cache, "--view_size", view]
+    said = call("jaxteach.train", "--task", task, *steps, environment=environment)
+    (seconds,) = re.findall(r"compiled ([0-9.]+) s after", said)
+    return float(seconds)
+
+
+def compiling_text(data: Any) -> str:
+    parts = [f"{seconds:.0f} s with a view of {view} x {view}" for view, seconds in data.items()]
+    return (
+        "Compilation takes longer with a larger view, and the command says so before it begins: in TwoDoor "
+        f"{', '.join(parts)}."
+    )
+
+
 # Two devices on one CPU
 
 
@@ -552,6 +578,9 @@ FIGURES = {
     "answers": Figure("`benchmarks.teaching`, medians of 3", measure_answers, {"answers": answers_text}),
     "speed": Figure("`benchmarks.throughput`, `.students`, medians of 7", measure_speed, {"speed": speed_text}),
     "costs": Figure("`benchmarks.scaling`, medians of 5", measure_costs, {"costs": costs_text}),
+    "compiling": Figure(
+        "`train --n_itr 1`, empty cache, from the command's start", measure_compiling, {"compiling": compiling_text}
+    ),
     "devices": Figure("`train`, 40 iterations, medians", measure_devices, {"devices": devices_text}),
 }
 
