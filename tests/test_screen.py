@@ -13,6 +13,7 @@ from rich.console import Console
 
 import envs_jax
 import jaxteach.devices
+from jaxteach import playing
 from jaxteach.compilation import compile_notice
 from jaxteach.devices import describe, idle_accelerator
 from jaxteach.progress import TrainingProgress
@@ -108,6 +109,16 @@ def test_a_long_compilation_is_told_before(task, view, seconds):
     notice = compile_notice(TeamWorld(world))
     assert f"about {seconds} s the first time" in notice
     assert (f"a view of {view} x {view}" in notice) == (seconds > 20)
+
+
+def test_films_are_mp4_too_where_that_can_be_had(tmp_path, monkeypatch):
+    """Catches an MP4 that is asked of a machine without ffmpeg, and one that has it and gets none."""
+    written = []
+    monkeypatch.setattr(playing, "animate", lambda env, frames, path, fps: written.append(path.name))
+    for found in (None, "here"):
+        monkeypatch.setattr(playing, "find_spec", lambda name, found=found: found)
+        playing.write_film(None, None, tmp_path / "1.gif")
+    assert written == ["1.gif", "1.gif", "1.mp4"]
 
 
 PHASES = {
