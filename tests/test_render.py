@@ -244,7 +244,7 @@ def walk(env):
     return states, observations
 
 
-# imageio leaves its pipes to ffmpeg for Python to close.
+# Reading, imageio leaves its pipes to ffmpeg for Python to close.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_mp4(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
