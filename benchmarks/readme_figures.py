@@ -267,13 +267,19 @@ def measure_cold(folder: Path, before: Any) -> Any:
     runs = [training.train_cold(task, 0, training.Options()) for task in DOORKEY]
     reached = {run["task"]: run["first_reached"][str(THRESHOLD)] for run in runs}
     return {
-        run["task"]: {"wall_s": round(run["wall_s"], 1), "seconds_to": round(reached[run["task"]]["wall_s"], 1)}
+        run["task"]: {
+            "wall_s": round(run["wall_s"], 1),
+            "seconds_to": (at := reached[run["task"]]) and round(at["wall_s"], 1),
+        }
         for run in runs
     }
 
 
 def cold_text(data: Any) -> str:
-    parts = [f"{task} {row['wall_s']:.0f} s and {row['seconds_to']:.0f} s" for task, row in data.items()]
+    parts = []
+    for task, row in data.items():
+        reached = "never" if row["seconds_to"] is None else f"{row['seconds_to']:.0f} s"
+        parts.append(f"{task} {row['wall_s']:.0f} s and {reached}")
     return (
         "One seed from a cold start, nothing compiled before, to the end and to "
         f"{THRESHOLD}: {', '.join(parts)}. Compiled programs are kept in `~/.cache/jaxteach`, so that a second start "
