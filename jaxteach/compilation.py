@@ -10,6 +10,7 @@ import jax
 from jaxteach.team import TeamWorld
 
 MIN_COMPILE_S = 0.3
+CACHE_SINCE = (0, 10, 2)  # JAX versions before it print a wall of errors when they read their own cache on a CPU
 
 
 def use_cache() -> None:
@@ -19,6 +20,8 @@ def use_cache() -> None:
     a home folder may be shared by different machines.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.values["jax_compilation_cache_dir"]:
+        return
+    if jax.__version_info__ < CACHE_SINCE:
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "jaxteach" / _processor()
