@@ -120,6 +120,7 @@ WEST_DOOR, EAST_DOOR = (RED, LOCKED), (GREEN, LOCKED)
         ({}, (WEST_DOOR, EAST_DOOR), None, "Agent sees <color1 door>, holds <nothing>."),
         ({RED: (6, 3)}, (WEST_DOOR, EAST_DOOR), None, "<color1 key>, <color1 door>, <color2 door>, holds <nothing>."),
         ({}, (WEST_DOOR, EAST_DOOR), RED, "sees <color1 door>, <color2 door>, holds <color1 key>."),
+        ({}, (WEST_DOOR, (GREEN, OPEN)), RED, "Agent sees <color1 door>, holds <color1 key>."),
         ({}, (WEST_DOOR, (GREEN, OPEN)), GREEN, "Agent sees <color1 door>, holds <used key>."),
         ({RED: (6, 3)}, ((RED, CLOSED), EAST_DOOR), None, "Agent sees <color1 door>, holds <nothing>."),
         ({GREEN: (7, 3)}, ((RED, OPEN), (GREEN, CLOSED)), RED, "Agent sees <nothing>, holds <used key>."),

@@ -103,6 +103,7 @@ def _step(env):
 def test_truncated_episodes_are_bootstrapped_from_their_final_observation():
     env, network, params, actor, after, trajectory = rollout(num_envs=4)
     assert trajectory.last.sum() >= 4
+    assert (trajectory.action[1:] != trajectory.action[:-1]).any(), "each step draws anew"
 
     @jax.jit
     def value_of(obs):
@@ -294,6 +295,10 @@ def test_the_teacher_succeeds_as_often_as_the_reference_s(task, low, high):
     memory, policy = jnp.tile(teacher.reset(), (300, 1)), with_random_actions(teacher_policy(teacher), 0.1, (7,))
     played = jax.jit(lambda key: run_episodes(world, policy, memory, key, 300))(jax.random.key(0))
     assert low <= played.success.mean() <= high
+    # What would be paid after an episode's end is left out.
+    np.testing.assert_allclose(
+        played.episode_return, np.where(played.success, 1 - 0.9 * played.length / world.max_steps, 0), atol=1e-5
+    )
 
 
 def test_options_are_one_thing_in_configuration_and_learner():

@@ -36,6 +36,7 @@ def vocabulary_of(task, **overrides):
         ("I think.\naction:{Goto the KEY , open <door>}\nDone.", [("goto", "key"), ("toggle", "door")]),
         ("<think>Action: {wait}</think>Action: {drop key, wait}", [("drop", "key"), ("wait", None)]),
         ("Action: {explore} Action: {wait}", [("explore", None)]),
+        ("Action: {" + ", ".join(["wait"] * 16) + "}", [("wait", None)] * 16),
     ],
 )
 def test_an_answer_is_read(answer, plan):
@@ -81,6 +82,7 @@ def test_plans_are_asked_for_in_words_that_are_read_as_them(task):
     vocabulary = vocabulary_of(task)
     candidates = candidate_plans(vocabulary)
     assert len(set(candidates)) == len(candidates)
+    assert (("wait", None), ("wait", None)) not in candidates, "a move is not followed by itself"
     texts = [answer_text(plan) for plan in candidates]
     assert [parse_answer(text, vocabulary) for text in texts] == candidates
     assert not any(one != other and other.startswith(one) for one in texts for other in texts)

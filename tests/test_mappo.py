@@ -21,7 +21,7 @@ from jaxteach.evaluate import film_episodes, run_episodes, student_policy, with_
 from jaxteach.experiment import Experiment
 from jaxteach.features import view_features
 from jaxteach.labels import silent_captions
-from jaxteach.learner import Batch, Learner
+from jaxteach.learner import Batch, Learner, _standardized
 from jaxteach.networks import TeamNet, forward, make_network
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
@@ -70,9 +70,10 @@ class Sprint:
         return jnp.stack([one_hot, one_hot])
 
 
-def sprint_learner(iterations=1, **changes):
+def sprint_learner(iterations=1, recurrent=False, **changes):
     config = PPOConfig(rollout_length=10, batch_size=32, normalize_values=True, **changes)
-    return Learner(VectorEnv(Sprint(), 8), TeamNet((2, 2), width=16), config, None, iterations)
+    network = TeamNet((2, 2), recurrent=recurrent, width=16)
+    return Learner(VectorEnv(Sprint(), 8), network, config, None, iterations)
 
 
 def sprint_rollout():
@@ -94,7 +95,8 @@ def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
     """Catches a mask of the wrong agent, and rewards after an agent's end that leak into its steps before."""
     learner, state, _, trajectory = sprint_rollout()
     learner.config = replace(learner.config, gamma=0.5, lam=1.0)
-    advantages, *_ = learner._judge(trajectory, None)
+    advantages, returns, _ = learner._judge(trajectory, None)
+    np.testing.assert_array_equal(returns, advantages + trajectory.value)
     reward, value, following = (np.asarray(x) for x in (trajectory.reward, trajectory.value, trajectory.next_value))
     # Agent 0 ends with the second step, agent 1 is cut off after the fourth.
     np.testing.assert_allclose(advantages[1, :, 0], reward[1, :, 0] - value[1, :, 0], atol=1e-5)
@@ -110,6 +112,41 @@ def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
         (),
     )[0]
     np.testing.assert_allclose(following[3], np.broadcast_to(final.value[0, 0], (8, 2)), atol=1e-5)
+
+
+def test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_with():
+    """From the middle of an episode of 4 steps, 10 steps have three ends; final observations are all alike."""
+    learner = sprint_learner(recurrent=True)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    play = jax.jit(lambda actor, key: collect(learner.venv, learner.network, state.params, actor, key, 10))
+    _, trajectory = play(play(state.actor, jax.random.key(1))[0], jax.random.key(2))
+    ends = np.flatnonzero(trajectory.last[:, 0])
+    assert ends.tolist() == [1, 5, 9]
+    final = jnp.broadcast_to(jax.nn.one_hot(4, 5), (1, 8, 2, 5))
+    for end in ends:
+        steps = slice(0, end + 1)
+        _, memory = forward(
+            learner.network, state.params, trajectory.inputs[steps], trajectory.first[steps], trajectory.carry
+        )
+        output, _ = forward(learner.network, state.params, final, jnp.zeros((1, 8), bool), memory)
+        np.testing.assert_allclose(trajectory.next_value[end], output.value[0], atol=1e-5)
+
+
+def test_advantages_are_standardized_over_the_active_agents():
+    """Mean 2 and deviation 1 of the first two; the third has finished."""
+    values = jnp.array([1.0, 3.0, 100.0])
+    np.testing.assert_allclose(_standardized(values, jnp.array([True, True, False]))[:2], [-1, 1], rtol=1e-6)
+    np.testing.assert_allclose(_standardized(values[:2], None), [-1, 1], rtol=1e-6)
+
+
+def test_the_learning_rate_falls_over_all_gradient_steps():
+    """Adam's step for a gradient that never changes is the rate itself: 2 minibatches, 2 epochs, 3 iterations."""
+    learner = sprint_learner(3, epochs=2, learning_rate=1.0, final_learning_rate=0.4)
+    optimizer, grads = learner.optimizer, {"x": jnp.float32(0.1)}
+    _, steps = jax.lax.scan(
+        lambda state, _: optimizer.update(grads, state)[::-1], optimizer.init(grads), length=2 * 2 * 3
+    )
+    np.testing.assert_allclose(-steps["x"], np.linspace(1.0, 0.4, 13)[:-1], rtol=1e-3)
 
 
 def test_finished_agents_add_nothing_to_the_gradient():
@@ -446,6 +483,8 @@ def test_silent_captions_by_hand():
     table = table_with(np.array([[0, 1], [0, 0], [0.5, 0.5], [0, 0]], np.float32))
     captions = jnp.array([[1, 1, -1], [0, 3, 2]])
     np.testing.assert_array_equal(silent_captions(table, captions), [0, 2, 0, 1])
+    nobody = table_with(np.zeros((2, 1), np.float32))
+    np.testing.assert_array_equal(silent_captions(nobody, captions[:1]), [0, 2])
 
 
 def test_films_of_teams_show_states():
