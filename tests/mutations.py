@@ -475,7 +475,7 @@ TEACHER: Final = [
         "jaxteach/teacher/hallway.py",
         "jnp.abs(cells % STRIDE - own % STRIDE)",
         "(cells % STRIDE - own % STRIDE)",
-        "test_hallway_teacher.py::test_captions_of_drawn_worlds",
+        "test_hallway_teacher.py::test_what_is_nearest_by_hand",
     ),
     Mutation(
         "door-of-the-held-key",
@@ -515,7 +515,7 @@ TEACHER: Final = [
         "jaxteach/teacher/spread.py",
         "kept ** (FORESIGHT - 1)",
         "kept**FORESIGHT",
-        "test_spread_teacher.py::test_an_agent_stops_at_its_target_and_stays",
+        "test_spread_teacher.py::test_a_push_by_hand",
     ),
 ]
 
@@ -721,7 +721,7 @@ PARTICLES: Final = [
         "envs_jax/mpe/environment.py",
         "self.succeeds(state) & ~truncated if",
         "self.succeeds(state) if",
-        "test_mpe.py::test_success_ends_episodes test_mpe.py::test_every_transition",
+        "test_mpe.py::test_a_success_in_the_last_step_is_no_terminal_state",
     ),
     Mutation(
         "no-clipping",

@@ -14,6 +14,7 @@ from jaxteach.teacher.captions import Captions
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
+from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.grammar import candidate_plans
 from jaxteach.teacher.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.teacher.llm.prompts import task_prompt
@@ -178,6 +179,12 @@ def test_nothing_is_asked_twice(tmp_path):
     third = Parrot([])
     ask(third, tmp_path / "answers")
     assert third.asked == []
+    # Nor by one store, whose answers may have come since it was opened.
+    store, fourth = AnswerStore(tmp_path / "others"), Parrot(["one", "two"])
+    questions = [Question("what?", sample) for sample in range(2)]
+    answers = list(store.complete(fourth, questions))
+    assert list(store.complete(fourth, questions)) == answers == list(zip(questions, ["one", "two"]))
+    assert fourth.asked == questions
 
 
 def test_an_answer_cut_off_by_a_kill_is_asked_for_again(tmp_path):

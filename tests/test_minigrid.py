@@ -76,7 +76,7 @@ def assert_equal_walks(ours, theirs):
         np.testing.assert_array_equal(ours[name], values, err_msg=name)
 
 
-@pytest.mark.parametrize("view_size", [3, 5, 7])
+@pytest.mark.parametrize("view_size", [3, 7])
 @pytest.mark.parametrize("task", ["SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor"])
 def test_random_walks_equal_minigrid_s(task, view_size):
     env = envs_jax.make(task, view_size=view_size)
@@ -140,7 +140,7 @@ def test_a_walk_through_a_door_equals_minigrid_s(view_size):
     assert theirs["agent_pos"][-1][0] > 5
 
 
-@pytest.mark.parametrize("size", [3, 7])
+@pytest.mark.parametrize("size", [3, 5, 7])
 def test_light_spreads_as_minigrid_s(size):
     """Any walls, also mazes that no room has: light follows a whole row, and goes round corners."""
     walls = np.random.default_rng(size).random((200, size, size)) < 0.35

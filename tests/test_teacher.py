@@ -94,9 +94,9 @@ def test_colored_captions_are_those_that_can_occur(num_keys, captions):
     teacher = make_teacher("ColoredDoorKey", num_keys=num_keys) if num_keys > 1 else None
     if teacher is None:
         return
-    states, timestep = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 128))
+    states, timestep = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 128))
     actions = jax.random.randint(jax.random.key(1), (300, 128), 0, 5)
-    _, steps = jax.lax.scan(jax.vmap(env.step), states, actions)
+    _, steps = jax.jit(lambda states: jax.lax.scan(jax.vmap(env.step), states, actions))(states)
     seen = jax.jit(jax.vmap(jax.vmap(lambda obs: teacher.caption(teacher.reset(), obs))))(steps.observation)
     assert set(np.unique(seen)) <= set(range(captions))
     assert len(np.unique(seen)) > captions // 2
@@ -121,10 +121,10 @@ def test_a_caption_without_plans_has_no_weight():
     silent = np.flatnonzero(teacher.table.probabilities.sum(1) == 0)
     assert len(silent) == 24 - 14
     env = envs_jax.make("ColoredDoorKey", num_keys=3, room_size=(5, 5))
-    states, steps = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 256))
+    states, steps = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
     memory = jnp.tile(teacher.reset(), (256, 1))
-    captions = np.asarray(jax.vmap(teacher.caption)(memory, steps.observation))
-    _, probs = jax.vmap(teacher, in_axes=(0, 0, None))(memory, steps.observation, jax.random.key(0))
+    captions = np.asarray(jax.jit(jax.vmap(teacher.caption))(memory, steps.observation))
+    _, probs = jax.jit(jax.vmap(teacher, in_axes=(0, 0, None)))(memory, steps.observation, jax.random.key(0))
     np.testing.assert_allclose(probs.sum(1), np.where(np.isin(captions, silent), 0, 1), atol=1e-6)
     assert np.isin(captions, silent).any()
     assert states.key_cell.shape == (256, 3)
@@ -166,9 +166,9 @@ def test_one_trace_and_no_callbacks():
     teacher, env = make_teacher("TwoDoor"), envs_jax.make("TwoDoor")
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(teacher.__call__, n=1))
-    memory = teacher.reset()
+    memory, reset = teacher.reset(), jax.jit(env.reset)
     for seed in range(3):
-        _, timestep = env.reset(jax.random.key(seed))
+        _, timestep = reset(jax.random.key(seed))
         memory, _ = step(memory, timestep.observation, jax.random.key(seed))
     _, probs = jax.jit(teacher)(memory, timestep.observation, jax.random.key(0))
     np.testing.assert_allclose(probs.sum(), 1, atol=1e-6)
