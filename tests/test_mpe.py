@@ -36,6 +36,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"num_good": 2, "num_adversaries": 2, "num_obstacles": 3, "terminate_on_success": True},
         {"num_good": 3, "num_agent_neighbors": 4, "num_landmark_neighbors": 3, "curriculum": True},
         {"num_obstacles": 0, "curriculum": True, "curriculum_stage": 1},
+        {"num_good": 0, "num_adversaries": 2, "terminate_on_success": True},
+        {"num_good": 2, "num_adversaries": 0, "num_agent_neighbors": 3},
     ],
     "simple_world_comm": [
         {},

@@ -135,3 +135,8 @@ def touches(world: World, p_pos: jax.Array, first: slice, second: slice) -> jax.
 def fold(combine: Callable[[jax.Array, jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
     """The rows of [n, ...] combined; unrolled, as XLA does not vectorise sums and minima of short axes on a CPU."""
     return reduce(combine, [rows[i] for i in range(len(rows))])
+
+
+def total(rows: jax.Array) -> jax.Array:
+    """The sum of the rows of [n, ...], zeros without rows; unrolled as `fold` is."""
+    return fold(jnp.add, rows) if len(rows) else jnp.zeros(rows.shape[1:], rows.dtype)
