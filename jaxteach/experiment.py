@@ -40,7 +40,8 @@ class Experiment:
 
     def __init__(self, config: TrainConfig, *others: TrainConfig) -> None:
         self.config, self.configs = config, (config, *others)
-        self.mesh = make_mesh(take_devices(config.devices, config.num_envs))
+        self.devices = take_devices(config.devices, config.num_envs)
+        self.mesh = make_mesh(self.devices)
         self.world = TeamWorld(config.world.make(config.task))
         try:
             self.network = make_network(config.network, self.world, config.recurrent)

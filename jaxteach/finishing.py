@@ -19,6 +19,8 @@ def attempt(*runs: TrainConfig) -> str | None:
         finish(*runs)
     except UserError as error:
         return str(error)
+    except BrokenPipeError:
+        raise  # Nobody reads the output any more: it is no failure of the run.
     except Exception as error:
         if len(runs) == 1:  # Of several, each is tried again alone.
             traceback.print_exc()

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jaxteach.runs import find_run, fresh_folder
 from jaxteach.team import TeamWorld
 
 FPS = 25 / 3
+FILM_SUFFIXES = (".gif", ".mp4")
 
 
 def play(config: EvalConfig) -> Path:
@@ -103,13 +105,19 @@ def _student(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
     return world, policy, carry, f"student {config.loaddir}, seed {config.seed}, iteration {iteration}"
 
 
+def write_film(env: Any, frames: Any, path: Path) -> None:
+    """Writes a film as GIF to `path` and, where imageio has its ffmpeg, as MP4 beside it."""
+    for suffix in FILM_SUFFIXES if find_spec("imageio_ffmpeg") else FILM_SUFFIXES[:1]:
+        animate(env, frames, path.with_suffix(suffix), fps=FPS)
+
+
 def _write_videos(env: Any, folder: Path, seed: int, film: Any, lengths: np.ndarray) -> list[str]:
-    """One GIF for each filmed episode; the names tell the environment seed and the episode."""
+    """A film for each filmed episode; the names tell the environment seed and the episode."""
     folder.mkdir(exist_ok=True)
     names = []
     for episode, length in enumerate(lengths):
         shown = jax.tree.map(lambda leaf, n=length, i=episode: leaf[: n + 1, i], film)
         name = f"env_seed_{seed}_episode_{episode}.gif"
-        animate(env, shown, folder / name, fps=FPS)
+        write_film(env, shown, folder / name)
         names.append(f"videos/{name}")
     return names

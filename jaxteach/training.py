@@ -12,7 +12,9 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from jaxteach.compilation import compile_notice
 from jaxteach.config import HostsConfig, TrainConfig, canonical_task
+from jaxteach.devices import describe, idle_accelerator
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
@@ -50,13 +52,19 @@ def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[P
     check_alike(experiment.facts)
     console, folders = Console(quiet=not is_first()), [_folder(config) for config in configs]
     for folder in folders:
-        console.print(f"run {folder}", highlight=False, soft_wrap=True)
+        console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
+    _tell_of_devices(experiment.devices, console)
     _tell_of_teacher(configs[0], console)
     with losing_nobody(), ExitStack() as files:
         records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
         done, state = _begin(experiment, records)
         for record in records:
             record.open_log(done)
+        if experiment.config.resume:
+            steps, wall_s = done * experiment.config.steps_per_iteration, max(record.wall_s for record in records)
+            so_far = f"goes on after iteration {done} ({steps:,} steps, {wall_s:.1f} s)"
+            console.print(so_far if done else "has no checkpoint yet: begins anew", highlight=False, soft_wrap=True)
+        console.print(compile_notice(experiment.world), highlight=False, soft_wrap=True)
         with TrainingProgress(console, experiment.config.iterations, done) as progress:
             online = _online_teacher(experiment, folders[0], done)
             Session(experiment, records, progress, online, started).run(state, done)
@@ -75,6 +83,14 @@ def _ready(config: TrainConfig) -> TrainConfig:
 
 def _folder(config: TrainConfig) -> Path:
     return Path(text_from_first(in_first(lambda: str(resume_run(config) if config.resume else create_run(config)))))
+
+
+def _tell_of_devices(devices: list[Any], console: Console) -> None:
+    """Where the run is, and what it leaves idle."""
+    console.print(f"on {describe(devices)}", highlight=False, markup=False, soft_wrap=True)
+    idle = idle_accelerator(devices[0].platform)
+    if idle is not None:
+        console.print(idle, highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
@@ -125,7 +141,8 @@ class Session:
     ) -> None:
         self.experiment, self.config, self.online = experiment, experiment.config, online
         self.records, self.progress = records, progress
-        self.started = started - max(record.wall_s for record in records)
+        self.before_s = max(record.wall_s for record in records)
+        self.started = started
         self._told: set[int] = set()
 
     def run(self, state: LearnerState, done: int) -> None:
@@ -134,7 +151,8 @@ class Session:
             evaluation = compiler.submit(self.experiment.compile_evaluation, self.config.num_eval)
             chunk = self.experiment.compile_chunk()
             evaluate = evaluation.result()
-        self.progress.say(f"compiled {self._wall():.1f} s after the start")
+        self.progress.say(f"compiled {self._seconds():.1f} s after the start")
+        self.progress.compiled()
         saved = done
         while done < self.config.iterations:
             began = time.perf_counter()
@@ -208,32 +226,34 @@ class Session:
         with together():
             if not is_first():
                 return
-            outcome, wall_s = jax.tree.map(np.asarray, outcome), self._wall()
+            outcome, wall_s = jax.tree.map(np.asarray, outcome), self.before_s + self._seconds()
             parts = [record.log_points(done, metrics, outcome, speed, wall_s) for record in self.records]
             points = [point for part in parts for point in part]
             means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
-            self.progress.show(done, means, speed * len(points))
+            self.progress.show(done, means, speed * len(points), self._seconds())
 
     def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
         """Evaluates the finished students, in as many rounds as it takes."""
-        trained_s = self._wall()
+        trained_s = self.before_s + self._seconds()
         rounds = -(-self.config.final_eval // self.config.num_eval)
         played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
         outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
+        taken = f"{trained_s:.1f} s" + (" in all" if self.before_s else "")
         for record in self.records:
             whose = "" if len(self.records) == 1 else f"{record.folder.name}, "
             for result in record.conclude(done, outcome, trained_s):
                 self.progress.say(
                     f"{whose}seed {result['seed']}: success {result['success_rate']:.3f}, "
                     f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
-                    f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {trained_s:.1f} s"
+                    f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {taken}"
                 )
 
-    def _wall(self) -> float:
+    def _seconds(self) -> float:
+        """Since this command began."""
         return time.perf_counter() - self.started
 
 
-_SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef", "wall_s")
+_SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef")
 
 
 def _first(metrics: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:

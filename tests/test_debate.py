@@ -137,7 +137,7 @@ def test_debated_plans_end_conflicts(tmp_path):
     assert conflict_share(play(world, lonely.replace(table=table), 0.1)) < 0.5 * before
 
 
-@pytest.mark.parametrize("task", ["simple_spread", "LockedHallway-2Rooms"])
+@pytest.mark.parametrize("task", ["simple_spread", pytest.param("LockedHallway-2Rooms", marks=pytest.mark.slow)])
 def test_labels_in_company_equal_the_teacher_step_by_step(task):
     env = envs_jax.make(task)
     vocabulary = task_domain(env, task).vocabulary
@@ -183,7 +183,7 @@ def test_aims_are_the_landmarks_themselves():
     env = envs_jax.make("simple_spread")
     places = [[0, 0], [1, 0], [-1, 0], [0.9, 0.1], [-0.9, 0], [0, 0.1]]
     obs = env.observe(env.make_state(places, np.zeros((3, 2))))
-    assert teacher.aims(teacher.reset(), obs).tolist() == [2, 0, 1]
+    assert jax.jit(teacher.aims)(teacher.reset(), obs).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize(

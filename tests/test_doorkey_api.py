@@ -1,5 +1,7 @@
 """The DoorKey environments as a user meets them: specs, traces, injection, parameters, automatic resets."""
 
+from functools import cache
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -120,10 +122,17 @@ def test_parameters_change_the_world():
 
 def walk(venv, seed, steps, actions=7):
     """Every timestep of random play, stacked; the first is that of the reset."""
-    state, first = venv.reset(jax.random.key(seed))
-    drawn = jax.random.randint(jax.random.key(seed + 1), (steps, venv.num_envs), 0, actions)
-    _, timesteps = jax.jit(lambda state: jax.lax.scan(venv.step, state, drawn))(state)
-    return first, timesteps
+    return _player(venv, steps, actions)(jax.random.key(seed), jax.random.key(seed + 1))
+
+
+@cache
+def _player(venv, steps, actions):
+    def play(key, action_key):
+        state, first = venv.reset(key)
+        drawn = jax.random.randint(action_key, (steps, venv.num_envs), 0, actions)
+        return first, jax.lax.scan(venv.step, state, drawn)[1]
+
+    return jax.jit(play)
 
 
 def test_automatic_resets_keep_the_final_observation_and_statistics():
@@ -132,10 +141,10 @@ def test_automatic_resets_keep_the_final_observation_and_statistics():
     last = np.asarray(steps.last())
     assert (last & (steps.discount == 0)).any()
     assert (last & (steps.discount == 1)).any()
-    fresh = jax.vmap(jax.vmap(lambda obs: (obs[..., 3] != NO_DIRECTION).sum()))(steps.observation)
+    fresh = (np.asarray(steps.observation)[..., 3] != NO_DIRECTION).sum((-2, -1))
     np.testing.assert_array_equal(fresh, 1)
     np.testing.assert_array_equal(steps.observation[~last], steps.extras["next_obs"][~last])
-    final = jax.vmap(jax.vmap(env.observe))(steps.extras["next_state"])
+    final = jax.jit(jax.vmap(jax.vmap(env.observe)))(steps.extras["next_state"])
     np.testing.assert_array_equal(final, steps.extras["next_obs"])
     assert (steps.observation[last] != steps.extras["next_obs"][last]).any((1, 2, 3)).mean() > 0.9
     length, total = np.zeros(32, int), np.zeros(32)

@@ -89,6 +89,13 @@ def test_colored_keys_and_lava_keep_off_the_door():
         assert not (placed == inside[:, None]).all(-1).any()
 
 
+def test_every_key_has_a_colour_of_its_own():
+    env = envs_jax.make("SimpleDoorKey", num_keys=6)
+    states = jax.jit(jax.vmap(lambda key: env.reset(key)[0]))(jax.random.split(jax.random.key(0), 50))
+    np.testing.assert_array_equal(np.sort(states.key_color, 1), np.broadcast_to(np.arange(6), (50, 6)))
+    np.testing.assert_array_equal(states.door_color, states.key_color[:, :1])
+
+
 def reachable(start, free):
     """bool[W, H], the cells to which one can walk from `start`."""
     seen = np.zeros_like(free)

@@ -1,7 +1,7 @@
 """The teacher of the locked hallways: its map, captions, skills and plans."""
 
 from collections import deque
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,15 @@ from envs_jax.grid.hallway import lay_out
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.hallway import HALLWAYS, HallwayCaptions
+from jaxteach.teacher.hallway import HALLWAYS, HallwayCaptions, _nearest
 from jaxteach.teacher.hallway_map import START, STRIDE
 from jaxteach.teacher.plans import shipped_plans
 from jaxteach.teacher.skills import FINISHED, STUCK, Pose, approach, reachable
 from jaxteach.teacher.table import EXPLORE, SkillTable
 
 TWO = "LockedHallway-2Rooms"
+LARGE = (256, 120)
+"""Episodes and steps of one `player` for several tests."""
 RED, GREEN, BLUE = (COLOR_TO_IDX[color] for color in ("red", "green", "blue"))
 
 
@@ -45,10 +47,19 @@ def world(env, keys, doors=((RED, LOCKED), (GREEN, LOCKED)), agents=((6, 1, 1), 
 
 
 @cache
-def player(env, teacher, episodes, steps, random_share):
-    """(key) -> final states and memories, and for all steps: states, memories, captions, probabilities, actions."""
+def two_rooms():
+    """The world of two rooms and its teacher, made once, so that they share a `player`."""
+    return envs_jax.make(TWO), make_teacher(TWO)
 
-    def step(carry, key):
+
+@cache
+def player(env, teacher, episodes, steps):
+    """(key, share of random actions) -> final states and memories, and the record of all steps.
+
+    The record has states, memories, captions, probabilities and actions.
+    """
+
+    def step(random_share, carry, key):
         state, obs, memory = carry
         memory, probs = jax.vmap(teacher)(memory, obs, jax.random.split(key, episodes))
         keys = jax.random.split(key, 3)
@@ -61,12 +72,12 @@ def player(env, teacher, episodes, steps, random_share):
         next_state, timestep = jax.vmap(env.step)(state, action)
         return (next_state, timestep.observation, jax.vmap(teacher.advance)(memory, action)), record
 
-    def play(key, state=None):
+    def play(key, random_share, state=None):
         if state is None:
             state = jax.vmap(env.reset)(jax.random.split(key, episodes))[0]
         memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (episodes, *leaf.shape)), teacher.reset())
         start = (state, jax.vmap(env.observe)(state), memory)
-        return jax.lax.scan(step, start, jax.random.split(key, steps))
+        return jax.lax.scan(partial(step, random_share), start, jax.random.split(key, steps))
 
     return jax.jit(play)
 
@@ -88,8 +99,8 @@ def misplaced(env, states, memories):
 )
 def test_dead_reckoning_on_random_walks(overrides, most):
     """On this many steps no agent loses its place; where agents block each other, hardly one."""
-    env, teacher = envs_jax.make(TWO, **overrides), make_teacher(TWO, **overrides)
-    _, (states, memories, captions, _, action) = player(env, teacher, 64, 200, 1.0)(jax.random.key(0))
+    env, teacher = (envs_jax.make(TWO, **overrides), make_teacher(TWO, **overrides)) if overrides else two_rooms()
+    _, (states, memories, captions, _, action) = player(env, teacher, *LARGE)(jax.random.key(0), 1.0)
     moved = np.asarray(states.agent_cell[1:] != states.agent_cell[:-1])
     forward = np.asarray(action[:-1] == Actions.forward)
     assert 0.2 < moved[forward].mean() < 0.9  # both happen often
@@ -100,12 +111,13 @@ def test_dead_reckoning_on_random_walks(overrides, most):
 
 def test_a_step_that_another_made_possible_is_noticed():
     """The other takes the key in front of the agent first, or puts one there: only the walls tell."""
-    env, teacher = envs_jax.make(TWO), make_teacher(TWO)
+    env, teacher = two_rooms()
+    step = jax.jit(env.step)
     for held, keys, moves in [((None, None), {RED: (6, 2)}, True), ((None, RED), {}, False)]:
         state = world(env, keys, agents=((6, 1, 1), (5, 2, 0)), held=held)
         memory = teacher.remember(teacher.reset(), env.observe(state))
         action = jnp.array([Actions.forward, Actions.pickup if keys else Actions.drop])
-        after, timestep = env.step(state, action, order=jnp.array([1, 0]))
+        after, timestep = step(state, action, jnp.array([1, 0]))
         assert bool((after.agent_cell != state.agent_cell)[0]) == moves
         memory = teacher.remember(teacher.advance(memory, action), timestep.observation)
         assert int(memory.cell[0]) == START * STRIDE + START + moves
@@ -120,6 +132,7 @@ WEST_DOOR, EAST_DOOR = (RED, LOCKED), (GREEN, LOCKED)
         ({}, (WEST_DOOR, EAST_DOOR), None, "Agent sees <color1 door>, holds <nothing>."),
         ({RED: (6, 3)}, (WEST_DOOR, EAST_DOOR), None, "<color1 key>, <color1 door>, <color2 door>, holds <nothing>."),
         ({}, (WEST_DOOR, EAST_DOOR), RED, "sees <color1 door>, <color2 door>, holds <color1 key>."),
+        ({}, (WEST_DOOR, (GREEN, OPEN)), RED, "Agent sees <color1 door>, holds <color1 key>."),
         ({}, (WEST_DOOR, (GREEN, OPEN)), GREEN, "Agent sees <color1 door>, holds <used key>."),
         ({RED: (6, 3)}, ((RED, CLOSED), EAST_DOOR), None, "Agent sees <color1 door>, holds <nothing>."),
         ({GREEN: (7, 3)}, ((RED, OPEN), (GREEN, CLOSED)), RED, "Agent sees <nothing>, holds <used key>."),
@@ -131,6 +144,14 @@ def test_captions_of_drawn_worlds(keys, doors, held, caption):
     state = world(env, keys, doors, held=(held, None))
     number = teacher.caption(teacher.reset(), env.observe(state))[0]
     assert teacher.captions[number].endswith(caption)
+
+
+def test_what_is_nearest_by_hand():
+    """Steps in x and y, in whatever direction; of equals the first colour, and what is not marked counts not."""
+    own = jnp.int32(START * STRIDE + START)
+    cells = own + jnp.array([-2, 1, -STRIDE, 3 * STRIDE - 1, 0, 2 - STRIDE])
+    for among, nearest in (([0, 1], 1), ([0, 3], 0), ([1, 2], 1), ([0, 5], 0), ([3, 5], 5), ([], -1)):
+        assert _nearest(own, cells, jnp.isin(jnp.arange(6), jnp.array(among))) == nearest
 
 
 def test_a_caption_remembers_what_is_out_of_view_and_forgets_what_is_gone():
@@ -225,7 +246,7 @@ def test_exploring_uncovers_all_that_can_be_reached(status):
     states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 64))[0]
     # Without keys, which would be in the way.
     states = states._replace(door_state=jnp.full_like(states.door_state, status), key_cell=states.key_cell * 0 - 1)
-    (_, _, memory), (_, _, _, _, action) = player(env, teacher, 64, 60, 0.0)(jax.random.key(1), states)
+    (_, _, memory), (_, _, _, _, action) = player(env, teacher, 64, 60)(jax.random.key(1), 0.0, states)
     layout = lay_out(2, 5)
     walls = layout.walls.reshape(layout.width, layout.height)
     floor = ~walls
@@ -281,8 +302,7 @@ def test_labels_of_trajectories_equal_the_teacher_step_by_step():
 
 
 def test_every_caption_of_mixed_play_is_one_of_the_list():
-    env, teacher = envs_jax.make(TWO), make_teacher(TWO)
-    _, (_, _, captions, probs, _) = player(env, teacher, 1000, 60, 0.3)(jax.random.key(3))
+    _, (_, _, captions, probs, _) = player(*two_rooms(), *LARGE)(jax.random.key(3), 0.3)
     assert set(np.unique(captions)) <= set(range(32))
     assert len(np.unique(captions)) > 12
     np.testing.assert_allclose(np.asarray(probs).sum(-1), 1, atol=1e-6)
@@ -307,12 +327,13 @@ def test_worlds_too_large_for_the_map_are_refused():
 
 def succeeds(task, episodes, steps, random_share=0.0, **overrides):
     env, teacher = envs_jax.make(task, **overrides), make_teacher(task, **overrides)
-    (states, _, _), _ = player(env, teacher, episodes, steps, random_share)(jax.random.key(4))
+    (states, _, _), _ = player(env, teacher, episodes, steps)(jax.random.key(4), random_share)
     return np.asarray(states.unlocked).all(1).mean()
 
 
 def test_the_teacher_unlocks_both_rooms():
-    assert succeeds(TWO, 200, 60) >= 0.99
+    _, (states, *_) = player(*two_rooms(), *LARGE)(jax.random.key(4), 0.0)
+    assert np.asarray(states.unlocked)[60].all(1).mean() >= 0.99
 
 
 @pytest.mark.slow

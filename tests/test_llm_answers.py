@@ -14,6 +14,7 @@ from jaxteach.teacher.captions import Captions
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.llm.answers import AnswerStore
 from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
+from jaxteach.teacher.llm.client import Question
 from jaxteach.teacher.llm.grammar import candidate_plans
 from jaxteach.teacher.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.teacher.llm.prompts import task_prompt
@@ -36,6 +37,7 @@ def vocabulary_of(task, **overrides):
         ("I think.\naction:{Goto the KEY , open <door>}\nDone.", [("goto", "key"), ("toggle", "door")]),
         ("<think>Action: {wait}</think>Action: {drop key, wait}", [("drop", "key"), ("wait", None)]),
         ("Action: {explore} Action: {wait}", [("explore", None)]),
+        ("Action: {" + ", ".join(["wait"] * 16) + "}", [("wait", None)] * 16),
     ],
 )
 def test_an_answer_is_read(answer, plan):
@@ -81,6 +83,7 @@ def test_plans_are_asked_for_in_words_that_are_read_as_them(task):
     vocabulary = vocabulary_of(task)
     candidates = candidate_plans(vocabulary)
     assert len(set(candidates)) == len(candidates)
+    assert (("wait", None), ("wait", None)) not in candidates, "a move is not followed by itself"
     texts = [answer_text(plan) for plan in candidates]
     assert [parse_answer(text, vocabulary) for text in texts] == candidates
     assert not any(one != other and other.startswith(one) for one in texts for other in texts)
@@ -176,6 +179,12 @@ def test_nothing_is_asked_twice(tmp_path):
     third = Parrot([])
     ask(third, tmp_path / "answers")
     assert third.asked == []
+    # Nor by one store, whose answers may have come since it was opened.
+    store, fourth = AnswerStore(tmp_path / "others"), Parrot(["one", "two"])
+    questions = [Question("what?", sample) for sample in range(2)]
+    answers = list(store.complete(fourth, questions))
+    assert list(store.complete(fourth, questions)) == answers == list(zip(questions, ["one", "two"]))
+    assert fourth.asked == questions
 
 
 def test_an_answer_cut_off_by_a_kill_is_asked_for_again(tmp_path):

@@ -101,6 +101,8 @@ def test_the_grammar_allows_exactly_what_may_follow():
     grammar = Grammar(model, GRAMMAR)
 
     pieces = {model.piece(token) for token in range(model.num_tokens)} - {b""}
+    six = model.tokenize("Action: {" + ", ".join(["wait"] * 6), special=False, start=False)
+    assert {model.piece(token) for token in np.flatnonzero(grammar.allowed(six))} == {b"}"}
     skills = [
         "explore",
         "wait",

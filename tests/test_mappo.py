@@ -1,6 +1,7 @@
 """Several agents in one learner: who sees what, whose samples count, and in which units values are learnt."""
 
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import chex
@@ -21,12 +22,13 @@ from jaxteach.evaluate import film_episodes, run_episodes, student_policy, with_
 from jaxteach.experiment import Experiment
 from jaxteach.features import view_features
 from jaxteach.labels import silent_captions
-from jaxteach.learner import Batch, Learner
+from jaxteach.learner import Batch, Learner, _standardized
 from jaxteach.networks import TeamNet, forward, make_network
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
 from jaxteach.teacher.table import SkillTable
 from jaxteach.team import TeamWorld
+from tests.test_learning import assert_traced_once
 
 MPE = [task for task in envs_jax.tasks() if task.startswith("simple")]
 
@@ -70,15 +72,24 @@ class Sprint:
         return jnp.stack([one_hot, one_hot])
 
 
-def sprint_learner(iterations=1, **changes):
+def sprint_learner(iterations=1, recurrent=False, **changes):
     config = PPOConfig(rollout_length=10, batch_size=32, normalize_values=True, **changes)
-    return Learner(VectorEnv(Sprint(), 8), TeamNet((2, 2), width=16), config, None, iterations)
+    network = TeamNet((2, 2), recurrent=recurrent, width=16)
+    return Learner(VectorEnv(Sprint(), 8), network, config, None, iterations)
 
 
+run_network = jax.jit(forward, static_argnums=0)
+
+
+@cache
 def sprint_rollout():
-    learner = sprint_learner()
-    state = learner.init(jax.random.key(0))
-    return learner, state, *collect(learner.venv, learner.network, state.params, state.actor, jax.random.key(1), 10)
+    learner = sprint_learner(gamma=0.5, lam=1.0)
+
+    def play():
+        state = learner.init(jax.random.key(0))
+        return state, *collect(learner.venv, learner.network, state.params, state.actor, jax.random.key(1), 10)
+
+    return learner, *jax.jit(play)()
 
 
 def test_an_agent_is_active_until_it_has_finished():
@@ -93,8 +104,8 @@ def test_an_agent_is_active_until_it_has_finished():
 def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
     """Catches a mask of the wrong agent, and rewards after an agent's end that leak into its steps before."""
     learner, state, _, trajectory = sprint_rollout()
-    learner.config = replace(learner.config, gamma=0.5, lam=1.0)
-    advantages, *_ = learner._judge(trajectory, None)
+    advantages, returns, _ = learner._judge(trajectory, None)
+    np.testing.assert_array_equal(returns, advantages + trajectory.value)
     reward, value, following = (np.asarray(x) for x in (trajectory.reward, trajectory.value, trajectory.next_value))
     # Agent 0 ends with the second step, agent 1 is cut off after the fourth.
     np.testing.assert_allclose(advantages[1, :, 0], reward[1, :, 0] - value[1, :, 0], atol=1e-5)
@@ -102,7 +113,7 @@ def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
     np.testing.assert_allclose(
         advantages[3, :, 1], reward[3, :, 1] + 0.5 * following[3, :, 1] - value[3, :, 1], atol=1e-5
     )
-    final = forward(
+    final = run_network(
         learner.network,
         state.params,
         jnp.broadcast_to(jax.nn.one_hot(4, 5), (1, 1, 2, 5)),
@@ -110,6 +121,41 @@ def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
         (),
     )[0]
     np.testing.assert_allclose(following[3], np.broadcast_to(final.value[0, 0], (8, 2)), atol=1e-5)
+
+
+def test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_with():
+    """From the middle of an episode of 4 steps, 10 steps have three ends; final observations are all alike."""
+    learner = sprint_learner(recurrent=True)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    play = jax.jit(lambda actor, key: collect(learner.venv, learner.network, state.params, actor, key, 10))
+    _, trajectory = play(play(state.actor, jax.random.key(1))[0], jax.random.key(2))
+    ends = np.flatnonzero(trajectory.last[:, 0])
+    assert ends.tolist() == [1, 5, 9]
+    final = jnp.broadcast_to(jax.nn.one_hot(4, 5), (1, 8, 2, 5))
+    for end in ends:
+        steps = slice(0, end + 1)
+        _, memory = run_network(
+            learner.network, state.params, trajectory.inputs[steps], trajectory.first[steps], trajectory.carry
+        )
+        output, _ = run_network(learner.network, state.params, final, jnp.zeros((1, 8), bool), memory)
+        np.testing.assert_allclose(trajectory.next_value[end], output.value[0], atol=1e-5)
+
+
+def test_advantages_are_standardized_over_the_active_agents():
+    """Mean 2 and deviation 1 of the first two; the third has finished."""
+    values = jnp.array([1.0, 3.0, 100.0])
+    np.testing.assert_allclose(_standardized(values, jnp.array([True, True, False]))[:2], [-1, 1], rtol=1e-6)
+    np.testing.assert_allclose(_standardized(values[:2], None), [-1, 1], rtol=1e-6)
+
+
+def test_the_learning_rate_falls_over_all_gradient_steps():
+    """Adam's step for a gradient that never changes is the rate itself: 2 minibatches, 2 epochs, 3 iterations."""
+    learner = sprint_learner(3, epochs=2, learning_rate=1.0, final_learning_rate=0.4)
+    optimizer, grads = learner.optimizer, {"x": jnp.float32(0.1)}
+    _, steps = jax.lax.scan(
+        lambda state, _: optimizer.update(grads, state)[::-1], optimizer.init(grads), length=2 * 2 * 3
+    )
+    np.testing.assert_allclose(-steps["x"], np.linspace(1.0, 0.4, 13)[:-1], rtol=1e-3)
 
 
 def test_finished_agents_add_nothing_to_the_gradient():
@@ -167,15 +213,20 @@ def test_the_learner_learns_from_the_active_agents():
     assert abs(float(state.value_scale.mean / state.value_scale.weight)) < 20
 
 
+@cache
 def team(task="simple_spread", recurrent=False, **overrides):
     world = TeamWorld(envs_jax.make(task, **overrides))
     network = make_network("team", world, recurrent)
-    actor = start(VectorEnv(world, 4), network, jax.random.key(0))
-    inputs = jax.vmap(jax.vmap(network.prepare))(actor.obs)[None]
-    params = network.init(jax.random.key(1), inputs, actor.first[None], actor.carry)
-    # The logits begin near 0 for everything: make them tell.
-    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(2), leaf.shape), params)
-    return network, params, inputs, actor
+
+    def begin():
+        actor = start(VectorEnv(world, 4), network, jax.random.key(0))
+        inputs = jax.vmap(jax.vmap(network.prepare))(actor.obs)[None]
+        params = network.init(jax.random.key(1), inputs, actor.first[None], actor.carry)
+        # The logits begin near 0 for everything: make them tell.
+        params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(2), leaf.shape), params)
+        return params, inputs, actor
+
+    return network, *jax.jit(begin)()
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -184,8 +235,8 @@ def test_the_critic_sees_what_all_observe_and_the_actor_only_its_own(task, recur
     """Catches a critic without the joint observation, and an actor with it."""
     network, params, inputs, actor = team(task, recurrent)
     changed = inputs.at[..., 1, :8].set(3)
-    one, _ = forward(network, params, inputs, actor.first[None], actor.carry)
-    two, _ = forward(network, params, changed, actor.first[None], actor.carry)
+    one, _ = run_network(network, params, inputs, actor.first[None], actor.carry)
+    two, _ = run_network(network, params, changed, actor.first[None], actor.carry)
     others = [i for i in range(inputs.shape[2]) if i != 1]
     np.testing.assert_array_equal(one.logits[:, :, others], two.logits[:, :, others])
     assert (one.logits[:, :, 1] != two.logits[:, :, 1]).any()
@@ -196,7 +247,7 @@ def test_agents_are_told_who_they_are():
     """The same observation: another agent, other logits and another value."""
     network, params, inputs, actor = team()
     same = jnp.broadcast_to(inputs[:, :, :1], inputs.shape)
-    output, _ = forward(network, params, same, actor.first[None], actor.carry)
+    output, _ = run_network(network, params, same, actor.first[None], actor.carry)
     assert (output.logits[0, 0, 0] != output.logits[0, 0, 1]).all()
     assert output.value[0, 0, 0] != output.value[0, 0, 1]
 
@@ -207,15 +258,16 @@ def test_actions_that_an_agent_does_not_have_are_never_taken(task):
     network, params, inputs, actor = team(task)
     counts = np.array(network.action_counts)
     assert counts.min() < counts.max()
-    output, _ = forward(network, params, inputs, actor.first[None], actor.carry)
+    output, _ = run_network(network, params, inputs, actor.first[None], actor.carry)
     probs = jax.nn.softmax(output.logits)[0]
     missing = np.broadcast_to(np.arange(counts.max()) >= counts[:, None], probs.shape)
     np.testing.assert_array_equal(probs[missing], 0)
     assert (probs[~missing] > 0).all()
     assert np.isfinite(losses.entropy(output.logits))
     policy = with_random_actions(student_policy(network, params, False), 1.0, network.action_counts)
-    drawn = [policy(actor.carry, actor.obs, actor.first, jax.random.key(i))[1] for i in range(60)]
-    np.testing.assert_array_equal(np.max(np.stack(drawn), (0, 1)), counts - 1)
+    draw = jax.jit(jax.vmap(lambda key: policy(actor.carry, actor.obs, actor.first, key)[1]))
+    drawn = draw(jax.random.split(jax.random.key(0), 60))
+    np.testing.assert_array_equal(np.max(drawn, (0, 1)), counts - 1)
 
 
 @pytest.mark.parametrize("task", ["simple_spread", pytest.param("LockedHallway-2Rooms", marks=pytest.mark.slow)])
@@ -224,14 +276,15 @@ def test_recurrent_teams_replay_as_they_played(task):
     step_limit = {"simple_spread": {"max_cycles": 5}, "LockedHallway-2Rooms": {"max_steps": 5}}[task]
     network, params, _, actor = team(task, True, **step_limit)
     world = TeamWorld(envs_jax.make(task, **step_limit))
-    _, trajectory = collect(VectorEnv(world, 4), network, params, actor, jax.random.key(3), 8)
-    output, _ = forward(network, params, trajectory.inputs, trajectory.first, trajectory.carry)
+    play = jax.jit(lambda key: collect(VectorEnv(world, 4), network, params, actor, key, 8)[1])
+    trajectory = play(jax.random.key(3))
+    output, _ = run_network(network, params, trajectory.inputs, trajectory.first, trajectory.carry)
     np.testing.assert_allclose(output.value, trajectory.value, atol=1e-4)
     log_probs = jax.nn.log_softmax(output.logits)
     chosen = jnp.take_along_axis(log_probs, trajectory.action[..., None], -1)[..., 0]
     np.testing.assert_allclose(chosen, trajectory.log_prob, atol=1e-4)
     assert trajectory.first[1:].any()
-    unaware, _ = forward(network, params, trajectory.inputs, jnp.zeros_like(trajectory.first), trajectory.carry)
+    unaware, _ = run_network(network, params, trajectory.inputs, jnp.zeros_like(trajectory.first), trajectory.carry)
     assert np.abs(unaware.value[-1] - trajectory.value[-1]).max() > 1e-4
 
 
@@ -269,16 +322,17 @@ def test_values_are_learnt_in_units_of_the_returns_spread():
 def test_a_success_is_the_task_fulfilled_at_the_end():
     """simple_spread: landmarks covered in the last step; LockedHallway: all doors, not just a return above 0."""
     world = TeamWorld(envs_jax.make("simple_spread", max_cycles=1))
-    landmarks = np.array([[0.5, 0.5], [-0.5, 0.5], [0.0, -0.5]])
+    step, landmarks = jax.jit(world.step), np.array([[0.5, 0.5], [-0.5, 0.5], [0.0, -0.5]])
     for shift, success in ((0.05, True), (0.2, False)):
         positions = np.concatenate([landmarks + np.array([shift, 0]), landmarks])
         state = world.env.make_state(positions, np.zeros((3, 2)))
-        assert bool(world.step(state, jnp.zeros(3, jnp.int32))[1].extras["success"]) == success
+        assert bool(step(state, jnp.zeros(3, jnp.int32))[1].extras["success"]) == success
     hallway = TeamWorld(envs_jax.make("LockedHallway-2Rooms"))
-    state, _ = hallway.reset(jax.random.key(0))
+    state, _ = jax.jit(hallway.reset)(jax.random.key(0))
+    step = jax.jit(hallway.step)
     for unlocked, success in (([True, False], True), ([False, False], False)):
         opened = facing_a_locked_door(hallway.env, state, unlocked)
-        _, timestep = hallway.step(opened, jnp.array([5, 6]))
+        _, timestep = step(opened, jnp.array([5, 6]))
         assert (timestep.reward > 0).all()
         assert bool(timestep.extras["success"]) == success
 
@@ -301,11 +355,11 @@ def facing_a_locked_door(env, state, unlocked):
 def test_a_lone_agent_gets_an_axis_and_nothing_else_changes():
     env = envs_jax.make("SimpleDoorKey")
     world = TeamWorld(env)
-    (state, one), (same, other) = env.reset(jax.random.key(0)), world.reset(jax.random.key(0))
+    (state, one), (same, other) = jax.jit(lambda key: (env.reset(key), world.reset(key)))(jax.random.key(0))
     chex.assert_trees_all_equal(state, same)
     np.testing.assert_array_equal(one.observation, other.observation[0])
-    state, one = env.step(state, jnp.int32(2))
-    same, other = world.step(same, jnp.array([2], jnp.int32))
+    state, one = jax.jit(env.step)(state, jnp.int32(2))
+    same, other = jax.jit(world.step)(same, jnp.array([2], jnp.int32))
     chex.assert_trees_all_equal(state, same)
     for name in ("observation", "reward", "discount"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[0])
@@ -357,11 +411,7 @@ def test_every_world_trains(task):
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_an_update_of_a_team_traces_once(recurrent):
     experiment = Experiment(tiny("simple_spread", recurrent=recurrent))
-    chex.clear_trace_counter()
-    update = jax.jit(chex.assert_max_traces(experiment.learner.update, n=1))
-    state = jax.tree.map(lambda leaf: leaf[0], experiment.init())
-    for i in range(3):
-        state, _ = update(state, experiment.table, jnp.int32(i))
+    assert_traced_once(experiment)
 
 
 def test_options_of_worlds_have_one_name_for_all():
@@ -428,7 +478,7 @@ def test_a_teacher_of_a_team_is_asked_with_the_agent_axis():
     assert metrics["silent_teacher"] == 0
     for i in range(1, 10):
         after, _ = update(after, table, jnp.int32(i))
-    logits = forward(network, after.params, *sampled_inputs(learner, after))[0].logits
+    logits = run_network(network, after.params, *sampled_inputs(learner, after))[0].logits
     assert (jnp.argmax(logits, -1) == 0).mean() > 0.99
     mute = table._replace(probabilities=np.zeros((3, 1), np.float32))
     _, metrics = update(after, mute, jnp.int32(0))
@@ -446,6 +496,8 @@ def test_silent_captions_by_hand():
     table = table_with(np.array([[0, 1], [0, 0], [0.5, 0.5], [0, 0]], np.float32))
     captions = jnp.array([[1, 1, -1], [0, 3, 2]])
     np.testing.assert_array_equal(silent_captions(table, captions), [0, 2, 0, 1])
+    nobody = table_with(np.zeros((2, 1), np.float32))
+    np.testing.assert_array_equal(silent_captions(nobody, captions[:1]), [0, 2])
 
 
 def test_films_of_teams_show_states():

@@ -255,6 +255,14 @@ def test_success_ends_episodes(name):
     assert not compare(name, small, episodes=6).terminated.any()
 
 
+def test_a_success_in_the_last_step_is_no_terminal_state():
+    """The agent stands on its landmark; the episode is truncated all the same."""
+    env = make("simple_spread", N=1, max_cycles=2, terminate_on_success=True)
+    step, state = jax.jit(env.step), env.make_state(np.zeros((2, 2)), np.zeros((1, 2)))
+    ends = [step(state._replace(step_count=jnp.int32(done)), jnp.zeros(1, jnp.int32))[1] for done in range(2)]
+    assert [(bool(end.last()), float(end.discount[0])) for end in ends] == [(True, 0.0), (True, 1.0)]
+
+
 def test_the_recordings_have_what_they_should():
     """Contacts, catches, food, forests and agents far outside occur in the transitions that are compared."""
     data, env = record("simple_world_comm", {}, episodes=3), make("simple_world_comm")

@@ -17,7 +17,7 @@ from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.table import compile_plans
 from tests.language_model import MODEL
 
-SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "5"]
+SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 TRAIN = ["--task", "SimpleDoorKey", "--max_steps", "20", "--final_eval", "0", *SMALL]
 
 

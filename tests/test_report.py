@@ -7,11 +7,13 @@ import sys
 from html.parser import HTMLParser
 
 import imageio.v3 as iio
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
 import jaxteach.report
+from jaxteach import plots
 from jaxteach.comparison import figures_of, lines_of, over_tasks
 from jaxteach.config import default_config, to_json
 from jaxteach.curves import load_run
@@ -50,8 +52,8 @@ def call(*arguments, monkeypatch):
 
 def test_an_interval_by_hand():
     """Catches another mean than that of the middle half, and ends that are not those of the percentile bootstrap."""
-    found = interval(np.array([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 100.0]))
-    assert found.estimate == pytest.approx(0.65)
+    found = interval(np.array([0.0, 0.4, 0.5, 0.6, 0.7, 1.0, 1.1, 100.0]))
+    assert found.estimate == pytest.approx(0.7)
     found = interval(np.array([[0.0, 1.0, 0.5], [0.3, 0.3, 0.3]]))
     assert found.estimate == pytest.approx([0.5, 0.3])
     low, high = np.percentile(np.random.default_rng(1).choice([0.0, 1.0, 0.5], (100_000, 3)).mean(-1), [2.5, 97.5])
@@ -75,7 +77,7 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
     runs = [
         make_run(tmp_path / "s-gamma-0.5-seeds-0..1", (0, 1)),
         make_run(tmp_path / "s-gamma-0.5-seed-2", (2,), save_interval=7),
-        make_run(tmp_path / "again", (1,)),
+        make_run(tmp_path / "again", (1,), successes=(0.0, 0.0, 0.0)),
         make_run(tmp_path / "alone", (0,), no_teacher=True),
     ]
     lines, left_out = lines_of([load_run(run) for run in runs[:2]])
@@ -88,6 +90,7 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
     assert not left_out
     lines, left_out = lines_of([load_run(run) for run in runs])
     assert [(line.seeds, line.settings) for line in lines] == [(3, "default"), (1, "no_teacher True")]
+    assert lines[0].curves[1].final_success == 0.99
     assert left_out == ["seed 1 of again, as a run of the same options has it; --apart keeps both"]
     lines, left_out = lines_of([load_run(run) for run in runs], apart=True)
     assert [line.label for line in lines] == [run.name for run in runs]
@@ -220,6 +223,26 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
     assert "Few seeds (the fewest: 2)" in page.text
 
 
+@pytest.mark.parametrize("columns", [3, 1])
+@pytest.mark.parametrize("runs", [2, 12])
+def test_the_legend_covers_no_curve(columns, runs, tmp_path, monkeypatch):
+    """Catches a legend over the lines, and one that is cut off at the edge of the picture."""
+    made = [make_run(tmp_path / f"a-run-with-a-rather-long-name-{i}") for i in range(runs)]
+    lines, _ = lines_of([load_run(run) for run in made], apart=True)
+    figures = []
+    monkeypatch.setattr(plots.plt, "close", figures.append)
+    plots.learning_curves({"SimpleDoorKey": lines, "again": lines[:1]}, 0.95, columns)
+    (figure,) = figures
+    for part in figure.subfigs:
+        (legend,) = part.legends
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_tightbbox()) for axis in part.axes)
+        assert figure.bbox.containsx(box.x0)
+        assert figure.bbox.containsx(box.x1)
+        assert figure.bbox.containsy(box.y0)
+    matplotlib.pyplot.close("all")
+
+
 def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
     """Catches a page that needs a network or a file beside it, and pictures that are none."""
     runs = [make_run(tmp_path / task, task=task) for task in ("SimpleDoorKey", "simple_spread")]
@@ -228,4 +251,7 @@ def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
     assert "://" not in re.sub(r"data:image/[^\"]*", "", text)
     pictures = re.findall(r"src=\"data:image/png;base64,([^\"]*)\"", text)
     assert [iio.imread(base64.b64decode(picture)).shape[1] > 1000 for picture in pictures] == [True, True]
+    narrow = re.findall(r"srcset=\"data:image/png;base64,([^\"]*)\"", text)
+    assert [iio.imread(base64.b64decode(picture)).shape[1] < 700 for picture in narrow] == [True, True]
+    assert "prefers-color-scheme: dark" in text
     assert iio.imread(tmp_path / "r" / "report.png").shape[0] > 1.5 * iio.imread(base64.b64decode(pictures[0])).shape[0]

@@ -84,6 +84,15 @@ def _domain(count):
     return SpreadDomain(SpreadCaptions(count), 5.0)
 
 
+def test_a_push_by_hand():
+    """At rest a push gives a speed of 0.5, that is 0.05 and 0.0375 in the next two steps: worth it from half of it."""
+    still = jnp.zeros(2)
+    pushes = [int(fly_to(jnp.array([x, 0.0]), still, 5.0)) for x in (0.04, 0.048, -0.048)]
+    assert pushes == [0, 2, 1]
+    # A velocity of 0.4 carries on by 0.04 + 0.03 + 0.0225: the agent brakes, or flies on.
+    assert [int(fly_to(jnp.array([x, 0.0]), jnp.array([0.4, 0.0]), 5.0)) for x in (0.04, 0.09, 0.15)] == [1, 0, 2]
+
+
 def test_an_agent_stops_at_its_target_and_stays():
     """From anywhere in the arena and up to full speed; the physics are the world's own."""
     env = envs_jax.make("simple", max_cycles=60)
@@ -133,8 +142,9 @@ def test_soft_plans_are_mixed_and_hard_ones_drawn_for_each_agent(tmp_path):
     env, path = envs_jax.make(TASK), str(tmp_path / "plans.json")
     soft, hard = make_teacher(TASK, plans=path), make_teacher(TASK, plans=path, soft=False)
     _, timestep = states_of(env, 64)
-    _, mixed = jax.vmap(soft, in_axes=(None, 0, None))(soft.reset(), timestep.observation, jax.random.key(0))
-    told = np.asarray(jax.vmap(soft.caption, in_axes=(None, 0))(soft.reset(), timestep.observation) < 6)
+    mix, tell = jax.vmap(soft, in_axes=(None, 0, None)), jax.vmap(soft.caption, in_axes=(None, 0))
+    _, mixed = jax.jit(mix)(soft.reset(), timestep.observation, jax.random.key(0))
+    told = np.asarray(jax.jit(tell)(soft.reset(), timestep.observation) < 6)
     assert not told.all()
     np.testing.assert_allclose(mixed.sum(-1), told, atol=1e-6)
     np.testing.assert_allclose(mixed.max(-1)[told], 0.75, atol=1e-6)

@@ -12,10 +12,12 @@ import envs_jax
 from envs_jax.grid.constants import Actions
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
+from jaxteach.evaluate import teacher_policy
+from jaxteach.labels import fresh_memory
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.captions import Captions
+from jaxteach.teacher.captions import Captions, Scene
 from jaxteach.teacher.plans import load_plans, save_plans, shipped_plans
-from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to
+from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to, neighbourhood, read_map
 from tests.traces import TASKS
 
 
@@ -54,6 +56,35 @@ def test_first_actions_of_shortest_paths(start, direction, target, action):
     assert walk_to(picture, start, direction, target) == action
 
 
+def test_a_map_shows_where_one_can_walk():
+    """Floor, a goal, lava and open doors; the agent stands on the last cell, whatever is there."""
+    names = ["unseen", "empty", "wall", "open", "closed", "locked", "key", "ball", "box", "goal", "lava", "agent"]
+    codes = [(0, 0), (1, 0), (2, 0), (4, 0), (4, 1), (4, 2), (5, 0), (6, 0), (7, 0), (8, 0), (9, 0), (5, 0)]
+    words = np.array([kind | status << 16 for kind, status in codes], np.uint32)
+    world = read_map(jnp.asarray(words), jnp.int32(len(codes) - 1), (1, len(codes)))
+    shown = {
+        part: [name for i, name in enumerate(names) if int(rows[0]) >> i & 1] for part, rows in world._asdict().items()
+    }
+    assert shown == {
+        "unseen": ["unseen"],
+        "solid": ["wall", "open", "closed", "locked"],
+        "items": ["key", "ball", "box"],
+        "passable": ["empty", "open", "goal", "lava", "agent"],
+    }
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_neighbours_at_the_edges(wraps):
+    """The corners of 4 columns and 3 rows; only a torus goes on behind them."""
+    for x, y in ((0, 0), (3, 2), (0, 2), (3, 0)):
+        mask = np.zeros((4, 3), bool)
+        mask[x, y] = True
+        near = np.asarray(neighbourhood(bits(mask), 3, wraps))[:, None] >> np.arange(3) & 1
+        around = [(x, y), (x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)]
+        expected = {(a % 4, b % 3) for a, b in around if wraps or (0 <= a < 4 and 0 <= b < 3)}
+        assert set(map(tuple, np.argwhere(near).tolist())) == expected
+
+
 @pytest.mark.parametrize(("num_keys", "captions"), [(1, 6), (2, 14), (3, 24)])
 def test_colored_captions_are_those_that_can_occur(num_keys, captions):
     """The shipped file has 14 for two keys; every caption drawn at random is among them."""
@@ -63,13 +94,25 @@ def test_colored_captions_are_those_that_can_occur(num_keys, captions):
     teacher = make_teacher("ColoredDoorKey", num_keys=num_keys) if num_keys > 1 else None
     if teacher is None:
         return
-    states, timestep = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 128))
+    states, timestep = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 128))
     actions = jax.random.randint(jax.random.key(1), (300, 128), 0, 5)
-    _, steps = jax.lax.scan(jax.vmap(env.step), states, actions)
+    _, steps = jax.jit(lambda states: jax.lax.scan(jax.vmap(env.step), states, actions))(states)
     seen = jax.jit(jax.vmap(jax.vmap(lambda obs: teacher.caption(teacher.reset(), obs))))(steps.observation)
     assert set(np.unique(seen)) <= set(range(captions))
     assert len(np.unique(seen)) > captions // 2
     assert timestep.observation.shape[1:] == (10, 10, 4)
+
+
+def test_a_door_has_one_colour():
+    """Two keys and a door of the second one's colour: `color1 door` stands for nothing."""
+    captions = Captions(2, 1, True)
+    cells, colors = jnp.array([3, 5]), jnp.array([2, 0])
+    scene = Scene(jnp.int32(1), jnp.int32(0), jnp.int32(-1), cells, colors, jnp.array([7]), jnp.array([0]))
+    memory = captions.remember(jnp.full(6, -1, jnp.int32), scene)
+    objects = captions.locate(memory, scene)
+    assert objects.targets.tolist() == [3, 5, 7]
+    known = [name for name, is_known in zip(captions.object_names, objects.known) if is_known]
+    assert known == ["color1 key", "color2 key", "color2 door"]
 
 
 def test_a_caption_without_plans_has_no_weight():
@@ -78,13 +121,21 @@ def test_a_caption_without_plans_has_no_weight():
     silent = np.flatnonzero(teacher.table.probabilities.sum(1) == 0)
     assert len(silent) == 24 - 14
     env = envs_jax.make("ColoredDoorKey", num_keys=3, room_size=(5, 5))
-    states, steps = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 256))
+    states, steps = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 256))
     memory = jnp.tile(teacher.reset(), (256, 1))
-    captions = np.asarray(jax.vmap(teacher.caption)(memory, steps.observation))
-    _, probs = jax.vmap(teacher, in_axes=(0, 0, None))(memory, steps.observation, jax.random.key(0))
+    captions = np.asarray(jax.jit(jax.vmap(teacher.caption))(memory, steps.observation))
+    _, probs = jax.jit(jax.vmap(teacher, in_axes=(0, 0, None)))(memory, steps.observation, jax.random.key(0))
     np.testing.assert_allclose(probs.sum(1), np.where(np.isin(captions, silent), 0, 1), atol=1e-6)
     assert np.isin(captions, silent).any()
     assert states.key_cell.shape == (256, 3)
+
+
+def test_a_silent_teacher_waits():
+    env, teacher = envs_jax.make("SimpleDoorKey"), make_teacher("SimpleDoorKey", plans="none")
+    obs = jax.jit(env.reset)(jax.random.key(0))[1].observation[None, None]
+    act = jax.jit(teacher_policy(teacher))
+    _, action = act(fresh_memory(teacher, 1), obs, jnp.ones(1, bool), jax.random.key(0))
+    assert action.tolist() == [[Actions.done]]
 
 
 @pytest.mark.parametrize("task", [TASKS[0], *(pytest.param(task, marks=pytest.mark.slow) for task in TASKS[1:])])
@@ -115,9 +166,9 @@ def test_one_trace_and_no_callbacks():
     teacher, env = make_teacher("TwoDoor"), envs_jax.make("TwoDoor")
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(teacher.__call__, n=1))
-    memory = teacher.reset()
+    memory, reset = teacher.reset(), jax.jit(env.reset)
     for seed in range(3):
-        _, timestep = env.reset(jax.random.key(seed))
+        _, timestep = reset(jax.random.key(seed))
         memory, _ = step(memory, timestep.observation, jax.random.key(seed))
     _, probs = jax.jit(teacher)(memory, timestep.observation, jax.random.key(0))
     np.testing.assert_allclose(probs.sum(), 1, atol=1e-6)
@@ -159,6 +210,9 @@ BAD_FILES = {
     "for another task": edited(lambda d: d.update(tasks=["TwoDoor"])),
     "probabilities that don't sum to 1": edited(lambda d: d["captions"][0]["plans"][0].update(p=0.5)),
     "a probability that is no number": edited(lambda d: d["captions"][0]["plans"][0].update(p="1")),
+    "a plan that is never followed": edited(
+        lambda d: d["captions"][0]["plans"].append({"p": 0, "skills": [["wait", None]]})
+    ),
     "not a number": edited(lambda d: d["captions"][0]["plans"][0].update(p=float("nan"))),
     "an unknown skill": edited(lambda d: d["captions"][0]["plans"][0].update(skills=[["fly", "key"]])),
     "an unknown object": edited(lambda d: d["captions"][0]["plans"][0].update(skills=[["goto", "box"]])),

@@ -90,6 +90,6 @@ def test_hard_teacher_draws_plans_by_their_probabilities(task):
     keys = jax.random.split(jax.random.key(3), 400)
     drawn = jax.vmap(jax.vmap(teacher, in_axes=(None, None, 0)), in_axes=(0, 0, None))
     _, one_hot = jax.jit(drawn)(memories[:64], obs[:64], keys)
-    _, mixture = jax.vmap(soft, in_axes=(0, 0, None))(memories[:64], obs[:64], keys[0])
+    _, mixture = jax.jit(jax.vmap(soft, in_axes=(0, 0, None)))(memories[:64], obs[:64], keys[0])
     np.testing.assert_array_equal(np.sort(one_hot, -1)[..., -1], 1)
     np.testing.assert_allclose(np.mean(one_hot, 1), mixture, atol=0.12)

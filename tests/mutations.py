@@ -1,0 +1,1046 @@
+"""Single mistakes that the tests must notice, and what tries them: `python -m tests.mutations`.
+
+Each is put into a copy of the code, and the tests that should notice it are run there.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+LEAST_SHARE: Final = 0.9
+"""Of the mistakes, how many must be caught."""
+PATIENCE_S: Final = 300
+"""A mistake that makes a loop endless is noticed too."""
+FAILED, PASSED = 1, 0  # what pytest returns
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mistake.
+
+    Attributes:
+        name: for `--only`.
+        what: the mistake in words.
+        file: below the repository.
+        old: the text that is replaced, which stands there once.
+        new: what replaces it.
+        tests: the tests that notice it, below `tests/`, with spaces between.
+        why: why no test can notice it; "" for a mistake that must be caught.
+    """
+
+    name: str
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    why: str = ""
+
+    def applied_to(self, text: str) -> str:
+        """The text of the file with the mistake in it.
+
+        Raises:
+            ValueError: the text to replace does not stand there once.
+        """
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.file} has {self.old!r} {text.count(self.old)} times, not once")
+        return text.replace(self.old, self.new)
+
+    @property
+    def node_ids(self) -> list[str]:
+        return [f"tests/{test}" for test in self.tests.split()]
+
+
+LEARNING: Final = [
+    Mutation(
+        "entropy-sign",
+        "the entropy is punished",
+        "jaxteach/learner.py",
+        '- config.entropy_coef * terms["entropy"]',
+        '+ config.entropy_coef * terms["entropy"]',
+        "test_learning.py",
+    ),
+    Mutation(
+        "recurrent-minibatch-memory",
+        "a recurrent minibatch begins with the memory of other environments",
+        "jaxteach/learner.py",
+        "leaf[rows], carry)",
+        "leaf[: len(rows)], carry)",
+        "test_learning.py",
+    ),
+    Mutation(
+        "policy-loss-max",
+        "the better, not the worse of ratio and clipped ratio",
+        "jaxteach/losses.py",
+        "jnp.minimum(ratio * advantages",
+        "jnp.maximum(ratio * advantages",
+        "test_learning.py::test_losses_by_hand",
+    ),
+    Mutation(
+        "policy-loss-one-sided",
+        "the ratio is clipped above only",
+        "jaxteach/losses.py",
+        "jnp.clip(ratio, 1 - clip, 1 + clip)",
+        "jnp.minimum(ratio, 1 + clip)",
+        "test_learning.py::test_losses_by_hand",
+    ),
+    Mutation(
+        "value-loss-min",
+        "the better, not the worse of value and clipped value",
+        "jaxteach/losses.py",
+        "jnp.maximum((values - returns) ** 2",
+        "jnp.minimum((values - returns) ** 2",
+        "test_learning.py::test_losses_by_hand",
+    ),
+    Mutation(
+        "mean-over-all",
+        "finished agents count in the denominator of a mean",
+        "jaxteach/losses.py",
+        "jnp.maximum(active.sum(), 1)",
+        "active.size",
+        "test_mappo.py::test_a_mean_over_nobody_is_0",
+    ),
+    Mutation(
+        "kickstarting-axis",
+        "the student's distribution is normalised over samples",
+        "jaxteach/losses.py",
+        "teacher_probs * jax.nn.log_softmax(logits)",
+        "teacher_probs * jax.nn.log_softmax(logits, 0)",
+        "test_learning.py::test_losses_by_hand",
+    ),
+    Mutation(
+        "advantages-run-on",
+        "advantages reach over the ends of episodes",
+        "jaxteach/returns.py",
+        "gamma * lam * (1 - last.astype(jnp.float32))",
+        "gamma * lam * jnp.ones_like(deltas)",
+        "test_learning.py::test_advantages_by_hand",
+    ),
+    Mutation(
+        "advantages-without-gamma",
+        "advantages decay by lambda alone",
+        "jaxteach/returns.py",
+        "decay = gamma * lam *",
+        "decay = lam *",
+        "test_learning.py::test_advantages_by_hand",
+    ),
+    Mutation(
+        "truncation-is-an-end",
+        "nothing is expected to follow a truncated episode",
+        "jaxteach/returns.py",
+        "gamma * next_values - values",
+        "gamma * next_values * ~last - values",
+        "test_learning.py::test_advantages_by_hand",
+    ),
+    Mutation(
+        "terminated-bootstraps",
+        "values count that follow an agent's end",
+        "jaxteach/learner.py",
+        "jnp.where(trajectory.terminated, 0, next_values)",
+        "next_values",
+        "test_mappo.py::test_truncated_agents_are_bootstrapped_and_finished_ones_are_not",
+    ),
+    Mutation(
+        "ended-agents-go-on",
+        "a finished agent's advantages run on to the episode's end",
+        "jaxteach/learner.py",
+        "trajectory.last[..., None] | trajectory.terminated,",
+        "trajectory.last[..., None] | (trajectory.terminated & False),",
+        "test_mappo.py::test_truncated_agents_are_bootstrapped_and_finished_ones_are_not",
+    ),
+    Mutation(
+        "standardized-over-all",
+        "advantages are centred over finished agents too",
+        "jaxteach/learner.py",
+        "centred = values - losses.mean(values, active)",
+        "centred = values - values.mean()",
+        "test_mappo.py::test_advantages_are_standardized_over_the_active_agents",
+    ),
+    Mutation(
+        "returns-without-values",
+        "the critic learns advantages",
+        "jaxteach/learner.py",
+        "returns = advantages + values",
+        "returns = advantages",
+        "test_mappo.py::test_truncated_agents_are_bootstrapped_and_finished_ones_are_not",
+    ),
+    Mutation(
+        "rate-falls-too-fast",
+        "the learning rate falls by updates, not by gradient steps",
+        "jaxteach/learner.py",
+        "iterations * config.epochs * self.minibatches()[1]",
+        "iterations * config.epochs",
+        "test_mappo.py::test_the_learning_rate_falls_over_all_gradient_steps",
+    ),
+    Mutation(
+        "teacher-stops-late",
+        "the teacher is asked one update too long",
+        "jaxteach/config.py",
+        "jnp.where(iteration < self.distill_end",
+        "jnp.where(iteration <= self.distill_end",
+        "test_learning.py::test_schedules_of_the_teacher_s_weight",
+    ),
+    Mutation(
+        "value-scale-biased",
+        "the moving average keeps the bias of its start",
+        "jaxteach/value_scale.py",
+        "mean = scale.mean / weight",
+        "mean = scale.mean",
+        "test_mappo.py::test_values_are_learnt_in_units_of_the_returns_spread",
+    ),
+    Mutation(
+        "value-scale-floor-unit",
+        "the least deviation is taken for a variance",
+        "jaxteach/value_scale.py",
+        "MIN_STD**2",
+        "MIN_STD",
+        "test_mappo.py::test_values_are_learnt_in_units_of_the_returns_spread",
+    ),
+    Mutation(
+        "value-scale-of-finished",
+        "the squares of finished agents' returns count",
+        "jaxteach/value_scale.py",
+        "losses.mean(returns**2, active)",
+        "losses.mean(returns**2)",
+        "test_mappo.py::test_values_are_learnt_in_units_of_the_returns_spread",
+    ),
+]
+
+ROLLOUT: Final = [
+    Mutation(
+        "final-state-after-reset",
+        "truncated episodes are valued by the next episode's first state",
+        "jaxteach/rollout.py",
+        'timestep.extras["next_state"], after)',
+        "env.env, after)",
+        "test_learning.py::test_truncated_episodes_are_bootstrapped_from_their_final_observation",
+    ),
+    Mutation(
+        "final-memory-stale",
+        "truncated episodes are valued with the memory before the last step",
+        "jaxteach/rollout.py",
+        'timestep.extras["next_state"], after)',
+        'timestep.extras["next_state"], actor.carry)',
+        "test_mappo.py::test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_with",
+    ),
+    Mutation(
+        "too-few-slots",
+        "the last of the most truncations that fit a rollout is dropped",
+        "jaxteach/rollout.py",
+        "(length - 1) // venv.env.max_steps + 1",
+        "max(1, length // venv.env.max_steps)",
+        "test_mappo.py::test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_with",
+    ),
+    Mutation(
+        "never-active-again",
+        "an agent that has finished stays finished in the next episode",
+        "jaxteach/rollout.py",
+        "actor.active & ~terminated | last[:, None]",
+        "actor.active & ~terminated",
+        "test_mappo.py::test_an_agent_is_active_until_it_has_finished",
+    ),
+    Mutation(
+        "one-key-for-all-steps",
+        "every step draws its actions with the same key",
+        "jaxteach/rollout.py",
+        "jax.random.split(key, length)",
+        "jnp.broadcast_to(key, length)",
+        "test_learning.py::test_truncated_episodes_are_bootstrapped_from_their_final_observation",
+    ),
+    Mutation(
+        "memory-across-episodes",
+        "a memory is not cleared where an episode begins",
+        "jaxteach/networks.py",
+        "1] * (leaf.ndim - 1)), 0, leaf)",
+        "1] * (leaf.ndim - 1)), leaf, leaf)",
+        "test_mappo.py::test_recurrent_teams_replay_as_they_played[simple_spread]",
+    ),
+    Mutation(
+        "first-flag-of-bootstrap",
+        "what follows the rollout is valued as the middle of an episode",
+        "jaxteach/rollout.py",
+        "value_of(actor.obs, actor.first, actor.carry)",
+        "value_of(actor.obs, no_first, actor.carry)",
+        "test_learning.py::test_recurrent_rollouts_equal_the_network_run_along_them",
+        why="where an episode begins after the rollout, the one before has ended, and its own final value is taken",
+    ),
+]
+
+NETWORKS: Final = [
+    Mutation(
+        "lstm-layers-share-memory",
+        "the second layer begins with the first one's memory",
+        "jaxteach/networks.py",
+        "first, carry[layer])",
+        "first, carry[0])",
+        "test_learning.py::test_recurrent_rollouts_equal_the_network_run_along_them",
+    ),
+    Mutation(
+        "actor-without-name",
+        "agents are not told who they are",
+        "jaxteach/networks.py",
+        "jnp.concatenate([features, told], -1)",
+        "jnp.concatenate([features, told * 0], -1)",
+        "test_mappo.py::test_agents_are_told_who_they_are",
+    ),
+    Mutation(
+        "impossible-action-allowed",
+        "one action too many is possible",
+        "jaxteach/networks.py",
+        "dtype=np.int32) < counts[:, None]",
+        "dtype=np.int32) <= counts[:, None]",
+        "test_mappo.py::test_actions_that_an_agent_does_not_have_are_never_taken[simple_speaker_listener]",
+    ),
+    Mutation(
+        "features-right-and-left",
+        "left and right are exchanged for an agent that looks south or north",
+        "jaxteach/features.py",
+        "[along_y, flipped_x, flipped_y, along_x]",
+        "[along_y, along_x, flipped_y, flipped_x]",
+        "test_learning.py::test_features_turn_with_the_agent",
+    ),
+    Mutation(
+        "features-turn-the-other-way",
+        "the square around the agent turns the wrong way",
+        "jaxteach/features.py",
+        "jnp.rot90(near, -turn, (1, 2))",
+        "jnp.rot90(near, turn, (1, 2))",
+        "test_learning.py::test_features_turn_with_the_agent",
+    ),
+    Mutation(
+        "features-carried-counts-outside",
+        "what the agent carries counts in the rows and columns of the world",
+        "jaxteach/features.py",
+        "others = channels * ~is_agent",
+        "others = channels",
+        "test_learning.py::test_what_the_agent_carries_shows_in_its_own_cell_only",
+    ),
+    Mutation(
+        "view-direction-of-doors",
+        "the state of a door is read as an agent's direction",
+        "jaxteach/features.py",
+        "& (kind == AGENT)[..., None]",
+        "& (kind != WALL)[..., None]",
+        "test_mappo.py::test_features_of_a_view_by_hand",
+    ),
+    Mutation(
+        "convolution-gradient-not-turned",
+        "the gradient for the image uses the kernel as it is",
+        "jaxteach/convolution.py",
+        "kernel[::-1, ::-1].swapaxes(2, 3)",
+        "kernel.swapaxes(2, 3)",
+        "test_learning.py::test_the_convolution_is_flax_s[6]",
+    ),
+    Mutation(
+        "convolution-last-chunk",
+        "the gradient for the kernel is the last chunk's alone",
+        "jaxteach/convolution.py",
+        "total + product(*chunk)",
+        "product(*chunk)",
+        "test_learning.py::test_the_convolution_is_flax_s[8]",
+    ),
+]
+
+TEACHER: Final = [
+    Mutation(
+        "plans-not-normalised",
+        "plans keep probabilities whose sum is not quite 1",
+        "jaxteach/teacher/table.py",
+        "plan.probability / total",
+        "plan.probability",
+        "test_teacher.py",
+    ),
+    Mutation(
+        "unknown-caption-has-weight",
+        "an observation outside the table is taught as the first caption",
+        "jaxteach/teacher/policy.py",
+        "jnp.where(caption == NO_CAPTION, 0, weights)",
+        "weights",
+        "test_teacher.py",
+    ),
+    Mutation(
+        "silent-counts-nobody",
+        "observations without a caption count for the first one",
+        "jaxteach/labels.py",
+        "jnp.where(captions < 0, len(silent), captions)",
+        "jnp.maximum(captions, 0)",
+        "test_mappo.py::test_silent_captions_by_hand",
+    ),
+    Mutation(
+        "labels-remember-too-long",
+        "the teacher's memory is not emptied where an episode begins",
+        "jaxteach/teacher/policy.py",
+        "            memory = start_over(first, self.reset(), memory)\n            memory = jax.vmap(self._each(",
+        "            memory = jax.vmap(self._each(",
+        "test_teacher.py::test_labels_of_trajectories_equal_the_teacher_step_by_step[SimpleDoorKey]",
+    ),
+    Mutation(
+        "last-skill-first",
+        "a plan's last skill is tried first",
+        "jaxteach/teacher/policy.py",
+        "for i in reversed(range(plans.shape[1])):",
+        "for i in range(plans.shape[1]):",
+        "test_teacher_traces.py::test_unique_actions_equal_the_recorded_distribution[SimpleDoorKey]",
+    ),
+    Mutation(
+        "hard-teacher-log",
+        "the hard teacher draws by probabilities as if they were logits",
+        "jaxteach/teacher/policy.py",
+        "jax.random.categorical(key, jnp.log(weights))",
+        "jax.random.categorical(key, weights)",
+        "test_teacher_traces.py::test_hard_teacher_draws_plans_by_their_probabilities",
+    ),
+    Mutation(
+        "company-in-order",
+        "plans for company hold for one order of the others alone",
+        "jaxteach/teacher/table.py",
+        "others = sorted(_caption_number(told, known) for told in entry.others)",
+        "others = [_caption_number(told, known) for told in entry.others]",
+        "test_debate.py::test_plans_hold_in_their_company_alone",
+    ),
+    Mutation(
+        "caption-of-held-key",
+        "a held key gets the number of the door's colour",
+        "jaxteach/teacher/captions.py",
+        "_place(named, scene.held_color)",
+        "_place(named, scene.door_colors[0])",
+        "test_teacher_traces.py::test_captions",
+    ),
+    Mutation(
+        "door-of-every-key",
+        "every named colour has the door that is seen",
+        "jaxteach/teacher/captions.py",
+        "(scene.door_cells[0] >= 0) & (named == scene.door_colors[0])",
+        "(scene.door_cells[0] >= 0) & (named >= 0)",
+        "test_teacher.py::test_a_door_has_one_colour",
+    ),
+    Mutation(
+        "captions-that-cannot-occur",
+        "the list has captions of keys that are not there",
+        "jaxteach/teacher/captions.py",
+        "if hidden > 1 and door == keys + 1:",
+        "if hidden > 0 and door == keys + 1:",
+        "test_teacher.py::test_colored_captions_are_those_that_can_occur",
+    ),
+    Mutation(
+        "explore-reach",
+        "exploring looks a whole view ahead, not half",
+        "jaxteach/teacher/skills.py",
+        "reach = view_size // 2",
+        "reach = view_size",
+        "test_teacher_traces.py::test_plans_and_their_actions",
+    ),
+    Mutation(
+        "through-closed-doors",
+        "the way leads through closed doors",
+        "jaxteach/teacher/skills.py",
+        "(kind == DOOR) & ((words >> 16) & 0xFF == OPEN)",
+        "kind == DOOR",
+        "test_teacher.py::test_a_map_shows_where_one_can_walk",
+    ),
+    Mutation(
+        "left-and-right",
+        "the way turns right where left is the shorter",
+        "jaxteach/teacher/skills.py",
+        "(pose.direction, (pose.direction + 3) & 3)",
+        "(pose.direction, (pose.direction + 1) & 3)",
+        "test_teacher.py::test_first_actions_of_shortest_paths",
+    ),
+    Mutation(
+        "map-wraps",
+        "every map is a torus",
+        "jaxteach/teacher/skills.py",
+        "rows[:1] if wraps else none",
+        "rows[:1]",
+        "test_teacher.py::test_neighbours_at_the_edges",
+    ),
+    Mutation(
+        "probability-zero",
+        "a plan may have probability 0",
+        "jaxteach/teacher/plans.py",
+        "is_number and 0 < probability <= 1",
+        "is_number and 0 <= probability <= 1",
+        "test_teacher.py::test_bad_plan_files_get_one_sentence",
+    ),
+    Mutation(
+        "nearest-by-sign",
+        "things to the north count as nearer than they are",
+        "jaxteach/teacher/hallway.py",
+        "jnp.abs(cells % STRIDE - own % STRIDE)",
+        "(cells % STRIDE - own % STRIDE)",
+        "test_hallway_teacher.py::test_what_is_nearest_by_hand",
+    ),
+    Mutation(
+        "door-of-the-held-key",
+        "the door of the key in hand is told as one without a key",
+        "jaxteach/teacher/hallway.py",
+        "locked & ~lying & ~in_hand",
+        "locked & ~lying",
+        "test_hallway_teacher.py::test_captions_of_drawn_worlds",
+    ),
+    Mutation(
+        "keys-never-forgotten",
+        "a key that was taken away is still remembered",
+        "jaxteach/teacher/hallway_map.py",
+        "jnp.where(gone, NOTHING, memory.key_cell)",
+        "memory.key_cell",
+        "test_hallway_teacher.py::test_a_caption_remembers_what_is_out_of_view_and_forgets_what_is_gone",
+    ),
+    Mutation(
+        "dead-reckoning-alone",
+        "a step that another made possible goes unnoticed",
+        "jaxteach/teacher/hallway_map.py",
+        "jnp.where(here == there, free, there < here)",
+        "free",
+        "test_hallway_teacher.py::test_a_step_that_another_made_possible_is_noticed",
+    ),
+    Mutation(
+        "taken-by-whoever-is-nearer",
+        "a landmark is taken though the nearer agent heads for another",
+        "jaxteach/teacher/spread.py",
+        "(heads_for & (theirs < own))",
+        "(theirs < own)",
+        "test_spread_teacher.py::test_captions_of_drawn_worlds",
+    ),
+    Mutation(
+        "push-carries-too-far",
+        "a push is judged as if it had acted a step earlier",
+        "jaxteach/teacher/spread.py",
+        "kept ** (FORESIGHT - 1)",
+        "kept**FORESIGHT",
+        "test_spread_teacher.py::test_a_push_by_hand",
+    ),
+]
+
+GRIDS: Final = [
+    Mutation(
+        "reward-of-the-step-before",
+        "the reward is that of the step before",
+        "envs_jax/doorkey.py",
+        "spent = state.step_count.astype(jnp.float32)",
+        "spent = (state.step_count - 1).astype(jnp.float32)",
+        "test_doorkey_traces.py::test_every_recorded_transition[SimpleDoorKey-soft]",
+    ),
+    Mutation(
+        "truncated-a-step-late",
+        "episodes last a step longer",
+        "envs_jax/doorkey.py",
+        "last = terminated | (state.step_count >= self.max_steps)",
+        "last = terminated | (state.step_count > self.max_steps)",
+        "test_invariants.py::test_invariants_hold[LavaDoorKey]",
+    ),
+    Mutation(
+        "frames-newest-first",
+        "the newest frame falls out of the stack",
+        "envs_jax/doorkey.py",
+        "[state.history[1:], ",
+        "[state.history[:-1], ",
+        "test_doorkey_api.py::test_frames_are_stacked_oldest_first",
+    ),
+    Mutation(
+        "key-before-the-door",
+        "coloured keys may block the door",
+        "envs_jax/doorkey.py",
+        "avoid = [by_door] if self.keys_avoid_door else []",
+        "avoid = []",
+        "test_doorkey_resets.py::test_colored_keys_and_lava_keep_off_the_door",
+    ),
+    Mutation(
+        "colours-repeat",
+        "two keys may have one colour",
+        "envs_jax/doorkey.py",
+        "uniform_free(next(words), NUM_COLORS, colors)",
+        "uniform_below(next(words), NUM_COLORS)",
+        "test_doorkey_resets.py::test_every_key_has_a_colour_of_its_own",
+    ),
+    Mutation(
+        "place-on-what-is-there",
+        "the first free place is one that is taken",
+        "envs_jax/grid/placement.py",
+        "(chosen >= number) & is_fresh",
+        "(chosen > number) & is_fresh",
+        "test_doorkey_resets.py::test_every_key_has_a_colour_of_its_own",
+    ),
+    Mutation(
+        "two-keys-in-hand",
+        "a key is picked up though the hands are full",
+        "envs_jax/grid/step.py",
+        "(action == Actions.pickup) & (state.carried == NOWHERE)",
+        "(action == Actions.pickup)",
+        "test_minigrid.py::test_a_walk_with_two_keys_equals_minigrid_s",
+    ),
+    Mutation(
+        "dropped-into-walls",
+        "a key is dropped where something stands",
+        "envs_jax/grid/step.py",
+        "(action == Actions.drop) & front.free",
+        "(action == Actions.drop)",
+        "test_minigrid.py::test_random_walks_equal_minigrid_s[SimpleDoorKey-3]",
+    ),
+    Mutation(
+        "every-key-fits",
+        "a key of any colour opens the door",
+        "envs_jax/grid/step.py",
+        "(in_hand[None, :] & (state.key_color[None, :] == state.door_color[:, None]))",
+        "(in_hand[None, :] & (state.door_color[:, None] >= 0))",
+        "test_minigrid.py::test_a_walk_with_two_keys_equals_minigrid_s",
+    ),
+    Mutation(
+        "light-stops-early",
+        "light goes half way along a row",
+        "envs_jax/grid/visibility.py",
+        "range(len(opaque) - 1)",
+        "range(len(opaque) // 2)",
+        "test_minigrid.py::test_light_spreads_as_minigrid_s",
+    ),
+    Mutation(
+        "no-light-on-diagonals",
+        "light does not go diagonally to the next row",
+        "envs_jax/grid/visibility.py",
+        "lit = (clear | (clear << 1) | (clear >> 1)) & window",
+        "lit = clear & window",
+        "test_minigrid.py::test_light_spreads_as_minigrid_s",
+    ),
+    Mutation(
+        "open-doors-stop-light",
+        "an open door stops light as the wall that it is in",
+        "envs_jax/grid/observe.py",
+        "(row & ~door_bit[d]) | closed",
+        "row | closed",
+        "test_minigrid.py::test_a_walk_through_a_door_equals_minigrid_s[3]",
+    ),
+    Mutation(
+        "hidden-behind-agents",
+        "a closed door in which an agent stands stops light",
+        "envs_jax/grid/egocentric.py",
+        "(state.door_state != OPEN) & ~occupied",
+        "(state.door_state != OPEN)",
+        "test_locked_hallway.py::test_every_transition_of_the_package",
+    ),
+    Mutation(
+        "door-rewarded-twice",
+        "two agents that toggle one door are both rewarded",
+        "envs_jax/locked_hallway.py",
+        "(state.door_state != LOCKED) & ~unlocked",
+        "(state.door_state != LOCKED) & ~state.unlocked",
+        "test_locked_hallway.py::test_every_transition_of_the_package",
+    ),
+    Mutation(
+        "order-never-changes",
+        "the agents act in the same order in all steps",
+        "envs_jax/locked_hallway.py",
+        "state._replace(key=next_key), _draw_row",
+        "state, _draw_row",
+        "test_locked_hallway.py::test_the_order_is_any_order[2]",
+    ),
+    Mutation(
+        "keys-share-a-place",
+        "the earliest of the other keys in a room is forgotten",
+        "envs_jax/locked_hallway.py",
+        "max(self.max_hallway_keys, self.max_keys_per_room) - 1",
+        "max(self.max_hallway_keys, self.max_keys_per_room) - 2",
+        "test_locked_hallway.py::test_fresh_layouts_are_distributed_as_recorded",
+    ),
+    Mutation(
+        "agents-at-once",
+        "agents act on the hands of the step before",
+        "envs_jax/grid/hallway_step.py",
+        "drops = (doors == carried) & (action == Actions.drop) & free & ~crowded",
+        "drops = (doors == carried) & (action == Actions.drop) & free",
+        "test_locked_hallway.py::test_every_transition_of_the_package",
+    ),
+]
+
+PARTICLES: Final = [
+    Mutation(
+        "speed-limit-by-axis",
+        "the speed is limited on each axis",
+        "envs_jax/mpe/world.py",
+        "p_vel * (world.max_speed / jnp.maximum(norm(p_vel), world.max_speed))[:, None]",
+        "jnp.clip(p_vel, -world.max_speed[:, None], world.max_speed[:, None])",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "damped-after-the-push",
+        "a push is damped in its own step",
+        "envs_jax/mpe/world.py",
+        "p_vel * (1 - DAMPING * moves) + force * TIME_STEP",
+        "(p_vel + force * TIME_STEP) * (1 - DAMPING * moves)",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "touching-oneself",
+        "every agent touches itself",
+        "envs_jax/mpe/simple_spread.py",
+        "rows, rows) & ~np.eye(self.num_agents, dtype=bool)",
+        "rows, rows)",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "adversary-is-good",
+        "the adversary counts among the good agents",
+        "envs_jax/mpe/simple_adversary.py",
+        "distance[1:].min()",
+        "distance.min()",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "own-goal",
+        "an agent is rewarded for the goal that it knows",
+        "envs_jax/mpe/simple_reference.py",
+        "state.p_pos[1::-1]",
+        "state.p_pos[:2]",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "silence-is-wrong",
+        "silence is an error",
+        "envs_jax/mpe/simple_crypto.py",
+        "jnp.where((state.c == 0).all(-1), 0, error)",
+        "error",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "leader-is-blind",
+        "the leader sees into no forest",
+        "envs_jax/mpe/simple_world_comm.py",
+        "(in_open[:, None] & in_open[None, :]) | leads",
+        "(in_open[:, None] & in_open[None, :])",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "success-at-the-limit",
+        "a success in the last step terminates, though the episode is truncated",
+        "envs_jax/mpe/environment.py",
+        "self.succeeds(state) & ~truncated if",
+        "self.succeeds(state) if",
+        "test_mpe.py::test_a_success_in_the_last_step_is_no_terminal_state",
+    ),
+    Mutation(
+        "no-clipping",
+        "continuous actions may be any numbers",
+        "envs_jax/mpe/environment.py",
+        "jnp.clip(action, 0.0, 1.0)",
+        "action",
+        "test_mpe.py::test_continuous_actions_are_clipped",
+    ),
+    Mutation(
+        "nearest-along-x",
+        "the nearest are those nearest along x",
+        "envs_jax/mpe/observe.py",
+        "jnp.argsort(norm(offsets), axis=-1)",
+        "jnp.argsort(jnp.abs(offsets[..., 0]), axis=-1)",
+        "test_mpe.py::test_every_transition",
+    ),
+    Mutation(
+        "far-out-costs-any",
+        "the cost of being far out has no bound",
+        "envs_jax/mpe/chase.py",
+        "jnp.minimum(jnp.exp(2 * far - 2), 10)",
+        "jnp.exp(2 * far - 2)",
+        "test_mpe.py::test_every_transition",
+    ),
+]
+
+VECTORS: Final = [
+    Mutation(
+        "running-ones-reset",
+        "environments that run are reset together with finished ones",
+        "envs_jax/vector.py",
+        "jnp.where(waits > 0, chosen, here)",
+        "chosen",
+        "test_vector.py::test_finished_environments_start_the_layouts_of_their_own_keys[130]",
+    ),
+    Mutation(
+        "observation-before-reset",
+        "after an end the last observation is shown again",
+        "envs_jax/vector.py",
+        "jax.vmap(self.env.observe)(states)",
+        "jax.vmap(self.env.observe)(stepped)",
+        "test_vector.py::test_finished_environments_start_the_layouts_of_their_own_keys[8]",
+    ),
+    Mutation(
+        "lengths-run-on",
+        "an episode's sums go on in the next",
+        "envs_jax/vector.py",
+        "cleared = _select(last, (jnp.zeros_like(returns), jnp.zeros_like(lengths)), (returns, lengths))",
+        "cleared = (returns, lengths)",
+        "test_vector.py::test_finished_environments_start_the_layouts_of_their_own_keys[8]",
+    ),
+    Mutation(
+        "one-layout-for-all",
+        "all environments begin with one layout",
+        "envs_jax/vector.py",
+        "jax.vmap(self.env.reset)(jax.random.split(key, self.num_envs))",
+        "jax.vmap(self.env.reset)(jnp.stack([key] * self.num_envs))",
+        "test_doorkey_api.py::test_reset_environments_differ_and_play_on_like_single_ones",
+    ),
+]
+
+FILES: Final = [
+    Mutation(
+        "oldest-checkpoints-kept",
+        "the oldest checkpoints are kept",
+        "jaxteach/checkpoints.py",
+        "[-KEPT_CHECKPOINTS:]",
+        "[:KEPT_CHECKPOINTS]",
+        "test_resume.py::test_the_last_checkpoints_are_kept_and_leftovers_removed",
+    ),
+    Mutation(
+        "oldest-checkpoint-first",
+        "a run goes on with its oldest checkpoint",
+        "jaxteach/checkpoints.py",
+        "for step in reversed(steps) if iteration is None",
+        "for step in steps if iteration is None",
+        "test_resume.py::test_a_damaged_checkpoint_is_named_and_passed_over",
+    ),
+    Mutation(
+        "digest-not-compared",
+        "a file of the right size is believed",
+        "jaxteach/checkpoints.py",
+        "or _digest(file) != listed[name]",
+        "",
+        "test_resume.py::test_a_damaged_checkpoint_is_named_and_passed_over",
+    ),
+    Mutation(
+        "last-point-dropped",
+        "the point of the checkpoint itself is dropped",
+        "jaxteach/runs.py",
+        'row["iteration"] <= iteration',
+        'row["iteration"] < iteration',
+        "test_resume.py::test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat",
+    ),
+    Mutation(
+        "torn-line-is-damage",
+        "a line that was cut off by a kill is damage",
+        "jaxteach/runs.py",
+        "if number < len(lines):",
+        "if number <= len(lines):",
+        "test_resume.py::test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat",
+    ),
+    Mutation(
+        "variance-of-mean",
+        "the mean is not squared in the variance",
+        "jaxteach/records.py",
+        "/ episodes - mean**2",
+        "/ episodes - mean",
+        "test_records.py::test_an_iteration_by_hand",
+    ),
+    Mutation(
+        "length-of-all-episodes",
+        "the length of an iteration's episodes is their sum",
+        "jaxteach/records.py",
+        'float(row["length_sum"]) / episodes',
+        'float(row["length_sum"])',
+        "test_records.py::test_an_iteration_by_hand",
+    ),
+    Mutation(
+        "threshold-passed",
+        "a success rate that equals the threshold has not reached it",
+        "jaxteach/curves.py",
+        "self.success_rate >= threshold",
+        "self.success_rate > threshold",
+        "test_commands.py::test_areas_by_hand",
+    ),
+    Mutation(
+        "area-over-last",
+        "the area is divided by the last iteration, not by the span",
+        "jaxteach/curves.py",
+        "float(self.iteration[-1] - self.iteration[0])",
+        "float(self.iteration[-1])",
+        "test_commands.py::test_areas_by_hand",
+    ),
+    Mutation(
+        "summary-of-before",
+        "a run that went on shows the final figures of before",
+        "jaxteach/curves.py",
+        'judged is not None and judged["env_steps"] == rows[-1]["env_steps"]',
+        "judged is not None",
+        "test_report.py::test_final_figures_are_those_of_the_finished_student",
+    ),
+    Mutation(
+        "mean-of-the-middle-tenth",
+        "too much is cut off on both sides",
+        "jaxteach/intervals.py",
+        "np.concatenate(samples, axis), 0.25, axis",
+        "np.concatenate(samples, axis), 0.45, axis",
+        "test_report.py::test_an_interval_by_hand",
+    ),
+    Mutation(
+        "later-run-wins",
+        "of one seed's curves the later run's is taken",
+        "jaxteach/comparison.py",
+        "curves = run.seeds | curves",
+        "curves = curves | run.seeds",
+        "test_report.py::test_runs_that_differ_only_in_seeds_are_one_line",
+    ),
+]
+
+PLAYING: Final = [
+    Mutation(
+        "paid-after-the-end",
+        "rewards count that come after an episode's end",
+        "jaxteach/evaluate.py",
+        "jnp.where(running, timestep.reward.mean(-1), 0)",
+        "timestep.reward.mean(-1)",
+        "test_learning.py::test_the_teacher_succeeds_as_often_as_the_reference_s[SimpleDoorKey-0.98-1.0]",
+    ),
+    Mutation(
+        "last-action-never-random",
+        "the last action is never drawn",
+        "jaxteach/evaluate.py",
+        "jax.random.randint(action_key, action.shape, 0, counts)",
+        "jax.random.randint(action_key, action.shape, 0, counts - 1)",
+        "test_mappo.py::test_actions_that_an_agent_does_not_have_are_never_taken[simple_speaker_listener]",
+    ),
+    Mutation(
+        "silent-teacher-turns",
+        "a silent teacher takes the first action",
+        "jaxteach/evaluate.py",
+        "jnp.where(silent, teacher.domain.idle, action)",
+        "jnp.where(silent, 0, action)",
+        "test_teacher.py::test_a_silent_teacher_waits",
+    ),
+    Mutation(
+        "films-lag",
+        "a film's first frame is overwritten",
+        "jaxteach/evaluate.py",
+        "film.at[count + 1].set(leaf)",
+        "film.at[count].set(leaf)",
+        "test_mappo.py::test_films_of_teams_show_states",
+    ),
+]
+
+MODELS: Final = [
+    Mutation(
+        "one-skill-less",
+        "the longest plan allowed is refused",
+        "jaxteach/teacher/llm/parse.py",
+        "len(items) > MAX_SKILLS",
+        "len(items) >= MAX_SKILLS",
+        "test_llm_answers.py::test_an_answer_is_read",
+    ),
+    Mutation(
+        "thoughts-are-answers",
+        "a plan in a thought is taken for the answer",
+        "jaxteach/teacher/llm/parse.py",
+        "re.search(ANSWER, spoken)",
+        "re.search(ANSWER, text)",
+        "test_llm_answers.py::test_an_answer_is_read",
+    ),
+    Mutation(
+        "grammar-one-step-more",
+        "the grammar allows a step too many",
+        "jaxteach/teacher/llm/grammar.py",
+        "{{0,{MAX_STEPS - 1}}}",
+        "{{0,{MAX_STEPS}}}",
+        "test_llm_local.py::test_the_grammar_allows_exactly_what_may_follow",
+    ),
+    Mutation(
+        "candidates-repeat-themselves",
+        "a move is followed by itself",
+        "jaxteach/teacher/llm/grammar.py",
+        "for one, other in product(moves, moves) if one != other",
+        "for one, other in product(moves, moves)",
+        "test_llm_answers.py::test_plans_are_asked_for_in_words_that_are_read_as_them[SimpleDoorKey]",
+    ),
+    Mutation(
+        "samples-are-one",
+        "all samples of a question have one answer",
+        "jaxteach/teacher/llm/answers.py",
+        "self._known[asker, digest, question.sample] = answer",
+        "self._known[asker, digest, 0] = answer",
+        "test_llm_answers.py::test_nothing_is_asked_twice",
+    ),
+    Mutation(
+        "torn-answer-eats-the-next",
+        "what is left of a line that was cut off stays in the file",
+        "jaxteach/teacher/llm/answers.py",
+        "file.truncate(len(whole))",
+        "file.truncate(len(content))",
+        "test_llm_answers.py::test_an_answer_cut_off_by_a_kill_is_asked_for_again",
+    ),
+    Mutation(
+        "any-model-s-answers",
+        "another model's answers are taken for this one's",
+        "jaxteach/teacher/llm/answers.py",
+        "asker = _digest(client.identity)",
+        'asker = _digest("")',
+        "test_llm_answers.py::test_another_model_or_question_is_asked_anew",
+    ),
+]
+
+MUTATIONS: Final = [*LEARNING, *ROLLOUT, *NETWORKS, *TEACHER, *GRIDS, *PARTICLES, *VECTORS, *FILES, *PLAYING, *MODELS]
+
+
+def copy_of_the_code(folder: Path) -> Path:
+    """The repository in a folder of its own, with the recordings beside it."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "log", "*.egg-info")
+    copy = Path(shutil.copytree(ROOT, folder / "repository", ignore=ignored))
+    (folder / "shared").symlink_to(ROOT.parent / "shared")
+    return copy
+
+
+def run_tests(copy: Path, node_ids: list[str]) -> int:
+    """What pytest returns; `FAILED` too for tests that do not end."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *node_ids]
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired:
+        return FAILED
+    if done.returncode not in (FAILED, PASSED):
+        print(done.stdout, done.stderr)
+    return done.returncode
+
+
+def verdict(mutation: Mutation, copy: Path) -> str:
+    """Whether the tests notice a mistake: caught, survived, explained, or broken where they can't be run."""
+    place = copy / mutation.file
+    text = place.read_text("utf-8")
+    place.write_text(mutation.applied_to(text), "utf-8")
+    try:
+        code = run_tests(copy, mutation.node_ids)
+    finally:
+        place.write_text(text, "utf-8")
+    if code == PASSED:
+        return "explained" if mutation.why else "survived"
+    return "caught" if code == FAILED else "broken"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="mistakes to try instead of all")
+    only = parser.parse_args().only
+    names = [mutation.name for mutation in MUTATIONS]
+    unknown = sorted(set(only or ()) - set(names))
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(names)}")
+    chosen = [mutation for mutation in MUTATIONS if not only or mutation.name in only]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{folder}/cache")
+        copy = copy_of_the_code(Path(folder))
+        if run_tests(copy, sorted({test for mutation in chosen for test in mutation.node_ids})) != PASSED:
+            print("the tests fail without any mistake")
+            return 1
+        verdicts = {}
+        for mutation in chosen:
+            verdicts[mutation] = verdict(mutation, copy)
+            print(f"{verdicts[mutation]:>9}  {mutation.name:<32} {mutation.what}", flush=True)
+    counts = {kind: list(verdicts.values()).count(kind) for kind in ("caught", "explained", "survived", "broken")}
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()), f"of {len(chosen)}")
+    enough = counts["caught"] >= LEAST_SHARE * len(chosen)
+    return 0 if (enough or only) and counts["survived"] == counts["broken"] == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
