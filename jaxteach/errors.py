@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from jaxteach.stopping import INTERRUPTED, left_at_once
+
 MAX_MESSAGE = 2000
 
 
@@ -23,7 +25,10 @@ def told(reason: object) -> str:
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141."""
+    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141.
+
+    Ctrl-C ends it at once with exit code 130, see `left_at_once`.
+    """
     try:
         try:
             _run(command)
@@ -43,10 +48,11 @@ def run_command(command: Callable[[], None]) -> None:
 
 def _run(command: Callable[[], None]) -> None:
     try:
-        command()
+        with left_at_once():
+            command()
     except UserError as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

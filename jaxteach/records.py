@@ -63,6 +63,10 @@ class Record:
         """Begins to write a checkpoint of the run's part of a state."""
         self._checkpoints.save(iteration, _part(state, self.part))
 
+    def kept(self, seconds: float) -> int | None:
+        """The iteration of the newest checkpoint, as `Checkpoints.newest`."""
+        return self._checkpoints.newest(seconds)
+
     def open_log(self, done: int) -> None:
         """Opens the curves, which go on after iteration `done`."""
         self._log = in_first(lambda: MetricsLog(self.folder, self.config.seed_list, done))

@@ -1,5 +1,6 @@
 """Training runs from their options to their folders: compiled chunks inside; evaluation, logs and checkpoints here."""
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,23 +26,27 @@ from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
 from jaxteach.runs import create_run, resume_run
+from jaxteach.stopping import PATIENCE_S, last_words
 from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
 
 
-def train(config: TrainConfig, started: float) -> Path:
+def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None) -> Path:
     """Trains, or goes on training, and returns the run's folder; see `train_side_by_side`."""
-    return train_side_by_side([config], started)[0]
+    return train_side_by_side([config], started, arguments)[0]
 
 
-def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[Path]:
+def train_side_by_side(
+    configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None
+) -> list[Path]:
     """Trains runs in one program, or goes on training them, and returns their folders.
 
     Args:
         configs: the options; they differ in seeds, folders and `PPOConfig.numbers` alone.
         started: the clock (`time.perf_counter`) when the command began; wall times count from it.
+        arguments: the command line of a run alone, which tells how to go on after Ctrl-C.
 
     Raises:
         UserError: the options can't be met, or the runs have not come equally far.
@@ -56,6 +61,9 @@ def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[P
     _tell_of_devices(experiment.devices, console)
     _tell_of_teacher(configs[0], console)
     with losing_nobody(), ExitStack() as files:
+        if arguments is not None and is_first():
+            command = _going_on(configs[0], folders[0], arguments)
+            files.enter_context(last_words(lambda: f"; go on: {command}"))
         records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
         done, state = _begin(experiment, records)
         for record in records:
@@ -91,6 +99,12 @@ def _tell_of_devices(devices: list[Any], console: Console) -> None:
     idle = idle_accelerator(devices[0].platform)
     if idle is not None:
         console.print(idle, highlight=False, markup=False, soft_wrap=True)
+
+
+def _going_on(config: TrainConfig, folder: Path, arguments: Sequence[str]) -> str:
+    """The command that goes on with a run which a command line began."""
+    more = ["--savedir", folder.name] if config.savedir is None else []
+    return shlex.join(["python", "-m", "jaxteach.train", *arguments, *more, *([] if config.resume else ["--resume"])])
 
 
 def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
@@ -144,9 +158,15 @@ class Session:
         self.before_s = max(record.wall_s for record in records)
         self.started = started
         self._told: set[int] = set()
+        self._done = 0
 
     def run(self, state: LearnerState, done: int) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
+        self._done = done
+        with last_words(self._last_words):
+            self._run(state, done)
+
+    def _run(self, state: LearnerState, done: int) -> None:
         with ThreadPoolExecutor(1) as compiler:
             evaluation = compiler.submit(self.experiment.compile_evaluation, self.config.num_eval)
             chunk = self.experiment.compile_chunk()
@@ -172,7 +192,7 @@ class Session:
                     self._save(last, state)
                     saved = last
                 raise self._ended_by(trouble, done, saved)
-            done += count
+            self._done = done = done + count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
                 self._hear_of(met_silent(np.asarray(silent)), done)
@@ -247,6 +267,14 @@ class Session:
                     f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
                     f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {taken}"
                 )
+
+    def _last_words(self) -> str:
+        """What there is when Ctrl-C ends the runs."""
+        if not is_first():
+            return ""
+        kept = self.records[0].kept(PATIENCE_S / 2)
+        what = "no checkpoint is written yet" if kept is None else f"the checkpoint of iteration {kept} is kept"
+        return f" after {self._done * self.config.steps_per_iteration:,} steps; {what}"
 
     def _seconds(self) -> float:
         """Since this command began."""
