@@ -56,6 +56,7 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
     num_lava = 0
     fixed_colors: tuple[int, ...] = ()
     keys_avoid_door = False
+    maximum_return = 1.0
 
     def __init__(
         self,

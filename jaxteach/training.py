@@ -16,13 +16,14 @@ from jaxteach.config import HostsConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
+from jaxteach.files import alone_in
 from jaxteach.finite import Trouble, first_trouble
 from jaxteach.hosts import check_alike, in_first, is_first, losing_nobody, text_from_first, together
 from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
-from jaxteach.runs import create_run, resume_run
+from jaxteach.runs import create_run, further, resume_run
 from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
@@ -53,10 +54,12 @@ def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[P
         console.print(f"run {folder}", highlight=False, soft_wrap=True)
     _tell_of_teacher(configs[0], console)
     with losing_nobody(), ExitStack() as files:
+        in_first(lambda: [files.enter_context(alone_in(folder)) for folder in folders])
         records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
         done, state = _begin(experiment, records)
         for record in records:
-            record.open_log(done)
+            for line in record.begin(done):
+                console.print(line, highlight=False, soft_wrap=True)
         with TrainingProgress(console, experiment.config.iterations, done) as progress:
             online = _online_teacher(experiment, folders[0], done)
             Session(experiment, records, progress, online, started).run(state, done)
@@ -86,13 +89,20 @@ def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
 
 
 def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:
-    """The iteration that runs have come to, and the state of all of them there."""
+    """The iteration that runs have come to, and the state of all of them there.
+
+    Raises:
+        UserError: they have not come equally far, or further than the options say.
+    """
     found = [record.restore(experiment.abstract_part(record.config)) for record in records if record.goes_on()]
     if not found:
         return 0, experiment.init()
     if len(found) < len(records) or len({done for done, _ in found}) > 1:
         raise UserError("runs that train side by side must have come equally far")
-    return found[0][0], experiment.joined([state for _, state in found])
+    done = found[0][0]
+    if done > experiment.config.iterations:
+        raise UserError(further(records[0].folder, experiment.config, done))
+    return done, experiment.joined([state for _, state in found])
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:
