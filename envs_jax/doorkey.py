@@ -57,6 +57,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
     num_lava = 0
     fixed_colors: tuple[int, ...] = ()
     keys_avoid_door = False
+    maximum_return = 1.0
 
     def __init__(
         self,

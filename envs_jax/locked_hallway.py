@@ -114,6 +114,11 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
     def action_spec(self) -> specs.MultiDiscreteArray:
         return specs.MultiDiscreteArray(jnp.full(self.num_agents, NUM_ACTIONS, jnp.int32), name="action")
 
+    @property
+    def maximum_return(self) -> float:
+        """The mean of the agents' returns where all doors are unlocked at once."""
+        return float(self.num_rooms) if self.joint_reward else self.num_rooms / self.num_agents
+
     @cached_property
     def reward_spec(self) -> specs.BoundedArray:
         doors = min(self.num_agents, self.num_rooms) if self.joint_reward else 1

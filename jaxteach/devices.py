@@ -1,6 +1,5 @@
 """Data-parallel training: the environments spread over devices, the student on each of them."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from envs_jax.spreading import AXIS
 from jaxteach.errors import UserError
 from jaxteach.learner import LearnerState
+from jaxteach.sittings import visible_cores
 
 ACCELERATORS = {
     "an NVIDIA GPU": (("/dev/nvidia0", "/proc/driver/nvidia"), "nvidia-smi", "jax[cuda13]"),
@@ -40,7 +40,7 @@ def describe(devices: list[Any]) -> str:
     """What devices are, for a person: "cpu, 2 cores (TFRT_CPU_0)", "4 x NVIDIA H100 (cuda:0, cuda:1, ...)"."""
     first, cores = devices[0], ""
     if first.platform == "cpu":
-        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        count = visible_cores()
         cores = f", {count} core{'s' if count != 1 else ''}"
     names = ", ".join(map(str, devices[:2])) + (", ..." if len(devices) > 2 else "")
     times = f"{len(devices)} x " if len(devices) > 1 else ""

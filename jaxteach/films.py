@@ -9,6 +9,7 @@ from envs_jax.animation import has_pictures
 from jaxteach.curves import RunCurves
 from jaxteach.errors import UserError
 from jaxteach.evaluate import film_episodes, student_policy
+from jaxteach.experiment import evaluation_key
 from jaxteach.playing import load_student, write_film
 
 MOST_FRAMES = 120
@@ -44,7 +45,7 @@ def film_student(run: RunCurves, path: Path) -> Film:
         policy = student_policy(experiment.network, params, greedy=False)
         return film_episodes(experiment.world, policy, carry, key, episodes=1, filmed=1)
 
-    outcome, film = jax.device_get(program(params, jax.random.key(0)))
+    outcome, film = jax.device_get(program(params, evaluation_key(0)))
     length = int(outcome.length[0])
     every = -(-(length + 1) // MOST_FRAMES)
     shown = jax.tree.map(lambda leaf: leaf[: length + 1 : every, 0], film)

@@ -16,7 +16,7 @@ from rich.text import Text
 from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
 from jaxteach.errors import UserError, printable
 from jaxteach.evaluate import run_episodes, teacher_policy
-from jaxteach.experiment import load_teacher
+from jaxteach.experiment import evaluation_key, load_teacher
 from jaxteach.labels import fresh_memory
 from jaxteach.situations import conflict_share, frequent_situations, play
 from jaxteach.stopping import last_words
@@ -122,7 +122,7 @@ def _fares_alone(world: TeamWorld, teacher: Teacher, episodes: int) -> tuple[flo
     """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
     memory = fresh_memory(teacher, episodes)
     play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
-    outcome = play_all(jax.random.key(0))
+    outcome = play_all(evaluation_key(0))
     return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
 
 

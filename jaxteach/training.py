@@ -19,13 +19,14 @@ from jaxteach.devices import describe, idle_accelerator
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
+from jaxteach.files import alone_in
 from jaxteach.finite import Trouble, first_trouble
 from jaxteach.hosts import check_alike, in_first, is_first, losing_nobody, text_from_first, together
 from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
-from jaxteach.runs import create_run, resume_run
+from jaxteach.runs import create_run, further, resume_run
 from jaxteach.stopping import PATIENCE_S, last_words
 from jaxteach.teacher.plans import find_plans
 
@@ -64,10 +65,12 @@ def train_side_by_side(
         if arguments is not None and is_first():
             command = _going_on(configs[0], folders[0], arguments)
             files.enter_context(last_words(lambda: f"; go on: {command}"))
+        in_first(lambda: [files.enter_context(alone_in(folder)) for folder in folders])
         records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
         done, state = _begin(experiment, records)
         for record in records:
-            record.open_log(done)
+            for line in record.begin(done):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
         if experiment.config.resume:
             steps, wall_s = done * experiment.config.steps_per_iteration, max(record.wall_s for record in records)
             so_far = f"goes on after iteration {done} ({steps:,} steps, {wall_s:.1f} s)"
@@ -116,13 +119,20 @@ def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
 
 
 def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:
-    """The iteration that runs have come to, and the state of all of them there."""
+    """The iteration that runs have come to, and the state of all of them there.
+
+    Raises:
+        UserError: they have not come equally far, or further than the options say.
+    """
     found = [record.restore(experiment.abstract_part(record.config)) for record in records if record.goes_on()]
     if not found:
         return 0, experiment.init()
     if len(found) < len(records) or len({done for done, _ in found}) > 1:
         raise UserError("runs that train side by side must have come equally far")
-    return found[0][0], experiment.joined([state for _, state in found])
+    done = found[0][0]
+    if done > experiment.config.iterations:
+        raise UserError(further(records[0].folder, experiment.config, done))
+    return done, experiment.joined([state for _, state in found])
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:

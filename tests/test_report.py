@@ -19,6 +19,7 @@ from jaxteach.config import default_config, to_json
 from jaxteach.curves import load_run
 from jaxteach.errors import UserError, run_command
 from jaxteach.intervals import interval
+from jaxteach.teacher.plans import find_plans
 
 HOSTILE = "<script>alert(1)</script>|\"'><img src=http://x.y/z>`*[a](b)$x$\n\x1b[31m"
 
@@ -95,6 +96,64 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
     lines, left_out = lines_of([load_run(run) for run in runs], apart=True)
     assert [line.label for line in lines] == [run.name for run in runs]
     assert not left_out
+
+
+def with_plans(run, letter):
+    (run / "sittings.json").write_text(json.dumps([{"plans_sha256": 64 * letter}]))
+    return run
+
+
+def test_runs_of_different_plans_are_different_lines(tmp_path):
+    """Catches two files of one name taken for one, and one file under two names for two."""
+    runs = [
+        with_plans(make_run(tmp_path / "a", (0,), plans="plans.json"), "a"),
+        with_plans(make_run(tmp_path / "b", (1,), plans="other.json"), "a"),
+        with_plans(make_run(tmp_path / "c", (2,), plans="plans.json"), "c"),
+        make_run(tmp_path / "d", (3,), plans="plans.json"),
+    ]
+    lines, left_out = lines_of([load_run(run) for run in runs])
+    assert [(line.label, line.seeds, line.settings) for line in lines] == [
+        ("a and 1 more", 2, "plans plans.json, plans with SHA-256 aaaaaaaa"),
+        ("c", 1, "plans plans.json, plans with SHA-256 cccccccc"),
+        ("d", 1, "plans plans.json, plans not known"),
+    ]
+    assert not left_out
+    shipped = find_plans("shipped", "SimpleDoorKey").digest
+    known = make_run(tmp_path / "e", (4,), plans="recorded")
+    (known / "sittings.json").write_text(json.dumps([{"plans_sha256": shipped}]))
+    lines, _ = lines_of([load_run(known), load_run(make_run(tmp_path / "f", (5,)))])
+    assert [line.seeds for line in lines] == [2], "an older run with the plans that ship"
+    (known / "sittings.json").write_text('[{"plans_sha256": "x"}]')
+    with pytest.raises(UserError, match="is damaged"):
+        load_run(known)
+
+
+def test_runs_of_different_lengths_are_different_lines(tmp_path):
+    """Catches a long and a short run in one line, also one whose config.json has the length that it had at first."""
+    longer, successes = (0.25, 0.5, 0.75, 1.0), (0.25, 0.5, 1.0)
+    runs = [
+        make_run(tmp_path / "short", (0,), n_itr=15),
+        make_run(tmp_path / "the_same", (1,), total_steps=15 * 2048),
+        make_run(tmp_path / "long", (2,), successes=longer, n_itr=20),
+        make_run(tmp_path / "older", (3,), successes=longer, n_itr=15),
+        make_run(tmp_path / "not_yet", (4,), successes=successes, n_itr=20),
+    ]
+    lines, left_out = lines_of([load_run(run) for run in runs])
+    assert [(line.label, line.settings) for line in lines] == [
+        ("short and 1 more", "n_itr 15"),
+        ("long and 1 more", "n_itr 20, 40,960 steps"),
+        ("not_yet", "n_itr 20, 30,720 of 40,960 steps"),
+    ]
+    assert not left_out
+
+
+def test_an_area_is_normalised_where_there_is_a_maximum(tmp_path):
+    """Catches a share of a maximum that there is not: the returns of particle worlds are negative."""
+    tasks = {"SimpleDoorKey": 1, "LockedHallway-4Rooms": 4, "simple_spread": None}
+    for task, maximum in tasks.items():
+        (line,) = lines_of([load_run(make_run(tmp_path / task, task=task))])[0]
+        wanted = "\N{EN DASH}" if maximum is None else f"{(0.125 / 2 + 0.25 + 0.5 / 2) / 2 / maximum:.3f}"
+        assert figures_of(line, 0.95)["normalised AULC"] == wanted
 
 
 def summary_of(run, env_steps, successes):
