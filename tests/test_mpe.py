@@ -428,6 +428,30 @@ def test_coinciding_agents_stay_finite():
     assert np.isfinite(timestep.observation).all()
 
 
+@every_scenario
+def test_every_gradient_is_a_number(name):
+    """Catches roots and exponentials without a derivative: at rest, in one place, far out, at a speed limit."""
+    env, count, rng = make(name, continuous_actions=True), 256, np.random.default_rng(0)
+    start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), count))[0]
+    p_pos, p_vel = rng.uniform(-1, 1, start.p_pos.shape), rng.uniform(-2, 2, start.p_vel.shape)
+    p_pos[:64] *= 0.1
+    p_pos[64:96] = p_pos[64:96, :1]
+    p_pos[96:128] *= 100
+    p_pos[128:144] = 0
+    p_vel[::2] = 0
+    actions = rng.uniform(-0.2, 1.2, (count, *env.action_spec.shape)) * (np.arange(count) % 3 > 0)[:, None, None]
+    said = rng.random(start.c.shape) * env.world.speaks[:, None] * (np.arange(count) % 2)[:, None, None]
+
+    def told(p_pos, p_vel, c, action, state):
+        state, timestep = env.step(state._replace(p_pos=p_pos, p_vel=p_vel, c=c), action)
+        return timestep.reward.sum() + timestep.observation.sum() + state.p_pos.sum() + state.p_vel.sum()
+
+    gradients = jax.jit(jax.vmap(jax.grad(told, argnums=(0, 1, 2, 3))))
+    given = (jnp.asarray(leaf, jnp.float32) for leaf in (p_pos, p_vel, said, actions))
+    for gradient in gradients(*given, start):
+        assert (np.abs(gradient) < 1e6).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
