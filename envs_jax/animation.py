@@ -1,5 +1,7 @@
 """Films of any world, as GIF or MP4."""
 
+import importlib
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps:
     Raises:
         ValueError: another ending, no frames, or observations of a particle world.
         ImportError: an MP4 is wanted and imageio-ffmpeg is not installed.
+        OSError: the file can't be written.
     """
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
@@ -71,10 +74,20 @@ def _each(frames: Any) -> Iterator[Any]:
 
 
 def _write_mp4(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
-    # H.264 stores colours for blocks of 2x2 pixels, so both sides must be even.
-    even = [np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0))) for picture in pictures]
+    """Encodes with imageio's ffmpeg; its own writer forks, which is not safe beside JAX's threads."""
     try:
-        iio.imwrite(path, even, plugin="FFMPEG", codec="libx264", fps=fps, macro_block_size=2)
+        ffmpeg = importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
     except ImportError as error:
         advice = "writing MP4 needs imageio-ffmpeg, which is not installed: pip install imageio-ffmpeg, or write a GIF"
         raise ImportError(advice) from error
+    # H.264 stores colours for blocks of 2x2 pixels, so both sides must be even.
+    film = np.stack(
+        [np.pad(picture, ((0, len(picture) % 2), (0, picture.shape[1] % 2), (0, 0))) for picture in pictures]
+    )
+    shape = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{film.shape[2]}x{film.shape[1]}", "-r", str(fps)]
+    codec = ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
+    command = [ffmpeg, "-v", "error", "-y", *shape, "-i", "-", *codec, str(path)]
+    try:
+        subprocess.run(command, input=film.tobytes(), capture_output=True, check=True)
+    except subprocess.CalledProcessError as error:
+        raise OSError(f"ffmpeg can't write {path}: {error.stderr.decode(errors='replace').strip()}") from error
