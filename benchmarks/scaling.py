@@ -108,7 +108,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415  # measuring needs no drawing
 
     axes = list(dict.fromkeys(row["axis"] for row in rows))
-    figure = Figure((3.4 * len(axes), 3.2), layout="constrained")
+    figure = Figure((3.4 * len(axes), 3.6), layout="constrained")
     for panel, axis in zip(figure.subplots(1, len(axes), squeeze=False)[0], axes):
         for line in dict.fromkeys(row["line"] for row in rows if row["axis"] == axis):
             points = [(row["value"], row["ns"]) for row in rows if (row["axis"], row["line"]) == (axis, line)]
@@ -117,7 +117,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         panel.set_yscale("log")
         panel.set_xlabel(axis)
         panel.set_ylabel("nanoseconds a step")
-        panel.legend(fontsize=7)
+        panel.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1))  # above the panel, where it covers no curve
     figure.savefig(path, dpi=150)
 
 

@@ -27,7 +27,7 @@ def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps:
 
     Raises:
         ValueError: another ending, no frames, or observations of a particle world.
-        ImportError: an MP4 is wanted and PyAV is not installed.
+        ImportError: an MP4 is wanted and imageio-ffmpeg is not installed.
     """
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
@@ -74,6 +74,7 @@ def _write_mp4(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:
     # H.264 stores colours for blocks of 2x2 pixels, so both sides must be even.
     even = [np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0))) for picture in pictures]
     try:
-        iio.imwrite(path, even, plugin="pyav", codec="libx264", fps=fps)
+        iio.imwrite(path, even, plugin="FFMPEG", codec="libx264", fps=fps, macro_block_size=2)
     except ImportError as error:
-        raise ImportError("writing MP4 needs PyAV, which is not installed: pip install av, or write a GIF") from error
+        advice = "writing MP4 needs imageio-ffmpeg, which is not installed: pip install imageio-ffmpeg, or write a GIF"
+        raise ImportError(advice) from error

@@ -11,6 +11,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
+from envs_jax.equality import EqualByArguments
 from envs_jax.grid.constants import (
     AGENT,
     COLOR_TO_IDX,
@@ -30,7 +31,7 @@ from envs_jax.grid.state import NOWHERE, Capacity, RoomState, from_arrays, to_ar
 from envs_jax.grid.step import act
 
 
-class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
+class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array]):
     """A room with a locked door: find the key, open the door.
 
     Source: the reference system of arXiv 2311.13373, whose worlds are MiniGrid's.
@@ -56,6 +57,7 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
     num_lava = 0
     fixed_colors: tuple[int, ...] = ()
     keys_avoid_door = False
+    maximum_return = 1.0
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """LockedHallway: several agents look for keys to the locked rooms along a hallway; exact to MultiGrid."""
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
+from envs_jax.equality import EqualByArguments
 from envs_jax.grid.constants import AGENT, LOCKED, NUM_ACTIONS, NUM_COLORS, Actions
 from envs_jax.grid.egocentric import look, view_tables
 from envs_jax.grid.hallway import HallwayState, from_arrays, lay_out, to_arrays
@@ -28,7 +29,7 @@ class Observation(NamedTuple):
     direction: jax.Array  # int32[A]
 
 
-class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
+class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray, Observation]):
     """Rooms on both sides of a hallway, each behind a locked door: find the keys, unlock all doors.
 
     Source: `LockedHallwayEnv` of the package `multigrid` 0.1.0, whose parameters have the same
@@ -113,6 +114,11 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
     def action_spec(self) -> specs.MultiDiscreteArray:
         return specs.MultiDiscreteArray(jnp.full(self.num_agents, NUM_ACTIONS, jnp.int32), name="action")
 
+    @property
+    def maximum_return(self) -> float:
+        """The mean of the agents' returns where all doors are unlocked at once."""
+        return float(self.num_rooms) if self.joint_reward else self.num_rooms / self.num_agents
+
     @cached_property
     def reward_spec(self) -> specs.BoundedArray:
         doors = min(self.num_agents, self.num_rooms) if self.joint_reward else 1
@@ -173,6 +179,8 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
             extras={},
         )
 
+    # Compiled, since without `jit` around it the loop in `look` would be compiled in every call.
+    @partial(jax.jit, static_argnums=0, inline=True)
     def observe(self, state: HallwayState) -> Observation:
         """The observation of a state."""
         return Observation(look(state, self._layout, self._tables, self.agent_view_size), state.agent_dir)

@@ -1,5 +1,6 @@
 """Many environments as one: batched steps, automatic resets, episode statistics."""
 
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import chex
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
+from envs_jax.equality import EqualByArguments
 from envs_jax.spreading import on_own
 
 State = TypeVar("State")
@@ -21,10 +23,11 @@ class VectorState(NamedTuple, Generic[State]):
     episode_length: jax.Array  # int32[N]
 
 
-class VectorEnv(Generic[State]):
+class VectorEnv(EqualByArguments, Generic[State]):
     """`num_envs` copies of an environment that reset themselves, as Jumanji's auto-reset does.
 
-    The environment needs `reset`, `step` and `observe`, and its state a `key`.
+    The environment needs `reset`, `step` and `observe`, and its state a `key`. `reset` and `step` are
+    compiled, once for all equal ones, also where they are called outside of `jit`.
     After an episode's last step the observation is the first one of the next episode; reward,
     discount and step type are the last step's. `extras` has, beside the environment's own:
     `next_obs`, the observation before the reset (it costs nothing unless it is read);
@@ -35,9 +38,12 @@ class VectorEnv(Generic[State]):
     def __init__(self, env: Any, num_envs: int) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        if not hasattr(env, "observe"):
+            raise ValueError(f"{type(env).__name__} needs observe(state), the observation after a reset")
         self.env = env
         self.num_envs = num_envs
 
+    @partial(jax.jit, static_argnums=0, inline=True)
     def reset(self, key: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
         """Starts every environment on its own layout."""
         states, timestep = jax.vmap(self.env.reset)(jax.random.split(key, self.num_envs))
@@ -45,6 +51,7 @@ class VectorEnv(Generic[State]):
         state = VectorState(states, zeros, jnp.zeros(self.num_envs, jnp.int32))
         return state, self._with_extras(timestep, states, zeros, state.episode_length)
 
+    @partial(jax.jit, static_argnums=0, inline=True)
     def step(self, state: VectorState[Any], action: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
         """Steps every environment and resets the finished ones."""
         stepped, timestep = jax.vmap(self.env.step)(state.env, action)
@@ -54,7 +61,7 @@ class VectorEnv(Generic[State]):
         lengths = state.episode_length + 1
         timestep = self._with_extras(timestep, stepped, returns, lengths)
         timestep = timestep.replace(observation=jax.vmap(self.env.observe)(states))  # type: ignore[attr-defined]
-        cleared = _select(last, (jnp.zeros_like(returns), jnp.zeros_like(lengths)), (returns, lengths))
+        cleared = select_copies(last, (jnp.zeros_like(returns), jnp.zeros_like(lengths)), (returns, lengths))
         return VectorState(states, *cleared), timestep
 
     def _reset_finished(self, states: Any, last: jax.Array) -> Any:
@@ -93,7 +100,7 @@ def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:
     return array.at[places].set(values, mode="drop", unique_indices=True)
 
 
-def _select(mask: chex.Array, on_true: Any, on_false: Any) -> Any:
+def select_copies(mask: chex.Array, on_true: Any, on_false: Any) -> Any:
     """Selects whole environments by `mask` bool[N]."""
 
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,13 @@ class Checkpoints:
     def restore_params(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
         """As `restore`, of the network's parameters alone."""
         return self._restore(like, ".params", iteration)
+
+    def newest(self, seconds: float) -> int | None:
+        """The iteration of the newest checkpoint, None if there is none; one being written has some seconds left."""
+        pending = self._pending
+        if pending is not None:
+            wait([pending], seconds)
+        return max(self.iterations, default=None)
 
     def close(self) -> None:
         """Waits until all is written.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from jaxteach.intervals import Interval, interval
 WITHOUT_EFFECT = {"savedir", "logdir", "resume", "seed_list", "save_interval", "final_eval", "devices"}
 WITHOUT_EFFECT |= {"parallel", "context", "threads", "timeout", "retries"}
 """Options in which runs of one line may differ."""
+OTHERWISE_COMPARED = {"n_itr", "total_steps", "plans"}
+"""Options that say by a word or a path, or in two ways, what `_Kind` has."""
+SHOWN_OF_A_DIGEST = 8
+NOTHING = "\N{EN DASH}"
+"""A figure that does not exist."""
+
+
+class _Kind(NamedTuple):
+    """What the runs of one line have in common."""
+
+    task: str
+    options: tuple[str, ...]
+    plans: str
+    iterations: int
+    reached: int
+    number: int  # 0 unless each run is a line of its own
 
 
 @dataclass(frozen=True)
@@ -44,12 +60,14 @@ def lines_of(runs: Iterable[RunCurves], apart: bool = False) -> tuple[list[Line]
         runs: any number of runs.
         apart: each run is a line of its own.
     """
-    groups: dict[Any, list[RunCurves]] = {}
+    groups: dict[_Kind, list[RunCurves]] = {}
     for number, run in enumerate(runs):
-        groups.setdefault((run.task, settings_of(run), number if apart else None), []).append(run)
+        groups.setdefault(_kind(run, number if apart else 0), []).append(run)
+    settings = {kind: settings_of(members[0]) for kind, members in groups.items()}
     lines: list[Line] = []
     left_out: list[str] = []
-    for (task, settings, _), members in groups.items():
+    for kind, members in groups.items():
+        alike = [other for other in groups if (other.task, settings[other]) == (kind.task, settings[kind])]
         curves: dict[int, Curve] = {}
         for run in members:
             twice = sorted(set(run.seeds) & set(curves))
@@ -57,15 +75,42 @@ def lines_of(runs: Iterable[RunCurves], apart: bool = False) -> tuple[list[Line]
                 seeds = ", ".join(map(str, twice))
                 left_out.append(f"seed {seeds} of {run.name}, as a run of the same options has it; --apart keeps both")
             curves = run.seeds | curves
-        label = _unused(_label([run.name for run in members]), {line.label for line in lines if line.task == task})
-        lines.append(Line(label, task, settings, tuple(members), curves))
+        used = {line.label for line in lines if line.task == kind.task}
+        label = _unused(_label([run.name for run in members]), used)
+        told = settings[kind] + _told_apart(kind, alike, members[0])
+        lines.append(Line(label, kind.task, told, tuple(members), curves))
     return lines, left_out
+
+
+def _kind(run: RunCurves, number: int) -> _Kind:
+    options = tuple(f"{name} {value}" for name, value in _changed(run).items() if name not in OTHERWISE_COMPARED)
+    # Plans of which nothing but their path is known are the same where the path is.
+    plans = run.plans or run.config.teacher.plans
+    return _Kind(run.task, options, plans, run.iterations, run.reached, number)
+
+
+def _told_apart(kind: _Kind, alike: list[_Kind], run: RunCurves) -> str:
+    """What a line's settings say beside the options, where others have the same ones."""
+    told = ""
+    if len({other.plans for other in alike}) > 1:
+        told += f", plans with SHA-256 {run.plans[:SHOWN_OF_A_DIGEST]}" if run.plans else ", plans not known"
+    if len({(other.iterations, other.reached) for other in alike}) > 1:
+        steps = run.config.steps_per_iteration
+        of = f" of {kind.iterations * steps:,}" if kind.reached < kind.iterations else ""
+        told += f", {kind.reached * steps:,}{of} steps"
+    return told
 
 
 def settings_of(run: RunCurves) -> str:
     """The options in which a run differs from its task's default ones."""
-    changed = changes(run.config, default_config(run.task))
-    return ", ".join(f"{name} {a}" for name, (a, _) in changed.items() if name not in WITHOUT_EFFECT) or "default"
+    return ", ".join(f"{name} {value}" for name, value in _changed(run).items()) or "default"
+
+
+def _changed(run: RunCurves) -> dict[str, Any]:
+    """The options, by name, that are not the task's default ones and have an effect."""
+    default = default_config(run.task)
+    names = WITHOUT_EFFECT | ({"n_itr", "total_steps"} if run.config.iterations == default.iterations else set())
+    return {name: value for name, (value, _) in changes(run.config, default).items() if name not in names}
 
 
 def _label(names: list[str]) -> str:
@@ -85,7 +130,7 @@ def _unused(label: str, used: set[str]) -> str:
 
 def figures_of(line: Line, threshold: float) -> dict[str, str]:
     """A line's figures by name: interquartile means over the seeds, with their intervals."""
-    curves = list(line.curves.values())
+    curves, most = list(line.curves.values()), line.runs[0].maximum_return
     places = [(curve, curve.first_at(threshold)) for curve in curves]
     reached = [(curve, place) for curve, place in places if place is not None]
     steps = sorted({int(curve.env_steps[-1]) for curve in curves})
@@ -95,7 +140,7 @@ def figures_of(line: Line, threshold: float) -> dict[str, str]:
         "final success": _told([curve.final_success for curve in curves], ".3f"),
         "final return": _told([curve.final_return for curve in curves], ".3f"),
         "AULC": _told([curve.area() for curve in curves], ".1f"),
-        "normalised AULC": _told([curve.normalised_area() for curve in curves], ".3f"),
+        "normalised AULC": _told([curve.normalised_area(most) for curve in curves], ".3f") if most else NOTHING,
         f"steps to {threshold:g}": _reached([curve.env_steps[i] for curve, i in reached], ",.0f", line.seeds),
         f"seconds to {threshold:g}": _reached([curve.wall_s[i] for curve, i in reached], ".1f", line.seeds),
     }

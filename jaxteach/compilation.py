@@ -7,7 +7,10 @@ from pathlib import Path
 
 import jax
 
+from jaxteach.team import TeamWorld
+
 MIN_COMPILE_S = 0.3
+CACHE_SINCE = (0, 10, 2)  # JAX versions before it print a wall of errors when they read their own cache on a CPU
 
 
 def use_cache() -> None:
@@ -18,6 +21,8 @@ def use_cache() -> None:
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.values["jax_compilation_cache_dir"]:
         return
+    if jax.__version_info__ < CACHE_SINCE:
+        return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "jaxteach" / _processor()
     try:
@@ -26,6 +31,15 @@ def use_cache() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_S)
+
+
+def compile_notice(world: TeamWorld) -> str:
+    """What a person should know before compilation begins; seconds as measured on one core of a Xeon."""
+    view = getattr(world.env, "view_size", 0)
+    seconds = f"about {round(15 + view**2 / 4, -1):.0f} s the first time"
+    if view <= 5:
+        return f"compiling takes {seconds}"
+    return f"a view of {view} x {view} takes {seconds} to compile, a smaller --view_size less"
 
 
 def _processor() -> str:

@@ -290,6 +290,11 @@ class TrainConfig:
         steps = TASK_STEPS[self.task] if self.total_steps is None else self.total_steps
         return max(1, steps // self.steps_per_iteration)
 
+    def learning_rate_at(self, iteration: int) -> float:
+        """Adam's learning rate in the first gradient step after an iteration."""
+        share = min(1.0, iteration / self.iterations)
+        return self.ppo.learning_rate + share * (self.ppo.final_learning_rate - self.ppo.learning_rate)
+
     def check(self) -> None:
         """Raises `UserError` for numbers that make no sense."""
         at_least_one = ["num_envs", "eval_interval", "save_interval", "num_eval", "n_itr", "total_steps"]
@@ -341,12 +346,12 @@ class EvalConfig:
     """where runs are kept"""
     eval_teacher: Flag = False
     """play with the teacher instead of a student"""
-    seed: int = 0
-    """which of the run's seeds to evaluate, as listed in its --seed_list"""
+    seed: int | None = None
+    """which of the run's seeds to evaluate, as listed in its --seed_list; the first when left out"""
     num_eval: int = 100
     """episodes for each environment seed"""
     env_seed_list: tuple[int, ...] = (0,)
-    """seeds of the layouts"""
+    """seeds of the layouts, which are others than those of any training"""
     greedy: Flag = False
     """take the likeliest action instead of a sampled one"""
     random_actions: float = 0.0
@@ -362,6 +367,8 @@ class EvalConfig:
         _check_at_least(self, ["num_videos"], 0)
         if not self.env_seed_list or any(not 0 <= seed < 2**32 for seed in self.env_seed_list):
             raise UserError("--env_seed_list must name seeds within 0..4294967295")
+        if len(set(self.env_seed_list)) < len(self.env_seed_list):
+            raise UserError("--env_seed_list must name different seeds: the same episodes would count twice")
         if not 0 <= self.random_actions <= 1:
             raise UserError(f"--random_actions must be within 0..1, not {self.random_actions}")
         if self.eval_teacher == (self.loaddir is not None):
@@ -409,7 +416,8 @@ class ReportConfig:
     """Compares runs: curves, tables with confidence intervals, and films of the students, also as one page."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of runs, <logdir>/ppo/<task>/<savedir>; runs of the same options with other seeds count as one"""
+    """folders of runs, <logdir>/ppo/<task>/<savedir>; runs of the same options, plans and length with other seeds
+    count as one"""
     out: str = "report"
     """folder for report.html, report.md and report.png"""
     threshold: float = 0.95
@@ -502,11 +510,6 @@ def changes(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
             if option.name not in PARTS and a != b:
                 found[option.name] = (a, b)
     return found
-
-
-def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
-    """The options in which two runs differ, "name: a, not b" each."""
-    return [f"{name}: {a}, not {b}" for name, (a, b) in changes(one, other).items()]
 
 
 def _check_at_least(config: Any, names: list[str], least: float) -> None:

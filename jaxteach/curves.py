@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxteach.config import TrainConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.runs import read_config, read_metrics, read_summary
-
-MAXIMUM_REWARD = 1.0
+from jaxteach.runs import plans_of, read_config, read_metrics, read_summary
+from jaxteach.sittings import plans_digest
+from jaxteach.teacher.plans import WORDS
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Curve:
         """AULC: the area under the return over iterations, by trapezoids."""
         return float(np.trapezoid(self.return_mean, self.iteration))
 
-    def normalised_area(self) -> float:
-        """AULC divided by the maximum reward times the span; 0 where there is one point."""
+    def normalised_area(self, maximum_return: float) -> float:
+        """AULC divided by the maximum return times the span; 0 where there is one point."""
         span = float(self.iteration[-1] - self.iteration[0])
-        return self.area() / (MAXIMUM_REWARD * span) if span else 0.0
+        return self.area() / (maximum_return * span) if span else 0.0
 
     def first_at(self, threshold: float) -> int | None:
         """The place of the first evaluation with at least this success rate."""
@@ -48,6 +48,8 @@ class RunCurves:
     folder: Path
     config: TrainConfig
     seeds: dict[int, Curve]
+    plans: str | None  # the digest of the teacher's plans; None without a teacher, and where it is not known
+    maximum_return: float | None  # of an episode; None where the world has none
 
     @property
     def name(self) -> str:
@@ -56,6 +58,16 @@ class RunCurves:
     @property
     def task(self) -> str:
         return self.config.task
+
+    @property
+    def reached(self) -> int:
+        """The iteration of its last point."""
+        return max(int(curve.iteration[-1]) for curve in self.seeds.values())
+
+    @property
+    def iterations(self) -> int:
+        """Its length; in older runs that went on to another one, `config.json` has the first."""
+        return max(self.config.iterations, self.reached)
 
 
 def load_run(folder: Path) -> RunCurves:
@@ -72,7 +84,18 @@ def load_run(folder: Path) -> RunCurves:
     curves = {seed: _curve(points, judged.get(seed)) for seed, points in by_seed.items() if points}
     if not curves:
         raise UserError(f"{folder} has no points yet")
-    return RunCurves(folder, replace(config, task=canonical_task(config.task)), curves)
+    config = replace(config, task=canonical_task(config.task))
+    maximum_return = getattr(config.world.make(config.task), "maximum_return", None)
+    return RunCurves(folder, config, curves, _plans(folder, config), maximum_return)
+
+
+def _plans(folder: Path, config: TrainConfig) -> str | None:
+    """The digest of a run's plans; of an older run it is known where they ship with the package."""
+    if not config.taught:
+        return None
+    known = plans_digest(folder)
+    plans = plans_of(config) if known is None and config.teacher.plans in WORDS else None
+    return known if plans is None else plans.digest
 
 
 def _curve(rows: list[dict[str, Any]], judged: dict[str, Any] | None) -> Curve:

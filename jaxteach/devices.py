@@ -1,5 +1,7 @@
 """Data-parallel training: the environments spread over devices, the student on each of them."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +11,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from envs_jax.spreading import AXIS
 from jaxteach.errors import UserError
 from jaxteach.learner import LearnerState
+from jaxteach.sittings import visible_cores
+
+ACCELERATORS = {
+    "an NVIDIA GPU": (("/dev/nvidia0", "/proc/driver/nvidia"), "nvidia-smi", "jax[cuda13]"),
+    "a TPU": (("/dev/accel0", "/dev/vfio/0"), None, "jax[tpu]"),
+}
+"""What shows that a machine has an accelerator, files or a program; and the JAX that uses it."""
 
 
 def take_devices(count: int, num_envs: int) -> list[Any]:
@@ -25,6 +34,31 @@ def take_devices(count: int, num_envs: int) -> list[Any]:
     if num_envs % len(taken):
         raise UserError(f"--num_envs {num_envs} can't be dealt out evenly to {len(taken)} devices; take a multiple")
     return taken
+
+
+def describe(devices: list[Any]) -> str:
+    """What devices are, for a person: "cpu, 2 cores (TFRT_CPU_0)", "4 x NVIDIA H100 (cuda:0, cuda:1, ...)"."""
+    first, cores = devices[0], ""
+    if first.platform == "cpu":
+        count = visible_cores()
+        cores = f", {count} core{'s' if count != 1 else ''}"
+    names = ", ".join(map(str, devices[:2])) + (", ..." if len(devices) > 2 else "")
+    times = f"{len(devices)} x " if len(devices) > 1 else ""
+    return f"{times}{first.device_kind}{cores} ({names})"
+
+
+def idle_accelerator(platform: str) -> str | None:
+    """One line about an accelerator of this machine that JAX does not see; None where all is well.
+
+    Args:
+        platform: that JAX takes. A person who has chosen the CPU by `JAX_PLATFORMS` is not told.
+    """
+    if platform != "cpu" or jax.config.values["jax_platforms"]:
+        return None
+    for name, (files, program, package) in ACCELERATORS.items():
+        if any(Path(file).exists() for file in files) or (program and shutil.which(program)):
+            return f'warning: {name} is here, but this JAX is for the CPU; to use it: pip install -U "{package}"'
+    return None
 
 
 def make_mesh(devices: list[Any]) -> Mesh | None:

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from jaxteach.stopping import INTERRUPTED, left_at_once
+
 MAX_MESSAGE = 2000
 
 
@@ -23,16 +25,34 @@ def told(reason: object) -> str:
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141."""
+    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141.
+
+    Ctrl-C ends it at once with exit code 130, see `left_at_once`.
+    """
     try:
-        command()
+        try:
+            _run(command)
+        finally:
+            # Python itself would only write as it exits, and complain there.
+            print(end="", flush=True)
+    except (BrokenPipeError, SystemExit) as error:
+        # Rich ends the program with 1 where it can't write.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # Whoever read the output has gone; what Python still holds for them goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        sys.exit(141)
+
+
+def _run(command: Callable[[], None]) -> None:
+    try:
+        with left_at_once():
+            command()
     except UserError as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        # Whoever read the output has gone; what Python still holds for them goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -24,6 +24,9 @@ from jaxteach.teacher import Teacher, make_teacher
 from jaxteach.teacher.table import SkillTable
 from jaxteach.team import TeamWorld
 
+EVALUATION = 0x6576616C
+"""Sets the streams of `evaluation_key` apart from those of training, which split the same keys."""
+
 
 class Experiment:
     """What a configuration stands for: the world, the student, the teacher, and the programs that use them.
@@ -40,7 +43,8 @@ class Experiment:
 
     def __init__(self, config: TrainConfig, *others: TrainConfig) -> None:
         self.config, self.configs = config, (config, *others)
-        self.mesh = make_mesh(take_devices(config.devices, config.num_envs))
+        self.devices = take_devices(config.devices, config.num_envs)
+        self.mesh = make_mesh(self.devices)
         self.world = TeamWorld(config.world.make(config.task))
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
@@ -63,12 +67,13 @@ class Experiment:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What must be the same in all processes: the options, and the plans' digest."""
+        """What must be the same in all processes: the options, the plans' digest, and JAX."""
         document = asdict(self.config)
         parts = {name: document.pop(name) for name in PARTS}
         options = document | {name: value for part in parts.values() for name, value in part.items()}
         digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(self.table)))
-        return {f"--{name}": value for name, value in options.items()} | {"plan file": digest.hexdigest()}
+        others = {"plan file": digest.hexdigest(), "version of jax": jax.__version__}
+        return {f"--{name}": value for name, value in options.items()} | others
 
     @property
     def captions(self) -> list[str]:
@@ -197,6 +202,11 @@ def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
     if jax.default_backend() != "cpu":
         return jax.vmap(function)
     return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
+
+
+def evaluation_key(seed: int) -> jax.Array:
+    """The key of episodes apart from training: no run's own layouts and evaluations draw from it."""
+    return jax.random.fold_in(jax.random.key(seed), np.uint32(EVALUATION))
 
 
 def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:

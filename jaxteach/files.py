@@ -6,7 +6,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from jaxteach.errors import UserError
 
@@ -22,18 +24,43 @@ def writing(place: Path, advice: str = "") -> Iterator[None]:
         raise UserError(f"can't write {place}: {error.strerror or error}{advice}") from None
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` whole when the block ends, or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # A link left there by a stranger would lead elsewhere.
+    with partial.open("xb") as file:
+        yield file
+    os.replace(partial, path)
+
+
 def write_json(path: Path, document: Any) -> None:
     """Writes JSON whole or not at all.
 
     Raises:
         UserError: the file can't be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    with writing(path):
-        partial.unlink(missing_ok=True)  # A link left there by a stranger would lead elsewhere.
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(document, indent=1) + "\n")
-        os.replace(partial, path)
+    with writing(path), replacing(path) as file:
+        file.write((json.dumps(document, indent=1) + "\n").encode())
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps all others who ask for it out of a run's folder; the lock ends with the process.
+
+    Raises:
+        UserError: another process is in it.
+    """
+    with writing(folder):
+        lock = FileLock(folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(f"another process trains in {folder}; wait for it, or choose another --savedir") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_text(path: Path, most: int) -> str:

@@ -1,15 +1,16 @@
-"""Films of trained students: an episode a run, as GIF."""
+"""Films of trained students: an episode a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 
-from envs_jax.animation import animate, has_pictures
+from envs_jax.animation import has_pictures
 from jaxteach.curves import RunCurves
 from jaxteach.errors import UserError
 from jaxteach.evaluate import film_episodes, student_policy
-from jaxteach.playing import FPS, load_student
+from jaxteach.experiment import evaluation_key
+from jaxteach.playing import load_student, write_film
 
 MOST_FRAMES = 120
 LONGEST_EPISODE = 10_000
@@ -44,11 +45,11 @@ def film_student(run: RunCurves, path: Path) -> Film:
         policy = student_policy(experiment.network, params, greedy=False)
         return film_episodes(experiment.world, policy, carry, key, episodes=1, filmed=1)
 
-    outcome, film = jax.device_get(program(params, jax.random.key(0)))
+    outcome, film = jax.device_get(program(params, evaluation_key(0)))
     length = int(outcome.length[0])
     every = -(-(length + 1) // MOST_FRAMES)
     shown = jax.tree.map(lambda leaf: leaf[: length + 1 : every, 0], film)
-    animate(experiment.world.env, shown, path, fps=FPS)
+    write_film(experiment.world.env, shown, path)
     told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
     told += ", success" if outcome.success[0] else ""
     return Film(path, run.name, told if every == 1 else f"{told}; one of {every} steps is shown")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.runs import check_resumable, find_run, folder_of, read_summary
+from jaxteach.runs import check_resumable, find_run, folder_of, further, read_summary
 from jaxteach.training import train_side_by_side
 
 
@@ -19,6 +19,8 @@ def attempt(*runs: TrainConfig) -> str | None:
         finish(*runs)
     except UserError as error:
         return str(error)
+    except BrokenPipeError:
+        raise  # Nobody reads the output any more: it is no failure of the run.
     except Exception as error:
         if len(runs) == 1:  # Of several, each is tried again alone.
             traceback.print_exc()
@@ -80,14 +82,16 @@ def state_of(run: TrainConfig) -> str:
     """How far a run is: "new", "begun" or "finished".
 
     Raises:
-        UserError: the run's folder is one with other options.
+        UserError: the run's folder is one with other options, or the run has come further than it shall.
     """
     folder = folder_of(run.logdir, run.task, str(run.savedir))
     if not (folder / "config.json").is_file():
         return "begun" if folder.is_dir() else "new"
-    check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1])
-    trained = _last_checkpoint(run) >= run.iterations
+    check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1], folder)
+    done = _last_checkpoint(run)
+    if done > run.iterations:
+        raise UserError(further(folder, run, done))
     end = run.iterations * run.steps_per_iteration
     ends = [row["env_steps"] for row in read_summary(folder).values()]
     judged = run.final_eval == 0 or ends == [end] * len(run.seed_list)
-    return "finished" if trained and judged else "begun"
+    return "finished" if done == run.iterations and judged else "begun"

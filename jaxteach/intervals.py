@@ -1,4 +1,4 @@
-"""What many seeds say: interquartile means and their confidence intervals, as arXiv 2108.13264 advises."""
+"""What many seeds or episodes say: means and their confidence intervals, as arXiv 2108.13264 advises for seeds."""
 
 from typing import NamedTuple
 
@@ -43,6 +43,22 @@ def interval(*samples: np.ndarray) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(estimate, found.low, found.high)
+
+
+def interval_of_share(happened: np.ndarray) -> tuple[float, float]:
+    """Wilson's interval of a probability, from bool[n], whether it happened in each of n trials."""
+    trials = stats.binomtest(int(happened.sum()), len(happened))
+    found = trials.proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def interval_of_mean(values: np.ndarray) -> tuple[float, float] | None:
+    """Student's interval of a mean, from [n]; None where the values, or the only one, do not differ."""
+    if np.ptp(values) == 0:
+        return None
+    mean, error = float(np.mean(values, dtype=float)), float(stats.sem(values.astype(float)))
+    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return mean - reach, mean + reach
 
 
 def _interquartile_mean(*samples: np.ndarray, axis: int = -1) -> np.ndarray:

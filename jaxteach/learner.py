@@ -238,7 +238,7 @@ class Learner:
             part = dealt_out(jax.tree.map(lambda leaf: leaf[:, rows], batch), axis=1)
             part_carry = dealt_out(jax.tree.map(lambda leaf: leaf[rows], carry))
             grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
-            terms["grad_norm"] = optax.global_norm(grads)
+            terms["grad_norm"] = optax.tree.norm(grads)
             updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), terms
 

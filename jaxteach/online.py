@@ -7,12 +7,13 @@ import numpy as np
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json
+from jaxteach.runs import PLANS
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.llm.answers import AnswerStore
-from jaxteach.teacher.llm.asking import ask_captions
+from jaxteach.teacher.llm.asking import Tally, ask_captions
 from jaxteach.teacher.llm.backends import open_client
 from jaxteach.teacher.llm.prompts import task_prompt
-from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, find_plans, save_plans
+from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, Room, SkillTable, compile_plans
 
 
@@ -40,7 +41,7 @@ class OnlineTeacher:
         self._config, self._vocabulary, self._folder = config, teacher.vocabulary, folder
         self._prompt = task_prompt(config.task, self._vocabulary.object_names)
         self._client = open_client(config.llm, self._vocabulary)
-        self._store = AnswerStore(folder / "plans.json.answers.jsonl")
+        self._store = AnswerStore(folder / f"{PLANS}.answers.jsonl")
         self._plans = find_plans(config.teacher.plans, config.task)
         self._room = Room(
             plans=min(MAX_PLANS, config.llm.samples),
@@ -49,9 +50,26 @@ class OnlineTeacher:
         )
         self._asked_at: dict[int, int] = {}
         self.table: SkillTable = self._compiled()
-        for iteration, captions in _history(folder).items():
-            if iteration <= done:
-                self.learn(captions, iteration)
+        self._learn_again({at: captions for at, captions in _history(folder).items() if at <= done})
+
+    def _learn_again(self, history: dict[int, list[int]]) -> None:
+        """Learns what was learnt in sittings before.
+
+        Raises:
+            UserError: the answers have changed since.
+        """
+        if not history:
+            return
+        path = self._folder / PLANS
+        known = load_plans(path, self._config.task).captions if path.exists() else None
+        for iteration, captions in history.items():
+            self._ask(captions, iteration)
+        if known is not None and not set(self._plans.captions) <= set(known):
+            raise UserError(
+                f"the answers in {self._store.path} are others than those that the run has learnt from; "
+                "put that file back, or start another run"
+            )
+        self._keep()
 
     def learn(self, captions: list[int], iteration: int) -> str | None:
         """Asks about the captions that were not asked about yet, and says what came of it; None if there are none.
@@ -63,6 +81,13 @@ class OnlineTeacher:
         new = [caption for caption in captions if caption not in self._asked_at]
         if not new:
             return None
+        tallies, entries = self._ask(new, iteration)
+        self._keep()
+        rejected = sum(tally.rejected for tally in tallies)
+        return f"asked about {len(new)} captions met without plans: {entries} have plans now, {rejected} rejects"
+
+    def _ask(self, new: list[int], iteration: int) -> tuple[list[Tally], int]:
+        """The answers about captions, which the table has afterwards, and how many of these have plans now."""
         samples = self._config.llm.samples
         tallies = ask_captions(self._client, self._store, self._prompt, self._vocabulary, new, samples)
         self._asked_at |= dict.fromkeys(new, iteration)
@@ -70,16 +95,14 @@ class OnlineTeacher:
         origin = {"source": "captions met in training", "began with": self._config.teacher.plans}
         self._plans = PlanFile((self._config.task,), self._plans.captions + entries, origin | self._client.identity)
         self.table = self._compiled()
-        self._keep()
-        rejected = sum(tally.rejected for tally in tallies)
-        return f"asked about {len(new)} captions met without plans: {len(entries)} have plans now, {rejected} rejects"
+        return tallies, len(entries)
 
     def _compiled(self) -> SkillTable:
         return compile_plans(self._plans, self._vocabulary, self._room)
 
     def _keep(self) -> None:
         write_json(self._folder / "online.json", [[at, caption] for caption, at in self._asked_at.items()])
-        save_plans(self._plans, self._folder / "plans.json")
+        save_plans(self._plans, self._folder / PLANS)
 
 
 def _history(folder: Path) -> dict[int, list[int]]:

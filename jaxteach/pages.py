@@ -13,6 +13,9 @@ from markupsafe import Markup
 from jaxteach.errors import printable
 from jaxteach.films import Film
 
+FILMS = "films"
+"""The folder beside the Markdown that has the films."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -20,7 +23,8 @@ class Section:
 
     task: str
     rows: list[dict[str, str]]
-    curves: bytes  # PNG
+    curves: bytes  # PNG, for a page of some width
+    narrow: bytes  # the same for a narrow one
     films: list[Film]
 
 
@@ -48,6 +52,7 @@ def to_html(report: Report) -> str:
             "task": section.task,
             "rows": section.rows,
             "picture": _data_uri("png", section.curves),
+            "narrow": _data_uri("png", section.narrow),
             "films": [
                 {"run": film.run, "told": film.told, "picture": _data_uri("gif", film.path.read_bytes())}
                 for film in section.films
@@ -67,8 +72,13 @@ def to_markdown(report: Report, picture: Path) -> str:
     parts += [f"![Learning curves]({picture.name})\n"]
     for section in report.sections:
         parts += [f"## {section.task}\n", _table(section.rows)]
-        parts += [f"![{_quoted(film.run)}]({film.path.parent.name}/{film.path.name})\n" for film in section.films]
+        parts += [f"![{_quoted(film.run)}]({FILMS}/{film.path.name})\n" for film in section.films]
     return "\n".join(parts)
+
+
+def films_named(markdown: str) -> list[str]:
+    """The names of the films that a report in Markdown shows."""
+    return re.findall(rf"\]\({FILMS}/(\d+\.gif)\)", markdown)
 
 
 def _shown(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import EvalConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
-from jaxteach.experiment import Experiment, load_teacher
+from jaxteach.experiment import Experiment, evaluation_key, load_teacher
 from jaxteach.files import write_json, writing
+from jaxteach.intervals import interval_of_mean, interval_of_share
 from jaxteach.labels import fresh_memory
 from jaxteach.runs import find_run, fresh_folder
 from jaxteach.team import TeamWorld
 
 FPS = 25 / 3
+FILM_SUFFIXES = (".gif", ".mp4")
 
 
 def play(config: EvalConfig) -> Path:
@@ -37,7 +40,7 @@ def play(config: EvalConfig) -> Path:
     program = jax.jit(lambda key: film_episodes(world, policy, memory, key, config.num_eval, filmed))
     outcomes, videos = [], []
     for seed in config.env_seed_list:
-        outcome, film = jax.device_get(program(jax.random.key(seed)))
+        outcome, film = jax.device_get(program(evaluation_key(seed)))
         outcomes.append(outcome)
         with writing(folder):
             videos += _write_videos(world.env, folder / "videos", seed, film, outcome.length[:filmed])
@@ -52,10 +55,14 @@ def play(config: EvalConfig) -> Path:
         "success_rate": float(success.mean()),
         "episodes": len(returns),
     }
-    details = {"returns": returns.tolist(), "lengths": lengths.tolist(), "options": asdict(config), "videos": videos}
-    write_json(folder / "eval.json", result | details)
+    intervals = {"mean_return": interval_of_mean(returns), "success_rate": interval_of_share(success)}
+    episodes = {"returns": returns.tolist(), "lengths": lengths.tolist(), "success": success.tolist()}
+    details = {f"{key}_interval": interval for key, interval in intervals.items()}
+    write_json(folder / "eval.json", result | details | episodes | {"options": asdict(config), "videos": videos})
     for key, value in result.items():
-        print(f"{key:>13}: {value:.4f}" if isinstance(value, float) else f"{key:>13}: {value}")
+        told = f"{value:.4f}" if isinstance(value, float) else str(value)
+        interval = intervals.get(key)
+        print(f"{key:>13}: {told}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
     print(f"{'results':>13}: {folder}")
     return folder
 
@@ -92,24 +99,31 @@ def load_student(
 def _student(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
     """The student of one of the run's seeds, in the run's world less what the options change."""
     folder, trained = find_run(config.logdir, config.task, str(config.loaddir))
-    if config.seed not in trained.seed_list:
-        raise UserError(f"the run has no seed {config.seed}; it has {', '.join(map(str, trained.seed_list))}")
-    experiment, params, iteration = load_student(folder, trained, config.seed, config.loadmodel)
+    seed = trained.seed_list[0] if config.seed is None else config.seed
+    if seed not in trained.seed_list:
+        raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
+    experiment, params, iteration = load_student(folder, trained, seed, config.loadmodel)
     world = TeamWorld(trained.world.updated(config.world).make(config.task))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
     carry = experiment.network.initial_carry(config.num_eval)
     policy = student_policy(experiment.network, params, config.greedy)
-    return world, policy, carry, f"student {config.loaddir}, seed {config.seed}, iteration {iteration}"
+    return world, policy, carry, f"student {config.loaddir}, seed {seed}, iteration {iteration}"
+
+
+def write_film(env: Any, frames: Any, path: Path) -> None:
+    """Writes a film as GIF to `path` and, where imageio has its ffmpeg, as MP4 beside it."""
+    for suffix in FILM_SUFFIXES if find_spec("imageio_ffmpeg") else FILM_SUFFIXES[:1]:
+        animate(env, frames, path.with_suffix(suffix), fps=FPS)
 
 
 def _write_videos(env: Any, folder: Path, seed: int, film: Any, lengths: np.ndarray) -> list[str]:
-    """One GIF for each filmed episode; the names tell the environment seed and the episode."""
+    """A film for each filmed episode; the names tell the environment seed and the episode."""
     folder.mkdir(exist_ok=True)
     names = []
     for episode, length in enumerate(lengths):
         shown = jax.tree.map(lambda leaf, n=length, i=episode: leaf[: n + 1, i], film)
         name = f"env_seed_{seed}_episode_{episode}.gif"
-        animate(env, shown, folder / name, fps=FPS)
+        write_film(env, shown, folder / name)
         names.append(f"videos/{name}")
     return names

@@ -29,16 +29,30 @@ MOST_POINTS = 200
 LONGEST_LABEL = 60
 
 
-def learning_curves(tasks: dict[str, list[Line]], threshold: float) -> bytes:
-    """A PNG with a row of three pictures for each task: its lines, with the intervals over their seeds."""
-    figure, axes = plt.subplots(len(tasks), 3, figsize=(15, 4.2 * len(tasks)), layout="constrained", squeeze=False)
-    for row, (task, lines) in zip(axes, tasks.items()):
-        for axis, (x, y) in zip(row, AXES):
+def learning_curves(tasks: dict[str, list[Line]], threshold: float, columns: int = 3) -> bytes:
+    """A PNG with three pictures for each task: its lines, with the intervals over their seeds.
+
+    Args:
+        tasks: the lines of each.
+        threshold: a success rate that is marked.
+        columns: of the three pictures, 3 or, for a narrow screen, 1.
+    """
+    wide, rows = columns > 1, 3 // columns
+    width = 12.0 if wide else 5.0
+    longest = [max(len(_legend(line)) for line in lines) for lines in tasks.values()]
+    per_row = [max(1, int(width / (0.8 + 0.075 * length))) for length in longest]
+    heights = [3.4 * rows + 0.5 + 0.22 * -(-len(lines) // n) for lines, n in zip(tasks.values(), per_row)]
+    figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(tasks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, (task, lines), n in zip(parts, tasks.items(), per_row):
+        axes = part.subplots(rows, columns, squeeze=False).flat
+        for axis, (x, y) in zip(axes, AXES):
             for line, colour in zip(lines, _colours(len(lines))):
                 _draw(axis, line, x, y, colour)
             _furnish(axis, x, y, threshold)
-        row[0].set_title(task, loc="left")
-        row[0].legend(fontsize="small")
+        axes[0].set_title(task, loc="left")
+        # Beside the pictures, where it covers no curve.
+        part.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=n, fontsize="small")
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # A stranger's run may be named in letters that no font here has.
@@ -56,15 +70,16 @@ def _colours(count: int) -> Any:
 def _draw(axis: Axes, line: Line, x: str, y: str, colour: Any) -> None:
     points = _few_of(len(line.common(x)))
     across, found = line.common(x)[points].mean(-1), interval(line.common(y)[points])
-    axis.plot(across, found.estimate, color=colour, label=f"{_legend(line.label)}, n = {line.seeds}")
+    axis.plot(across, found.estimate, color=colour, label=_legend(line))
     if found.low is not None and found.high is not None:
         axis.fill_between(across, found.low, found.high, alpha=0.2, color=colour, linewidth=0)
 
 
-def _legend(label: str) -> str:
-    """A label as matplotlib shows it: it leaves out those that begin with _, and reads formulas between dollars."""
-    text = printable(label).lstrip("_") or label
-    return (text if len(text) <= LONGEST_LABEL else text[:LONGEST_LABEL] + "…").replace("$", r"\$")
+def _legend(line: Line) -> str:
+    """A line's label as matplotlib shows it, which skips those with a _ at first and reads formulas in dollars."""
+    text = printable(line.label).lstrip("_") or line.label
+    short = text if len(text) <= LONGEST_LABEL else text[:LONGEST_LABEL] + "…"
+    return f"{short}, n = {line.seeds}".replace("$", r"\$")
 
 
 def _few_of(points: int) -> np.ndarray:

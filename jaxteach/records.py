@@ -13,7 +13,7 @@ from jaxteach.evaluate import Episodes
 from jaxteach.files import write_json
 from jaxteach.hosts import from_first, in_first
 from jaxteach.learner import LearnerState
-from jaxteach.runs import MetricsLog
+from jaxteach.runs import MetricsLog, begin_sitting
 
 TRAIN_TAGS = {
     "return_mean": "Train/Return Mean",
@@ -28,6 +28,7 @@ TRAIN_TAGS = {
     "grad_norm": "Train/Gradient Norm",
     "kickstarting_coef": "Train/Kickstarting Coef",
     "silent_teacher": "Train/Silent Teacher",
+    "learning_rate": "Train/Learning Rate",
 }
 MOST_POINTS = 5000
 """Points that a run writes for each of TensorBoard's training tags: long runs leave iterations out."""
@@ -63,9 +64,15 @@ class Record:
         """Begins to write a checkpoint of the run's part of a state."""
         self._checkpoints.save(iteration, _part(state, self.part))
 
-    def open_log(self, done: int) -> None:
-        """Opens the curves, which go on after iteration `done`."""
-        self._log = in_first(lambda: MetricsLog(self.folder, self.config.seed_list, done))
+    def kept(self, seconds: float) -> int | None:
+        """The iteration of the newest checkpoint, as `Checkpoints.newest`."""
+        return self._checkpoints.newest(seconds)
+
+    def begin(self, done: int) -> list[str]:
+        """Begins a sitting after iteration `done`, and gives what a person should know of it, in lines."""
+        steps = done * self.config.steps_per_iteration
+        self._log = in_first(lambda: MetricsLog(self.folder, self.config.seed_list, done, steps))
+        return in_first(lambda: begin_sitting(self.folder, self.config, done)) or []
 
     @property
     def wall_s(self) -> float:
@@ -91,6 +98,8 @@ class Record:
         metrics, outcome = _part((metrics, outcome), self.part)
         steps, seeds = self.config.steps_per_iteration, self.config.seed_list
         count, stride = metrics["episodes"].shape[1], -(-self.config.iterations // MOST_POINTS)
+        rates = [self.config.learning_rate_at(iteration) for iteration in range(done - count, done)]
+        metrics = {**metrics, "learning_rate": np.tile(rates, (len(seeds), 1))}
         points = []
         for i, seed in enumerate(seeds):
             rows = [_train_values({name: leaf[i, j] for name, leaf in metrics.items()}) for j in range(count)]

@@ -11,11 +11,14 @@ from jaxteach.comparison import Line, figures_of, lines_of, over_tasks
 from jaxteach.config import ReportConfig
 from jaxteach.curves import RunCurves, load_run
 from jaxteach.errors import UserError, printable
-from jaxteach.files import writing
+from jaxteach.files import read_text, writing
 from jaxteach.films import Film, film_student
 from jaxteach.intervals import CONFIDENCE, FEW, RESAMPLES
-from jaxteach.pages import Report, Section, to_html, to_markdown
+from jaxteach.pages import FILMS, Report, Section, films_named, to_html, to_markdown
+from jaxteach.playing import FILM_SUFFIXES
 from jaxteach.plots import learning_curves
+
+MOST_MARKDOWN = 2**24
 
 
 def report(config: ReportConfig) -> Path:
@@ -34,13 +37,15 @@ def report(config: ReportConfig) -> Path:
         tasks.setdefault(line.task, []).append(line)
     out = Path(config.out)
     with writing(out):
-        (out / "films").mkdir(parents=True, exist_ok=True)
-        films, untold = _films(lines, config.films, out / "films")
+        (out / FILMS).mkdir(parents=True, exist_ok=True)
+        _forget_films(out)
+        films, untold = _films(lines, config.films, out / FILMS)
         sections = [
             Section(
                 task,
                 [_row(line, config.threshold) for line in members],
                 learning_curves({task: members}, config.threshold),
+                learning_curves({task: members}, config.threshold, columns=1),
                 [film for line in members for run in line.runs if (film := films.get(run.folder))],
             )
             for task, members in tasks.items()
@@ -70,6 +75,17 @@ def _load(folders: tuple[Path, ...]) -> tuple[list[RunCurves], list[str]]:
     if not runs:
         raise UserError("; ".join(troubles))
     return runs, troubles
+
+
+def _forget_films(out: Path) -> None:
+    """Removes the films of an earlier report in the folder, those that it shows and no others."""
+    try:
+        told = read_text(out / "report.md", MOST_MARKDOWN)
+    except (OSError, UnicodeDecodeError):
+        return
+    for name in films_named(told):
+        for suffix in FILM_SUFFIXES:
+            (out / FILMS / name).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _films(lines: list[Line], most: int, folder: Path) -> tuple[dict[Path, Film], list[str]]:

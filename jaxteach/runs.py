@@ -4,24 +4,24 @@ import json
 import math
 import os
 import re
-import socket
-import struct
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+import jax
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.record_writer import masked_crc32c
 
 from jaxteach.checkpoints import ADVICE
-from jaxteach.config import TrainConfig, canonical_task, differences, from_json, to_json
+from jaxteach.config import TrainConfig, canonical_task, changes, from_json, to_json
 from jaxteach.errors import UserError
-from jaxteach.files import read_json, write_json, writing
+from jaxteach.events import BY_STEPS, EventFile, keep_until
+from jaxteach.files import read_json, replacing, write_json, writing
+from jaxteach.sittings import MACHINE, add_sitting, machine, plans_digest, read_sittings
+from jaxteach.teacher.plans import PlanFile, find_plans, save_plans
 
 MAX_NAME = 200
 NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
@@ -29,6 +29,11 @@ LARGEST = 2**62
 MOST = {"num_envs": 2**24, "num_eval": 2**24, "rollout_length": 2**20, "max_steps": 2**20, "frame_stack": 2**8}
 MOST |= {"num_agents": 2**8, "num_keys": 2**8, "view_size": 2**8}
 """Larger numbers than these in the config.json of a run are no run's, and would take all memory."""
+FREE = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval", "devices"}
+FREE |= {"parallel", "context", "threads", "timeout", "retries"}
+"""Options with which a run may go on otherwise than it began."""
+PLANS = "plans.json"
+"""The file in a run's folder that has the plans that teach."""
 
 
 def folder_of(logdir: str, task: str, name: str) -> Path:
@@ -83,7 +88,7 @@ def resume_run(config: TrainConfig) -> Path:
     if _is_dir(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
         write_json(folder / "config.json", to_json(config))
     folder, stored = find_run(config.logdir, config.task, config.savedir)
-    check_resumable(config, stored)
+    check_resumable(config, stored, folder)
     for entry in folder.iterdir():
         # Whoever gives away a run could so have files of the one who resumes it overwritten.
         if entry.is_symlink():
@@ -164,51 +169,124 @@ def _is_of(value: Any, kind: Any) -> bool:
     return type(value) is kind
 
 
-def check_resumable(config: TrainConfig, stored: TrainConfig) -> None:
-    """Raises `UserError` where a run would go on with other options than it began with."""
-    free = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval", "devices"}
-    free |= {"parallel", "context", "threads", "timeout", "retries"}
-    changed = [text for text in differences(config, stored) if text.split(":")[0] not in free]
+def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path) -> None:
+    """Raises `UserError` where a run would go on with other options, or other plans, than it began with.
+
+    Args:
+        config: the options with which it would go on.
+        stored: those of its `config.json`.
+        folder: the run's.
+    """
+    changed = {name: values for name, values in changes(config, stored).items() if name not in FREE}
+    known = plans_digest(folder)
+    if known is not None and config.taught:
+        if _plans_now(config) not in (known, None):
+            kept = folder / PLANS
+            way = f"give --plans {kept} for those" if kept.exists() and not config.online else "put those back"
+            raise UserError(
+                f"--plans {config.teacher.plans} are other plans than the run {folder} began with; "
+                f"{way}, or start another run with another --savedir"
+            )
+        changed.pop("plans", None)
     if changed:
-        raise UserError(f"the run to resume has other options: {'; '.join(changed)}")
+        told = "; ".join(f"{name}: {a}, not {b}" for name, (a, b) in changed.items())
+        raise UserError(f"the run to resume has other options: {told}")
 
 
-class EventFile:
-    """A new event file for TensorBoard in a folder, in the format of TensorFlow's records."""
+def plans_of(config: TrainConfig) -> PlanFile | None:
+    """The plans with which a run of these options begins; None without a teacher.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        # A later file sorts after an earlier one, even of the same second: in this order TensorBoard reads them.
-        number = len(list(folder.glob("events.out.tfevents.*")))
-        name = f"events.out.tfevents.{int(time.time()):010}.{socket.gethostname()}.{number:04}"
-        self._file = (folder / name).open("xb")
-        self.add(Event(file_version="brain.Event:2"))
+    Raises:
+        UserError: they can't be read.
+    """
+    return find_plans(config.teacher.plans, config.task) if config.taught else None
 
-    def add(self, event: Any) -> None:
-        """Writes one event; it is on the disk after `flush`."""
-        event.wall_time = time.time()
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        check, data_check = (struct.pack("<I", masked_crc32c(part)) for part in (length, data))
-        self._file.write(length + check + data + data_check)
 
-    def flush(self) -> None:
-        self._file.flush()
+def _plans_now(config: TrainConfig) -> str | None:
+    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs them not."""
+    try:
+        plans = plans_of(config)
+    except UserError:
+        return None
+    return None if plans is None else plans.digest
 
-    def close(self) -> None:
-        self._file.close()
+
+def further(folder: Path, config: TrainConfig, done: int) -> str:
+    """Says that a run has more iterations behind it than its options ask for."""
+    size = config.steps_per_iteration
+    return (
+        f"the run {folder} has come to {done * size:,} steps a seed ({done:,} iterations), further than the "
+        f"{config.iterations * size:,} ({config.iterations:,}) asked for; ask for that many at least, or train "
+        "another run under another name (those of a sweep are named as its file)"
+    )
+
+
+def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
+    """Writes down that a run goes on with these options, and keeps its plans.
+
+    Args:
+        folder: the run's.
+        config: its options now; `config.json` has those of the sitting before.
+        done: iterations that it has behind it.
+
+    Returns:
+        What a person should know of it, in lines.
+
+    Raises:
+        UserError: the run's files can't be read or written.
+    """
+    stored, before, plans = read_config(folder, config.task), read_sittings(folder), plans_of(config)
+    # Where a run lies, and that it was resumed, is no option of its own.
+    config = replace(config, **{name: getattr(stored, name) for name in ("savedir", "logdir", "resume")})
+    changed = changes(config, stored)
+    facts = {
+        "from_iteration": done,
+        "to_iteration": config.iterations,
+        "total_steps": config.iterations * config.steps_per_iteration,
+        "changed": {name: {"from": old, "to": new} for name, (new, old) in changed.items()},
+        "devices": config.devices * jax.process_count() or jax.device_count(),
+        **machine(),
+        "plans_sha256": None if plans is None else plans.digest,
+    }
+    if changed:
+        write_json(folder / "config.json", to_json(config))
+    # With --online, the file of this name has the plans that were learnt.
+    if plans is not None and not config.online:
+        save_plans(plans, folder / PLANS)
+    add_sitting(folder, facts)
+    return _news(config, stored, done, facts, before[-1] if before else facts)
+
+
+def _news(
+    config: TrainConfig, stored: TrainConfig, done: int, facts: dict[str, Any], before: dict[str, Any]
+) -> list[str]:
+    """What changes the student where a run goes on otherwise than in the sitting before."""
+    news = []
+    old, new = stored.learning_rate_at(done), config.learning_rate_at(done)
+    if old != new:
+        news.append(
+            f"the learning rate goes from {old:.3g} to {new:.3g}: "
+            f"it falls over {config.iterations:,} iterations now, not over {stored.iterations:,}"
+        )
+    names = MACHINE if facts["platform"] == "cpu" else MACHINE[1:]
+    changed = [name for name in names if before.get(name) not in (facts[name], None)]
+    other = [f"{name} {facts[name]}, not {before[name]}" for name in changed]
+    if other:
+        news.append(f"not the machine of the sitting before ({', '.join(other)}): the bits may be others from here on")
+    return news
 
 
 class MetricsLog:
-    """`metrics.jsonl` and TensorBoard's event files of a run, continued after `iteration`.
+    """`metrics.jsonl` and TensorBoard's event files of a run, continued after `iteration`, `env_steps` a seed.
 
-    The events of a run with one seed lie in its folder, those of several seeds in `seed_<seed>`.
+    What they have after it is dropped, since it comes again. The events of a run with one seed lie in its folder,
+    those of several seeds in `seed_<seed>`.
 
     Raises:
         UserError: the files can't be read or written; so all methods.
     """
 
-    def __init__(self, folder: Path, seeds: tuple[int, ...], iteration: int) -> None:
+    def __init__(self, folder: Path, seeds: tuple[int, ...], iteration: int, env_steps: int) -> None:
         self._path = folder / "metrics.jsonl"
         self._events: dict[int, EventFile] = {}
         places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
@@ -216,27 +294,16 @@ class MetricsLog:
             self._keep_until(iteration)
         with writing(folder, ADVICE):
             for seed, place in zip(seeds, places):
-                self._events[seed] = self._open_events(place, iteration)
-
-    def _open_events(self, place: Path, iteration: int) -> EventFile:
-        """A new event file; TensorBoard is told to forget the points after the iteration, which come again."""
-        began = place.is_dir() and any(place.glob("events.out.tfevents.*"))
-        events = EventFile(place)
-        if began:
-            events.add(Event(session_log=SessionLog(status=SessionLog.START), step=iteration + 1))
-        events.flush()
-        return events
+                keep_until(place, iteration, env_steps)
+                self._events[seed] = EventFile(place)
+                self._events[seed].flush()
 
     def _keep_until(self, iteration: int) -> None:
-        """Drops the points after the checkpoint from which a run goes on: they come again."""
         rows = read_metrics(self._path.parent) if self._path.exists() else []
         kept = [row for row in rows if row["iteration"] <= iteration]
         self.wall_s = max((row["wall_s"] for row in kept), default=0.0)
-        partial = self._path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        with partial.open("x", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in kept)
-        os.replace(partial, self._path)
+        with replacing(self._path) as file:
+            file.writelines((json.dumps(row) + "\n").encode() for row in kept)
 
     def points(self, rows: Iterable[dict[str, Any]]) -> None:
         """Appends one JSON object a point and seed, and brings all of the log to the disk."""
@@ -251,7 +318,7 @@ class MetricsLog:
 
     def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
         """Writes TensorBoard scalars against the iteration, and again against environment steps."""
-        for prefix, step in (("", iteration), ("EnvSteps/", env_steps)):
+        for prefix, step in (("", iteration), (BY_STEPS, env_steps)):
             scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
             with writing(self._path.parent, ADVICE):
                 self._events[seed].add(Event(summary=Summary(value=scalars), step=step))
@@ -266,7 +333,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The points of a run; a last line that was cut off is left out.
 
     Raises:
-        UserError: the folder has no readable metrics.
+        UserError: the folder has no readable metrics, or those of two trainings that wrote at the same time.
     """
     path = folder / "metrics.jsonl"
     try:
@@ -284,6 +351,15 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
                 raise UserError(f"{path} is damaged in line {number}") from None
     if not all(_is_point(row) for row in rows):
         raise UserError(f"{path} is not the metrics of a jaxteach run")
+    last: dict[int, int] = {}
+    for row in rows:
+        seed, iteration = row.get("seed", 0), row["iteration"]
+        if iteration <= last.get(seed, -1):
+            raise UserError(
+                f"{path} has iteration {iteration} of seed {seed} after iteration {last[seed]}, as if two trainings "
+                "had written to it at once; train anew with another --savedir"
+            )
+        last[seed] = iteration
     return rows
 
 

@@ -9,6 +9,7 @@ from jaxteach.cluster import train_on_cluster
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.finishing import attempt, side_by_side, state_of
+from jaxteach.stopping import last_words
 from jaxteach.sweepfile import read_sweep, sweep_name
 from jaxteach.trials import runs_of
 
@@ -28,7 +29,10 @@ def sweep(config: SweepConfig) -> None:
             print(f"{_state_or_trouble(run):>8}  {_name(run)}")
         return
     on_cluster = config.engine == "slurm"
-    failures = dict(_failures_on_cluster(runs, config) if on_cluster else _failures_here(runs, config.seeds_at_once))
+    jobs = "; the jobs that were sent go on" if on_cluster else ""
+    with last_words(lambda: f"{jobs}; the same command goes on with the sweep"):
+        found = _failures_on_cluster(runs, config) if on_cluster else _failures_here(runs, config.seeds_at_once)
+        failures = dict(found)
     if failures:
         told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
         raise UserError(f"{len(failures)} of {len(runs)} runs failed: {told}")

@@ -16,9 +16,10 @@ from rich.text import Text
 from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
 from jaxteach.errors import UserError, printable
 from jaxteach.evaluate import run_episodes, teacher_policy
-from jaxteach.experiment import load_teacher
+from jaxteach.experiment import evaluation_key, load_teacher
 from jaxteach.labels import fresh_memory
 from jaxteach.situations import conflict_share, frequent_situations, play
+from jaxteach.stopping import last_words
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.llm.answers import AnswerStore
@@ -48,6 +49,19 @@ def teach(config: TeachConfig, out: Path) -> None:
     vocabulary = _vocabulary(world, task)
     prompt = task_prompt(task, vocabulary.object_names)
     store = AnswerStore(answers_path(out))
+    with last_words(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
+        plans = _asked(config, world, task, vocabulary, prompt, store)
+    save_plans(plans, out)
+    console = Console()
+    console.print(_plan_table(plans, vocabulary))
+    _print_rejects(console, plans)
+    console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
+
+
+def _asked(
+    config: TeachConfig, world: TeamWorld, task: str, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
+) -> PlanFile:
+    """The plans that the model's answers are, after a debate if one is wanted."""
     tallies, asked = _ask(config, vocabulary, prompt, store)
     entries = [entry for tally in tallies if (entry := tally.entry(vocabulary))]
     if not entries:
@@ -57,13 +71,7 @@ def teach(config: TeachConfig, out: Path) -> None:
         )
     provenance = _provenance(config, prompt, vocabulary, tallies, asked.identity)
     plans = PlanFile((task,), tuple(entries), provenance)
-    if config.debate_rounds:
-        plans = _debated(config, asked, world, task, plans, prompt, store)
-    save_plans(plans, out)
-    console = Console()
-    console.print(_plan_table(plans, vocabulary))
-    _print_rejects(console, plans)
-    console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
+    return _debated(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
 
 
 def show(config: TeachConfig, path: Path) -> None:
@@ -114,7 +122,7 @@ def _fares_alone(world: TeamWorld, teacher: Teacher, episodes: int) -> tuple[flo
     """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
     memory = fresh_memory(teacher, episodes)
     play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
-    outcome = play_all(jax.random.key(0))
+    outcome = play_all(evaluation_key(0))
     return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
 
 

@@ -10,10 +10,11 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
+from envs_jax.equality import EqualByArguments
 from envs_jax.mpe import ParticleWorld
 
 
-class TeamWorld:
+class TeamWorld(EqualByArguments):
     """A world of A agents in which observation, action, reward and discount have an agent axis.
 
     Worlds of several agents have it already; one with a single agent gets it, of length 1.

@@ -18,7 +18,7 @@ def main() -> None:
     from jaxteach.training import train
 
     use_cache()
-    train(parse(TrainConfig, "python -m jaxteach.train", defaults=default_config), started)
+    train(parse(TrainConfig, "python -m jaxteach.train", defaults=default_config), started, sys.argv[1:])
 
 
 if __name__ == "__main__":

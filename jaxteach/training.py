@@ -1,5 +1,6 @@
 """Training runs from their options to their folders: compiled chunks inside; evaluation, logs and checkpoints here."""
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,34 +13,41 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from jaxteach.compilation import compile_notice
 from jaxteach.config import HostsConfig, TrainConfig, canonical_task
+from jaxteach.devices import describe, idle_accelerator
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import Experiment
+from jaxteach.files import alone_in
 from jaxteach.finite import Trouble, first_trouble
 from jaxteach.hosts import check_alike, in_first, is_first, losing_nobody, text_from_first, together
 from jaxteach.learner import LearnerState
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
-from jaxteach.runs import create_run, resume_run
+from jaxteach.runs import create_run, further, resume_run
+from jaxteach.stopping import PATIENCE_S, last_words
 from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
 
 
-def train(config: TrainConfig, started: float) -> Path:
+def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None) -> Path:
     """Trains, or goes on training, and returns the run's folder; see `train_side_by_side`."""
-    return train_side_by_side([config], started)[0]
+    return train_side_by_side([config], started, arguments)[0]
 
 
-def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[Path]:
+def train_side_by_side(
+    configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None
+) -> list[Path]:
     """Trains runs in one program, or goes on training them, and returns their folders.
 
     Args:
         configs: the options; they differ in seeds, folders and `PPOConfig.numbers` alone.
         started: the clock (`time.perf_counter`) when the command began; wall times count from it.
+        arguments: the command line of a run alone, which tells how to go on after Ctrl-C.
 
     Raises:
         UserError: the options can't be met, or the runs have not come equally far.
@@ -50,13 +58,24 @@ def train_side_by_side(configs: Sequence[TrainConfig], started: float) -> list[P
     check_alike(experiment.facts)
     console, folders = Console(quiet=not is_first()), [_folder(config) for config in configs]
     for folder in folders:
-        console.print(f"run {folder}", highlight=False, soft_wrap=True)
+        console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
+    _tell_of_devices(experiment.devices, console)
     _tell_of_teacher(configs[0], console)
     with losing_nobody(), ExitStack() as files:
+        if arguments is not None and is_first():
+            command = _going_on(configs[0], folders[0], arguments)
+            files.enter_context(last_words(lambda: f"; go on: {command}"))
+        in_first(lambda: [files.enter_context(alone_in(folder)) for folder in folders])
         records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
         done, state = _begin(experiment, records)
         for record in records:
-            record.open_log(done)
+            for line in record.begin(done):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if experiment.config.resume:
+            steps, wall_s = done * experiment.config.steps_per_iteration, max(record.wall_s for record in records)
+            so_far = f"goes on after iteration {done} ({steps:,} steps, {wall_s:.1f} s)"
+            console.print(so_far if done else "has no checkpoint yet: begins anew", highlight=False, soft_wrap=True)
+        console.print(compile_notice(experiment.world), highlight=False, soft_wrap=True)
         with TrainingProgress(console, experiment.config.iterations, done) as progress:
             online = _online_teacher(experiment, folders[0], done)
             Session(experiment, records, progress, online, started).run(state, done)
@@ -77,6 +96,20 @@ def _folder(config: TrainConfig) -> Path:
     return Path(text_from_first(in_first(lambda: str(resume_run(config) if config.resume else create_run(config)))))
 
 
+def _tell_of_devices(devices: list[Any], console: Console) -> None:
+    """Where the run is, and what it leaves idle."""
+    console.print(f"on {describe(devices)}", highlight=False, markup=False, soft_wrap=True)
+    idle = idle_accelerator(devices[0].platform)
+    if idle is not None:
+        console.print(idle, highlight=False, markup=False, soft_wrap=True)
+
+
+def _going_on(config: TrainConfig, folder: Path, arguments: Sequence[str]) -> str:
+    """The command that goes on with a run which a command line began."""
+    more = ["--savedir", folder.name] if config.savedir is None else []
+    return shlex.join(["python", "-m", "jaxteach.train", *arguments, *more, *([] if config.resume else ["--resume"])])
+
+
 def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
     """What a person should know of who teaches."""
     if not config.taught and not config.no_teacher:
@@ -86,13 +119,20 @@ def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
 
 
 def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:
-    """The iteration that runs have come to, and the state of all of them there."""
+    """The iteration that runs have come to, and the state of all of them there.
+
+    Raises:
+        UserError: they have not come equally far, or further than the options say.
+    """
     found = [record.restore(experiment.abstract_part(record.config)) for record in records if record.goes_on()]
     if not found:
         return 0, experiment.init()
     if len(found) < len(records) or len({done for done, _ in found}) > 1:
         raise UserError("runs that train side by side must have come equally far")
-    return found[0][0], experiment.joined([state for _, state in found])
+    done = found[0][0]
+    if done > experiment.config.iterations:
+        raise UserError(further(records[0].folder, experiment.config, done))
+    return done, experiment.joined([state for _, state in found])
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:
@@ -125,16 +165,24 @@ class Session:
     ) -> None:
         self.experiment, self.config, self.online = experiment, experiment.config, online
         self.records, self.progress = records, progress
-        self.started = started - max(record.wall_s for record in records)
+        self.before_s = max(record.wall_s for record in records)
+        self.started = started
         self._told: set[int] = set()
+        self._done = 0
 
     def run(self, state: LearnerState, done: int) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
+        self._done = done
+        with last_words(self._last_words):
+            self._run(state, done)
+
+    def _run(self, state: LearnerState, done: int) -> None:
         with ThreadPoolExecutor(1) as compiler:
             evaluation = compiler.submit(self.experiment.compile_evaluation, self.config.num_eval)
             chunk = self.experiment.compile_chunk()
             evaluate = evaluation.result()
-        self.progress.say(f"compiled {self._wall():.1f} s after the start")
+        self.progress.say(f"compiled {self._seconds():.1f} s after the start")
+        self.progress.compiled()
         saved = done
         while done < self.config.iterations:
             began = time.perf_counter()
@@ -154,7 +202,7 @@ class Session:
                     self._save(last, state)
                     saved = last
                 raise self._ended_by(trouble, done, saved)
-            done += count
+            self._done = done = done + count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
                 self._hear_of(met_silent(np.asarray(silent)), done)
@@ -208,32 +256,42 @@ class Session:
         with together():
             if not is_first():
                 return
-            outcome, wall_s = jax.tree.map(np.asarray, outcome), self._wall()
+            outcome, wall_s = jax.tree.map(np.asarray, outcome), self.before_s + self._seconds()
             parts = [record.log_points(done, metrics, outcome, speed, wall_s) for record in self.records]
             points = [point for part in parts for point in part]
             means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
-            self.progress.show(done, means, speed * len(points))
+            self.progress.show(done, means, speed * len(points), self._seconds())
 
     def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
         """Evaluates the finished students, in as many rounds as it takes."""
-        trained_s = self._wall()
+        trained_s = self.before_s + self._seconds()
         rounds = -(-self.config.final_eval // self.config.num_eval)
         played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
         outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
+        taken = f"{trained_s:.1f} s" + (" in all" if self.before_s else "")
         for record in self.records:
             whose = "" if len(self.records) == 1 else f"{record.folder.name}, "
             for result in record.conclude(done, outcome, trained_s):
                 self.progress.say(
                     f"{whose}seed {result['seed']}: success {result['success_rate']:.3f}, "
                     f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
-                    f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {trained_s:.1f} s"
+                    f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {taken}"
                 )
 
-    def _wall(self) -> float:
+    def _last_words(self) -> str:
+        """What there is when Ctrl-C ends the runs."""
+        if not is_first():
+            return ""
+        kept = self.records[0].kept(PATIENCE_S / 2)
+        what = "no checkpoint is written yet" if kept is None else f"the checkpoint of iteration {kept} is kept"
+        return f" after {self._done * self.config.steps_per_iteration:,} steps; {what}"
+
+    def _seconds(self) -> float:
+        """Since this command began."""
         return time.perf_counter() - self.started
 
 
-_SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef", "wall_s")
+_SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef")
 
 
 def _first(metrics: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:

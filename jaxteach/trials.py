@@ -37,7 +37,7 @@ def _begun(trial: Trial, logdir: str) -> Iterator[tuple[int, ...]]:
     for folder in sorted(folders.glob(f"{escape(trial.name)}-seed*")):
         try:
             stored = read_config(folder, trial.config.task)
-            check_resumable(replace(trial.config, seed_list=stored.seed_list), stored)
+            check_resumable(replace(trial.config, seed_list=stored.seed_list), stored, folder)
         except UserError:
             continue  # It is not this trial's, or one that finds its folder taken, and tells why.
         if folder.name == _run_name(trial, stored.seed_list) and missing.issuperset(stored.seed_list):

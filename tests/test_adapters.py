@@ -1,22 +1,35 @@
 """The adapters: other libraries' own checks, and every episode equal to the world's own."""
 
+import copy
+import multiprocessing
+import pickle
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
+from typing import NamedTuple
 
+import cloudpickle
 import gymnasium
 import jax
 import jax.numpy as jnp
+import multigrid.envs
 import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec
-from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.error import Error, InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.wrappers import vector as wrappers
+from jumanji import specs
+from jumanji.env import Environment
+from jumanji.types import restart, termination, transition
+from mpe2 import simple_push_v3
 from pettingzoo.test import parallel_api_test
 from pettingzoo.test.seed_test import parallel_seed_test
 
 import envs_jax
-from envs_jax.adapters import BatchedEnv, GymnasiumEnv, PettingZooEnv
+from envs_jax.adapters import BatchedEnv, GymnasiumEnv, PettingZooEnv, register_envs
+from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.simple import Simple
 from envs_jax.vector import vectorize
 from tests.traces import TASKS as DOORKEY_TASKS
@@ -92,11 +105,128 @@ def test_names_and_sizes_of_agents():
     assert hallway.observation_space("agent_1")["view"].shape == (7, 7, 3)
 
 
+@pytest.mark.parametrize("task", SCENARIOS)
+def test_a_particle_world_s_state_and_name_are_mpe2_s(task):
+    adapted = PettingZooEnv(make(task))
+    reference = import_module(f"mpe2.{adapted.metadata['name']}").parallel_env()
+    assert adapted.metadata["name"] == reference.metadata["name"]
+    assert adapted.state_space == reference.state_space
+    with pytest.raises(ResetNeeded):
+        adapted.state()
+    for env in (adapted, reference):
+        observations, _ = env.reset(seed=0)
+        assert env.state().dtype == np.float32
+        np.testing.assert_array_equal(env.state(), np.concatenate(list(observations.values())))
+
+
+def test_steps_after_the_end_are_mpe2_s():
+    for env in (PettingZooEnv(make("simple_push", max_cycles=1)), simple_push_v3.parallel_env(max_cycles=1)):
+        env.reset(seed=0)
+        env.step(dict.fromkeys(env.agents, 0))
+        assert env.step({}) == env.step({"agent_0": 1}) == ({}, {}, {}, {}, {})
+        assert len(env.state()) == 27
+
+
+def test_observations_by_multigrid_s_names():
+    reference = multigrid.envs.LockedHallwayEnv(num_rooms=2, agents=2).observation_space[0]
+    adapted, plain = (PettingZooEnv(make("LockedHallway-2Rooms"), multigrid_names=names) for names in (True, False))
+    space = adapted.observation_space("agent_0")
+    assert (space["image"], space["direction"]) == (reference["image"], reference["direction"])
+    (observations, _), (expected, _) = adapted.reset(seed=0), plain.reset(seed=0)
+    for agent, seen in observations.items():
+        assert adapted.observation_space(agent).contains(seen)
+        np.testing.assert_array_equal(seen["image"], expected[agent]["view"])
+        assert seen["direction"] == expected[agent]["direction"]
+        assert reference["mission"].contains(seen["mission"])
+    assert adapted.state_space.contains(adapted.state())
+    assert plain.state_space.contains(plain.state())
+    with pytest.raises(ValueError, match="multigrid_names is for LockedHallway, not SimpleTag"):
+        PettingZooEnv(make("simple_tag"), multigrid_names=True)
+
+
+class Seen(NamedTuple):
+    place: jax.Array
+    step_count: jax.Array
+
+
+class Walk(NamedTuple):
+    place: jax.Array
+    step_count: jax.Array
+    key: jax.Array
+
+
+class Line(Environment):
+    """A world of a user: walkers, or one walker, on a line until step 3."""
+
+    observation_spec = action_spec = None
+
+    def __init__(self, shape=()):
+        self.shape = shape
+        where = specs.BoundedArray(shape, jnp.int32, -3, 3, name="place")
+        self.observation_spec = specs.Spec(
+            Seen, "seen", place=where, step_count=specs.BoundedArray((), jnp.int32, 0, 3, name="step_count")
+        )
+        self.action_spec = specs.MultiDiscreteArray(jnp.full(shape, 2)) if shape else specs.DiscreteArray(2)
+
+    def reset(self, key):
+        state = Walk(jnp.zeros(self.shape, jnp.int32), jnp.int32(0), jax.random.split(key)[0])
+        return state, restart(self.observe(state), shape=self.shape)
+
+    def step(self, state, action):
+        state = state._replace(place=state.place + 2 * action - 1, step_count=state.step_count + 1)
+        ends = state.step_count >= 3
+        reward = state.place.astype(jnp.float32)
+        return state, jax.lax.cond(
+            ends,
+            lambda: termination(reward, self.observe(state), shape=self.shape),
+            lambda: transition(reward, self.observe(state), shape=self.shape),
+        )
+
+    def observe(self, state):
+        return Seen(state.place, state.step_count)
+
+
+def test_worlds_of_users():
+    """Their specs tell which adapter fits; what has no axis for agents is seen by all."""
+    one, two = Line(), Line((2,))
+    with pytest.raises(ValueError, match="Line has no axis for agents; adapt it with GymnasiumEnv"):
+        PettingZooEnv(one)
+    with pytest.raises(ValueError, match="Line has an axis for agents; adapt it with PettingZooEnv"):
+        GymnasiumEnv(two)
+    with pytest.raises(ValueError, match="Line has no render"):
+        GymnasiumEnv(one, "rgb_array")
+    parallel_api_test(PettingZooEnv(two), num_cycles=5)
+    adapted = PettingZooEnv(two)
+    adapted.reset(seed=0)
+    observations, rewards, *_ = adapted.step({"agent_0": 1, "agent_1": 0})
+    assert observations == {"agent_0": {"place": 1, "step_count": 1}, "agent_1": {"place": -1, "step_count": 1}}
+    assert rewards == {"agent_0": 1.0, "agent_1": -1.0}
+    batch = BatchedEnv(one, 2)
+    assert batch.observation_space.contains(batch.reset(0)[0])
+
+
+def test_registered_worlds_of_users(monkeypatch):
+    monkeypatch.setattr(envs_jax, "_TASKS", dict(envs_jax._TASKS))
+    envs_jax.register("a walk/own", Line)
+    register_envs()
+    check_env(gymnasium.make("jaxteach/a_walk_own-v0").unwrapped, skip_render_check=True)
+
+
+def test_many_seeds():
+    adapted = PettingZooEnv(make("simple"))
+    places = [adapted.reset(seed=seed)[0]["agent_0"].tolist() for seed in (0, 2**31, 2**32 - 1, 2**32, 2**64, 2**70)]
+    assert len(set(map(tuple, places))) == len(places)
+    assert places[2] == make("simple").reset(jax.random.key(2**32 - 1))[1].observation[0].tolist()
+    for env in (adapted, GymnasiumEnv(make("SimpleDoorKey", max_steps=12)), BatchedEnv(make("simple"), 2)):
+        with pytest.raises(Error, match="Seed must be greater or equal to zero, actual value: -1"):
+            env.reset(seed=-1)
+        with pytest.raises(Error, match="Seed must be a python integer"):
+            env.reset(seed=0.5)
+
+
 @pytest.mark.parametrize("task", DOORKEY_TASKS)
 def test_gymnasium_s_own_checks(task):
-    env = make(task, max_steps=12)
-    spec = EnvSpec(f"{task}-v0", entry_point=lambda render_mode=None: GymnasiumEnv(env, render_mode))
-    check_env(gymnasium.make(spec, render_mode="rgb_array").unwrapped)
+    check_env(gymnasium.make(f"jaxteach/{task}-v0", max_steps=12, render_mode="rgb_array").unwrapped)
 
 
 def test_gymnasium_episodes_are_the_world_s_own():
@@ -147,6 +277,80 @@ def test_one_environment_is_compiled_once():
     assert env.traces == 1
 
 
+def test_equal_environments_share_one_program(caplog):
+    """Compilations are counted: only the first of eight has any."""
+    options = {"max_cycles": 7}
+    counts = []
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        for _ in range(8):
+            single, batch = PettingZooEnv(envs_jax.make("simple", **options)), BatchedEnv(make("simple", **options), 2)
+            single.reset(seed=0)
+            single.step({"agent_0": 1})
+            batch.reset(0)
+            batch.step([[1], [1]])
+            counts.append(sum("XLA compilation" in record.getMessage() for record in caplog.records))
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 8
+
+
+def copies(adapted):
+    return (
+        pickle.loads(pickle.dumps(adapted)),
+        cloudpickle.loads(cloudpickle.dumps(adapted)),
+        copy.deepcopy(adapted),
+    )
+
+
+def test_copies_go_on_as_the_original():
+    single, several = GymnasiumEnv(make("SimpleDoorKey", max_steps=12)), PettingZooEnv(make("simple_push"))
+    batch = BatchedEnv(make("simple_push"), 3)
+    cases = (single, 3, False), (several, {"adversary_0": 1, "agent_0": 2}, False), (batch, [[1, 2]] * 3, True)
+    for adapted, action, positional in cases:
+        adapted.reset(7) if positional else adapted.reset(seed=7)
+        adapted.step(action)
+        twins = copies(adapted)
+        steps = [[env.step(action) for _ in range(3)] + [env.reset()] for env in (adapted, *twins)]
+        for other in steps[1:]:
+            jax.tree.map(np.testing.assert_array_equal, steps[0], other)
+    before = copies(GymnasiumEnv(make("SimpleDoorKey", max_steps=12)))[0]
+    with pytest.raises(ResetNeeded):
+        before.step(0)
+
+
+def use_in_child(adapted, answers):
+    for use in (lambda: adapted.reset(seed=0), lambda: envs_jax.make("simple"), lambda: GymnasiumEnv(Line())):
+        try:
+            use()
+        except RuntimeError as error:
+            answers.put(str(error))
+
+
+@pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:os.fork")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_forked_workers_say_that_they_would_hang():
+    """Whether the world was made before the fork or after it."""
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=use_in_child, args=(PettingZooEnv(make("simple")), answers), daemon=True)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    for _ in range(3):
+        assert "context='spawn'" in answers.get()
+
+
+@pytest.mark.slow
+def test_spawned_workers_and_gymnasium_s_loop_agree():
+    functions = [lambda: gymnasium.make("envs_jax.adapters:jaxteach/SimpleDoorKey-v0", max_steps=12)] * 2
+    envs = AsyncVectorEnv(functions, context="spawn"), SyncVectorEnv(functions)
+    first = [env.reset(seed=3)[0] for env in envs]
+    second = [env.step(np.array([1, 2]))[0] for env in envs]
+    np.testing.assert_array_equal(*first)
+    np.testing.assert_array_equal(*second)
+    envs[0].close()
+
+
 def test_a_batch_is_compiled_once():
     env = Counting()
     batch = BatchedEnv(env, 3)
@@ -172,23 +376,32 @@ def test_a_batch_is_the_vectorized_environment(task, options):
     batch, vector = BatchedEnv(env, num_envs), vectorize(env, num_envs)
     step = jax.jit(vector.step)
     state, timestep = jax.jit(vector.reset)(jax.random.key(1))
-    check_trees(batch.reset(1), timestep.observation)
+    check_trees(batch.reset(1)[0], as_dict(timestep.observation))
     rng, ends = np.random.default_rng(0), np.zeros(2, int)
     for _ in range(60):
         actions = rng.integers(np.broadcast_to(env.action_spec.num_values, (num_envs, *env.action_spec.shape)))
         state, timestep = step(state, actions.astype(np.int32))
         observation, reward, terminated, truncated, info = batch.step(actions)
-        check_trees(observation, timestep.observation)
+        check_trees(observation, as_dict(timestep.observation))
         check_trees(reward, timestep.reward)
-        check_trees(info["final_obs"], timestep.extras["next_obs"])
+        assert ("final_obs" in info) == timestep.last().any()
+        for i in np.flatnonzero(timestep.last()):
+            expected = jax.tree.map(lambda leaf: np.asarray(leaf[i]), timestep.extras["next_obs"])  # noqa: B023
+            check_trees(info["final_obs"][i], as_dict(expected))
+            assert info["final_info"]["episode_length"][i] == timestep.extras["episode_length"][i]
         check_trees(info["episode_return"], timestep.extras["episode_return"])
         check_trees(info["episode_length"], timestep.extras["episode_length"])
         failed = np.asarray(timestep.discount).reshape(num_envs, -1)[:, 0] == 0
         np.testing.assert_array_equal(terminated, timestep.last() & failed)
+        np.testing.assert_array_equal(info.get("_final_obs", np.zeros(num_envs, bool)), timestep.last())
         np.testing.assert_array_equal(truncated, timestep.last() & ~failed)
         ends += terminated.sum(), truncated.sum()
     assert ends[1] > 0
     assert ends[0] > 0 or task == "LockedHallway-2Rooms"
+
+
+def as_dict(observation):
+    return observation._asdict() if hasattr(observation, "_asdict") else observation
 
 
 def check_trees(actual, expected):
@@ -200,14 +413,65 @@ def check_trees(actual, expected):
     ]
 
 
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_gymnasium_s_vector_wrappers(mode):
+    """They see what they see of Gymnasium's own loop over the same worlds, in the same mode."""
+    options = {"max_steps": 4, "render_mode": "rgb_array"}
+    batch = gymnasium.make_vec("jaxteach/SimpleDoorKey-v0", 3, autoreset_mode=mode, **options)
+    assert isinstance(batch.unwrapped, BatchedEnv)
+    single = [lambda: gymnasium.make("jaxteach/SimpleDoorKey-v0", **options)] * 3
+    loop = SyncVectorEnv(single, autoreset_mode=mode)
+    assert batch.metadata["autoreset_mode"] == loop.metadata["autoreset_mode"]
+    for space in ("single_observation_space", "observation_space", "single_action_space", "action_space"):
+        assert getattr(batch, space) == getattr(loop, space)
+    steps = []
+    for env in (batch, loop):
+        wrapped = wrappers.RecordEpisodeStatistics(wrappers.NormalizeReward(wrappers.ClipReward(env, 0, 1)))
+        if mode == "NextStep":
+            wrapped = wrappers.NormalizeObservation(wrappers.DtypeObservation(wrapped, np.float32))
+        wrapped = wrappers.DictInfoToList(wrapped)
+        wrapped.reset(seed=0)
+        steps.append([wrapped.step(np.array([0, 1, 6])) for _ in range(9)])
+    for (observation, *ours, told), (other, *theirs, expected) in zip(*steps):
+        assert wrapped.observation_space.contains(observation.astype(wrapped.observation_space.dtype))
+        assert observation.shape == other.shape
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        for our_info, their_info in zip(told, expected):
+            assert our_info.keys() - their_info.keys() == {"episode_return", "episode_length"}
+            if "episode" in our_info:
+                assert [our_info["episode"][name] for name in "rl"] == [their_info["episode"][name] for name in "rl"]
+            if "final_obs" in our_info:
+                assert our_info["final_obs"].shape == their_info["final_obs"].shape
+                assert our_info["final_info"] == {"episode_return": 0, "episode_length": 4}
+    assert [picture.dtype for picture in batch.render()] == [np.uint8] * 3
+    with pytest.raises(ValueError, match="reset_mask has no use here"):
+        batch.reset(options={"reset_mask": np.ones(3, bool)})
+    batch.close()
+    with pytest.raises(ResetNeeded):
+        batch.unwrapped.step([0, 0, 0])
+
+
+def test_unseeded_resets_of_a_batch_follow_the_seeded_one():
+    first, second = (BatchedEnv(make("simple"), 2) for _ in range(2))
+    runs = [[env.reset(3)[0], env.reset()[0], env.reset()[0]] for env in (first, second)]
+    np.testing.assert_array_equal(*runs)
+    assert len(np.unique(np.concatenate(runs[0]), axis=0)) == 6
+
+
 def test_a_batch_of_tensors():
     torch = pytest.importorskip("torch")
     env = envs_jax.make("simple_spread")
     tensors, arrays = BatchedEnv(env, 4, torch=True), BatchedEnv(env, 4)
-    check_tensors(torch, tensors.reset(0), arrays.reset(0))
+    check_tensors(torch, tensors.reset(0)[0], arrays.reset(0)[0])
     actions = torch.arange(12).reshape(3, 4).T % 5
-    for _ in range(3):
-        check_tensors(torch, tensors.step(actions), arrays.step(actions.numpy()))
+    for step in range(3):
+        (*ours, told), (*theirs, expected) = tensors.step(actions), arrays.step(actions.numpy())
+        final, length = told["final_obs"], [info["episode_length"].tolist() for info in (told, expected)]
+        check_tensors(torch, ours, theirs)
+        assert length[0] == length[1] == [step + 1] * 4
+        np.testing.assert_array_equal(final.numpy(), theirs[0])
+    with pytest.raises(InvalidAction):
+        tensors.step(actions + 1)
 
 
 def check_tensors(torch, tensors, arrays):
@@ -258,9 +522,15 @@ def test_wrong_actions():
     many.reset(seed=0)
     with pytest.raises(InvalidAction, match="agent_0 has none"):
         many.step({"adversary_0": 0})
-    batch.reset(0)
+    first, _ = batch.reset(0)
     with pytest.raises(InvalidAction, match=r"shape \(2, 2\), not \(2,\)"):
         batch.step([0, 0])
+    for actions in ([[0, 0], [0, 5]], [[-1, 0], [0, 0]], [[0, 2**32], [0, 0]], jnp.array([[0, 9], [0, 0]])):
+        with pytest.raises(InvalidAction, match="are not in"):
+            batch.step(actions)
+    with pytest.raises(InvalidAction, match="whole numbers, not float64"):
+        batch.step(np.zeros((2, 2)))
+    np.testing.assert_array_equal(batch.reset(0)[0], first)
 
 
 def test_pictures():

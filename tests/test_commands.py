@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,10 +19,14 @@ import jaxteach.eval
 import jaxteach.records
 import jaxteach.report
 import jaxteach.train
-from jaxteach.config import PPOConfig
+from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.curves import Curve
+from jaxteach.devices import describe
 from jaxteach.errors import run_command
+from jaxteach.evaluate import Episodes
+from jaxteach.experiment import evaluation_key
 from jaxteach.finite import first_trouble
+from jaxteach.playing import _student, play
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -47,12 +52,13 @@ def refuse(command, *arguments, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
-    """A log folder with one short run of two seeds, `done`, and one run of one seed, `single`."""
+    """A log folder with one short run of the seeds 0 and 5, `done`, and one of the seed 11, `single`."""
     folder = tmp_path_factory.mktemp("log")
     with pytest.MonkeyPatch.context() as patch:
         seeds = ["--seed_list", 0, 5, "--n_itr", 5, "--savedir", "done"]
         call("train", *TRAIN, "--logdir", folder, *seeds, monkeypatch=patch)
-        call("train", *TRAIN, "--logdir", folder, "--n_itr", 5, "--savedir", "single", monkeypatch=patch)
+        single = ["--seed_list", 11, "--n_itr", 5, "--savedir", "single"]
+        call("train", *TRAIN, "--logdir", folder, *single, monkeypatch=patch)
     return folder
 
 
@@ -63,7 +69,7 @@ def rows_of(folder):
 def tags_of(folder):
     """The scalar tags and steps in a folder's event files, read from TensorBoard's record format."""
     found = {}
-    for path in folder.glob("events.out.tfevents.*"):
+    for path in sorted(folder.glob("events.out.tfevents.*")):
         data = path.read_bytes()
         while data:
             length = int.from_bytes(data[:8], "little")
@@ -100,7 +106,7 @@ def test_seeds_of_one_run_are_told_apart(logdir):
     assert tags_of(folder / "seed_5")["Train/Loss"] == [1, 2, 3, 4, 5]
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(logdir, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(logdir, tmp_path, monkeypatch, capsys):
     """Four iterations, then the rest: the same points and the same parameters as in one sitting."""
     arguments = [
         *TRAIN,
@@ -120,7 +126,13 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(logdir, tmp_path,
     halves = tmp_path / "ppo" / "SimpleDoorKey" / "halves"
     with (halves / "metrics.jsonl").open("a") as file:
         file.write('{"iteration": 5, "env_steps": 0, "wall_s": 0, "success_rate": 0, "return_mean": 0}\n{"itera')
+    assert f"\non {describe(jax.devices()[:1])}\ncompiling takes about 20 s" in capsys.readouterr().out
     call("train", *arguments, "--n_itr", 5, "--resume", monkeypatch=monkeypatch)
+    out, last = capsys.readouterr().out, rows_of(halves)[-1]
+    assert "\ngoes on after iteration 4 (512 steps, " in out
+    (seconds,) = re.findall(r"640 steps  .* steps/s +([0-9.]+) s\n", out)
+    assert float(seconds) < last["wall_s"], "the screen counts from now on, the metrics from the run's beginning"
+    assert len(re.findall(r"after 640 steps and [0-9.]+ s in all\n", out)) == 2
     one, two = (
         [strip_times(row) for row in rows_of(tmp_path / "ppo" / "SimpleDoorKey" / n)] for n in ("whole", "halves")
     )
@@ -132,7 +144,7 @@ def strip_times(row):
     return {name: value for name, value in row.items() if name not in ("wall_s", "steps_per_s")}
 
 
-def test_a_run_without_a_name_gets_one_of_its_own(tmp_path, monkeypatch):
+def test_a_run_without_a_name_gets_one_of_its_own(tmp_path, monkeypatch, capsys):
     for _ in range(2):
         call("train", *TRAIN, "--logdir", tmp_path, "--n_itr", 5, "--final_eval", 0, monkeypatch=monkeypatch)
     assert len(list((tmp_path / "ppo" / "SimpleDoorKey").iterdir())) == 2
@@ -148,7 +160,12 @@ def test_evaluation_writes_results_and_videos(logdir, monkeypatch, capsys):
     assert result["mean_return"] == pytest.approx(np.mean(result["returns"]))
     assert result["success_rate"] == np.mean(np.array(result["returns"]) > 0)
     assert result["mean_length"] == np.mean(result["lengths"])
-    assert f"{result['success_rate']:.4f}" in capsys.readouterr().out
+    assert result["success"] == [x > 0 for x in result["returns"]]
+    low, high = result["success_rate_interval"]
+    share, n, z = result["success_rate"], 12, 1.959964
+    ends = np.roots([1 + z**2 / n, -(2 * share + z**2 / n), share**2])
+    assert [high, low] == pytest.approx(ends, abs=1e-6), "where a share's own normal interval ends at this one"
+    assert f"{share:.4f} [{low:.4f}, {high:.4f}]" in capsys.readouterr().out
     frames = iio.imread(folder / "videos" / "env_seed_4_episode_0.gif")
     # A GIF holds a picture that does not change once, for longer.
     assert 1 < len(frames) <= result["lengths"][6] + 1
@@ -192,6 +209,45 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
     assert "soft teacher" in capsys.readouterr().out
 
 
+def test_evaluation_takes_the_run_s_first_seed(logdir):
+    """Catches a run without the seed 0 that needs to be told which seed it has."""
+    assert _student(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))[3].startswith(
+        "student single, seed 11, iteration 5"
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_evaluation_and_training_draw_from_streams_of_their_own(seed, tmp_path, monkeypatch):
+    """Catches episodes of an evaluation that a run of the same seed was trained or judged with."""
+
+    def drawn(world, policy, memory, key, episodes, filmed):
+        """Returns that tell the key's draws."""
+        draws = jax.random.uniform(key, (episodes,))
+        return Episodes(draws, jnp.ones(episodes, int), draws > 2), None
+
+    monkeypatch.setattr("jaxteach.playing.film_episodes", drawn)
+    config = EvalConfig("SimpleDoorKey", eval_teacher=True, env_seed_list=(seed,), num_videos=0, logdir=str(tmp_path))
+    returns = json.loads((play(config) / "eval.json").read_text())["returns"]
+    np.testing.assert_allclose(returns, jax.random.uniform(evaluation_key(seed), (100,)))
+    many = 1000
+    training, judged = jax.random.split(jax.random.key(seed))
+    roots = {"split by training": training, "split by evaluations": judged, "the seed's": jax.random.key(seed)}
+    roots |= {f"evaluation {i}": jax.random.fold_in(judged, i) for i in range(3)}
+    roots |= {f"part {i} of training": key for i, key in enumerate(jax.random.split(training, 3))}
+    for name, root in roots.items():
+        roots = roots | {f"{name}, part {i}": key for i, key in enumerate(jax.random.split(root))}
+    theirs = {tuple(row) for key in roots.values() for row in key_rows(key, many)}
+    key = evaluation_key(seed)
+    ours = {tuple(row) for part in (key, *jax.random.split(key)) for row in key_rows(part, many)}
+    assert not ours & theirs
+
+
+def key_rows(key, count):
+    """The numbers of a key and of those that it is split into."""
+    keys = jax.random.split(key, count)
+    return np.concatenate([np.asarray(jax.random.key_data(key))[None], np.asarray(jax.random.key_data(keys))])
+
+
 def test_reports(logdir, tmp_path, monkeypatch, capsys):
     """Catches runs that are not told apart, and students that are not filmed, or at any length."""
     folder = logdir / "ppo" / "SimpleDoorKey"
@@ -205,8 +261,12 @@ def test_reports(logdir, tmp_path, monkeypatch, capsys):
     films = re.findall(r"data:image/gif;base64,([^\"]*)", (tmp_path / "r" / "report.html").read_text())
     assert [1 < len(iio.imread(base64.b64decode(film))) <= 4 for film in films] == [True, True]
     assert (tmp_path / "r" / "films" / "1.gif").is_file()
-    call("report", *runs, "--out", tmp_path / "r1", "--films", 1, "--apart", monkeypatch=monkeypatch)
+    assert (tmp_path / "r" / "films" / "2.gif").is_file()
+    (tmp_path / "r" / "films" / "7.gif").touch()
+    call("report", *runs, "--out", tmp_path / "r", "--films", 1, "--apart", monkeypatch=monkeypatch)
     assert capsys.readouterr().err == "1 of 2 runs are filmed; --films 2 films all\n"
+    kept = {path.stem for path in (tmp_path / "r" / "films").iterdir()}
+    assert kept == {"1", "7"}, "the film that the earlier report wrote is gone, a file of somebody else is not"
 
 
 def test_areas_by_hand():
@@ -216,7 +276,8 @@ def test_areas_by_hand():
         points, 100 * points, points / 10, np.array([0.0, 0.6, 1.0]), np.array([0.0, 0.5, 1.0]), 1.0, 1.0, False
     )
     assert curve.area() == 17.5
-    assert curve.normalised_area() == pytest.approx(17.5 / 30)
+    assert curve.normalised_area(1.0) == pytest.approx(17.5 / 30)
+    assert curve.normalised_area(2.0) == pytest.approx(17.5 / 60)
     assert [curve.first_at(level) for level in (0.5, 0.6, 0.95, 1.0, 1.1)] == [1, 1, 2, 2, None]
 
 
@@ -273,7 +334,8 @@ def test_mistakes_in_evaluation(logdir, tmp_path, monkeypatch, capsys):
     assert "one of them" in said()
     assert "there is no run" in said("--loaddir", "missing")
     assert "iterations 5" in said("--loaddir", "single", "--loadmodel", 3)
-    assert "has no seed 9" in said("--loaddir", "single", "--seed", 9)
+    assert "has no seed 9; it has 11" in said("--loaddir", "single", "--seed", 9)
+    assert "must name different seeds" in said("--loaddir", "single", "--env_seed_list", 0, 1, 0)
     (runs / "empty").mkdir()
     assert "is no run of jaxteach" in said("--loaddir", "empty")
     copy = logdir / "ppo" / "TwoDoor" / "foreign"
@@ -367,4 +429,4 @@ def test_a_reader_who_goes_away_is_no_trouble(logdir):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode in (1, 141), "rich ends with 1 by itself"
+    assert process.returncode == 141

@@ -36,6 +36,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"num_good": 2, "num_adversaries": 2, "num_obstacles": 3, "terminate_on_success": True},
         {"num_good": 3, "num_agent_neighbors": 4, "num_landmark_neighbors": 3, "curriculum": True},
         {"num_obstacles": 0, "curriculum": True, "curriculum_stage": 1},
+        {"num_good": 0, "num_adversaries": 2, "terminate_on_success": True},
+        {"num_good": 2, "num_adversaries": 0, "num_agent_neighbors": 3},
     ],
     "simple_world_comm": [
         {},
@@ -424,6 +426,30 @@ def test_coinciding_agents_stay_finite():
     state, timestep = env.step(state, jnp.array([2, 0], jnp.int32))
     np.testing.assert_allclose(state.p_vel, [[0.5, 0], [0, 0]], rtol=1e-6)
     assert np.isfinite(timestep.observation).all()
+
+
+@every_scenario
+def test_every_gradient_is_a_number(name):
+    """Catches roots and exponentials without a derivative: at rest, in one place, far out, at a speed limit."""
+    env, count, rng = make(name, continuous_actions=True), 256, np.random.default_rng(0)
+    start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), count))[0]
+    p_pos, p_vel = rng.uniform(-1, 1, start.p_pos.shape), rng.uniform(-2, 2, start.p_vel.shape)
+    p_pos[:64] *= 0.1
+    p_pos[64:96] = p_pos[64:96, :1]
+    p_pos[96:128] *= 100
+    p_pos[128:144] = 0
+    p_vel[::2] = 0
+    actions = rng.uniform(-0.2, 1.2, (count, *env.action_spec.shape)) * (np.arange(count) % 3 > 0)[:, None, None]
+    said = rng.random(start.c.shape) * env.world.speaks[:, None] * (np.arange(count) % 2)[:, None, None]
+
+    def told(p_pos, p_vel, c, action, state):
+        state, timestep = env.step(state._replace(p_pos=p_pos, p_vel=p_vel, c=c), action)
+        return timestep.reward.sum() + timestep.observation.sum() + state.p_pos.sum() + state.p_vel.sum()
+
+    gradients = jax.jit(jax.vmap(jax.grad(told, argnums=(0, 1, 2, 3))))
+    given = (jnp.asarray(leaf, jnp.float32) for leaf in (p_pos, p_vel, said, actions))
+    for gradient in gradients(*given, start):
+        assert (np.abs(gradient) < 1e6).all()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 import jaxteach.train
 from jaxteach.config import LLMConfig, PPOConfig, TrainConfig, WorldConfig
-from jaxteach.errors import run_command
+from jaxteach.errors import UserError, run_command
 from jaxteach.experiment import Experiment
 from jaxteach.online import OnlineTeacher
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
@@ -69,6 +69,24 @@ def test_a_resumed_run_knows_what_it_knew_then(tmp_path):
     resumed.learn([1, 3], 4)
     jax.tree.map(np.testing.assert_array_equal, resumed.table, online.table)
     assert (tmp_path / "plans.json.answers.jsonl").read_text() == answers
+
+
+def test_a_resumed_run_with_other_answers_is_refused(tmp_path):
+    """Catches another teacher in silence, where the answers were changed, or are asked for again and differ."""
+    config = online_config()
+    experiment = Experiment(config)
+    OnlineTeacher(config, experiment.teacher, tmp_path, 0).learn([0, 1], 2)
+    answers, plans = tmp_path / "plans.json.answers.jsonl", (tmp_path / "plans.json").read_text()
+    kept = answers.read_text()
+    rows = [json.loads(line) for line in kept.splitlines()]
+    for row in rows:
+        row["answer"] = "Action: {wait}"
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match="are others than those that the run has learnt from; put that file back"):
+        OnlineTeacher(config, experiment.teacher, tmp_path, 4)
+    answers.write_text(kept)
+    OnlineTeacher(config, experiment.teacher, tmp_path, 4)
+    assert (tmp_path / "plans.json").read_text() == plans
 
 
 def test_captions_without_plans_are_reported(monkeypatch, tmp_path, capsys):

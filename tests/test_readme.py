@@ -1,4 +1,4 @@
-"""Every command and every piece of code in the README runs."""
+"""Every command and every piece of code in the README, and in the pages that go on where it ends, runs."""
 
 import glob
 import os
@@ -14,6 +14,7 @@ from tests.language_model import MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("sweeps", "teaching", "figures")}
 SHORT = {
     "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
     "jaxteach.eval": ["--num_eval", "5"],
@@ -28,7 +29,8 @@ SHORT = {
 
 
 def shell_lines():
-    return [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    text = "\n".join([README, *PAGES.values()])
+    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
 
 
 def test_the_set_up_takes_two_commands():
@@ -40,8 +42,8 @@ def test_the_set_up_takes_two_commands():
 
 
 def short_sweep():
-    """The README's file of a sweep, for two iterations and with one coefficient."""
-    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    """The file of a sweep in docs, for two iterations and with one coefficient."""
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGES["sweeps"], re.DOTALL)
     text = text.replace("[1.0, 10.0]", "[10.0]")
     return text.replace("[fixed]", "[fixed]\nn_itr = 2\nnum_envs = 8\nfinal_eval = 10")
 
@@ -75,6 +77,16 @@ def test_the_python_example_runs(capsys):
     assert "Agent sees" in capsys.readouterr().out
 
 
-def test_the_files_that_the_readme_shows_are_there():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_the_files_that_the_pages_show_are_there(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_picture_of_docs_is_shown():
+    """Catches a picture that nobody sees, and that grows old."""
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    for picture in (ROOT / "docs").glob("*.[pg][ni][gf]"):
+        assert f"{picture.name})" in text, picture

@@ -7,16 +7,19 @@ import sys
 from html.parser import HTMLParser
 
 import imageio.v3 as iio
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
 import jaxteach.report
+from jaxteach import plots
 from jaxteach.comparison import figures_of, lines_of, over_tasks
 from jaxteach.config import default_config, to_json
 from jaxteach.curves import load_run
 from jaxteach.errors import UserError, run_command
 from jaxteach.intervals import interval
+from jaxteach.teacher.plans import find_plans
 
 HOSTILE = "<script>alert(1)</script>|\"'><img src=http://x.y/z>`*[a](b)$x$\n\x1b[31m"
 
@@ -93,6 +96,64 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
     lines, left_out = lines_of([load_run(run) for run in runs], apart=True)
     assert [line.label for line in lines] == [run.name for run in runs]
     assert not left_out
+
+
+def with_plans(run, letter):
+    (run / "sittings.json").write_text(json.dumps([{"plans_sha256": 64 * letter}]))
+    return run
+
+
+def test_runs_of_different_plans_are_different_lines(tmp_path):
+    """Catches two files of one name taken for one, and one file under two names for two."""
+    runs = [
+        with_plans(make_run(tmp_path / "a", (0,), plans="plans.json"), "a"),
+        with_plans(make_run(tmp_path / "b", (1,), plans="other.json"), "a"),
+        with_plans(make_run(tmp_path / "c", (2,), plans="plans.json"), "c"),
+        make_run(tmp_path / "d", (3,), plans="plans.json"),
+    ]
+    lines, left_out = lines_of([load_run(run) for run in runs])
+    assert [(line.label, line.seeds, line.settings) for line in lines] == [
+        ("a and 1 more", 2, "plans plans.json, plans with SHA-256 aaaaaaaa"),
+        ("c", 1, "plans plans.json, plans with SHA-256 cccccccc"),
+        ("d", 1, "plans plans.json, plans not known"),
+    ]
+    assert not left_out
+    shipped = find_plans("shipped", "SimpleDoorKey").digest
+    known = make_run(tmp_path / "e", (4,), plans="recorded")
+    (known / "sittings.json").write_text(json.dumps([{"plans_sha256": shipped}]))
+    lines, _ = lines_of([load_run(known), load_run(make_run(tmp_path / "f", (5,)))])
+    assert [line.seeds for line in lines] == [2], "an older run with the plans that ship"
+    (known / "sittings.json").write_text('[{"plans_sha256": "x"}]')
+    with pytest.raises(UserError, match="is damaged"):
+        load_run(known)
+
+
+def test_runs_of_different_lengths_are_different_lines(tmp_path):
+    """Catches a long and a short run in one line, also one whose config.json has the length that it had at first."""
+    longer, successes = (0.25, 0.5, 0.75, 1.0), (0.25, 0.5, 1.0)
+    runs = [
+        make_run(tmp_path / "short", (0,), n_itr=15),
+        make_run(tmp_path / "the_same", (1,), total_steps=15 * 2048),
+        make_run(tmp_path / "long", (2,), successes=longer, n_itr=20),
+        make_run(tmp_path / "older", (3,), successes=longer, n_itr=15),
+        make_run(tmp_path / "not_yet", (4,), successes=successes, n_itr=20),
+    ]
+    lines, left_out = lines_of([load_run(run) for run in runs])
+    assert [(line.label, line.settings) for line in lines] == [
+        ("short and 1 more", "n_itr 15"),
+        ("long and 1 more", "n_itr 20, 40,960 steps"),
+        ("not_yet", "n_itr 20, 30,720 of 40,960 steps"),
+    ]
+    assert not left_out
+
+
+def test_an_area_is_normalised_where_there_is_a_maximum(tmp_path):
+    """Catches a share of a maximum that there is not: the returns of particle worlds are negative."""
+    tasks = {"SimpleDoorKey": 1, "LockedHallway-4Rooms": 4, "simple_spread": None}
+    for task, maximum in tasks.items():
+        (line,) = lines_of([load_run(make_run(tmp_path / task, task=task))])[0]
+        wanted = "\N{EN DASH}" if maximum is None else f"{(0.125 / 2 + 0.25 + 0.5 / 2) / 2 / maximum:.3f}"
+        assert figures_of(line, 0.95)["normalised AULC"] == wanted
 
 
 def summary_of(run, env_steps, successes):
@@ -221,6 +282,26 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
     assert "Few seeds (the fewest: 2)" in page.text
 
 
+@pytest.mark.parametrize("columns", [3, 1])
+@pytest.mark.parametrize("runs", [2, 12])
+def test_the_legend_covers_no_curve(columns, runs, tmp_path, monkeypatch):
+    """Catches a legend over the lines, and one that is cut off at the edge of the picture."""
+    made = [make_run(tmp_path / f"a-run-with-a-rather-long-name-{i}") for i in range(runs)]
+    lines, _ = lines_of([load_run(run) for run in made], apart=True)
+    figures = []
+    monkeypatch.setattr(plots.plt, "close", figures.append)
+    plots.learning_curves({"SimpleDoorKey": lines, "again": lines[:1]}, 0.95, columns)
+    (figure,) = figures
+    for part in figure.subfigs:
+        (legend,) = part.legends
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_tightbbox()) for axis in part.axes)
+        assert figure.bbox.containsx(box.x0)
+        assert figure.bbox.containsx(box.x1)
+        assert figure.bbox.containsy(box.y0)
+    matplotlib.pyplot.close("all")
+
+
 def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
     """Catches a page that needs a network or a file beside it, and pictures that are none."""
     runs = [make_run(tmp_path / task, task=task) for task in ("SimpleDoorKey", "simple_spread")]
@@ -229,4 +310,7 @@ def test_the_page_has_its_pictures_inside(tmp_path, monkeypatch):
     assert "://" not in re.sub(r"data:image/[^\"]*", "", text)
     pictures = re.findall(r"src=\"data:image/png;base64,([^\"]*)\"", text)
     assert [iio.imread(base64.b64decode(picture)).shape[1] > 1000 for picture in pictures] == [True, True]
+    narrow = re.findall(r"srcset=\"data:image/png;base64,([^\"]*)\"", text)
+    assert [iio.imread(base64.b64decode(picture)).shape[1] < 700 for picture in narrow] == [True, True]
+    assert "prefers-color-scheme: dark" in text
     assert iio.imread(tmp_path / "r" / "report.png").shape[0] > 1.5 * iio.imread(base64.b64decode(pictures[0])).shape[0]

@@ -9,20 +9,28 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import orbax.checkpoint as ocp
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 import jaxteach.train
 from jaxteach import checkpoints as checkpoints_module
 from jaxteach.checkpoints import Checkpoints
-from jaxteach.config import PPOConfig
+from jaxteach.config import PPOConfig, TrainConfig
 from jaxteach.errors import UserError, run_command
-from jaxteach.files import write_json
-from jaxteach.runs import MetricsLog, read_metrics
+from jaxteach.events import EventFile
+from jaxteach.files import alone_in, write_json
+from jaxteach.finishing import state_of
+from jaxteach.runs import MetricsLog, begin_sitting, check_resumable, read_config, read_metrics
+from jaxteach.sittings import read_sittings
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
 STATE = {
@@ -212,7 +220,7 @@ def point(iteration, seed=0):
 def test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat(tail, tmp_path):
     """Catches points written twice, and a torn last line that spoils the file."""
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(point(i)) + "\n" for i in range(1, 6)) + tail)
-    with closing(MetricsLog(tmp_path, (0,), 3)) as log:
+    with closing(MetricsLog(tmp_path, (0,), 3, 30)) as log:
         assert log.wall_s == 3.0
         log.points([point(4), point(5)])
     assert [row["iteration"] for row in read_metrics(tmp_path)] == [1, 2, 3, 4, 5]
@@ -220,18 +228,67 @@ def test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat(tail, tmp_path
 
 def test_events_reach_the_disk_with_every_point_and_survive_a_torn_file(tmp_path):
     """Catches events kept in memory, lost with a killed run, and a second sitting of the same second."""
-    first = MetricsLog(tmp_path, (0,), 0)
+    first = MetricsLog(tmp_path, (0,), 0, 0)
     first.scalars(0, {"Loss": 1.0}, 1, 10)
     first.points([point(1)])
     assert tags_of(tmp_path)["Loss"] == [1]
     (torn,) = tmp_path.glob("events.*")
     with torn.open("ab") as file:
         file.write(b"\x80\x00\x00")
-    with closing(MetricsLog(tmp_path, (0,), 1)) as log:
+    with closing(MetricsLog(tmp_path, (0,), 1, 10)) as log:
         log.scalars(0, {"Loss": 1.0}, 2, 20)
         log.points([point(2)])
     assert len(list(tmp_path.glob("events.*"))) == 2
     first.close()
+
+
+def sitting(folder, first, last, steps=2048):
+    """Logs a point for each iteration after the checkpoint of `first` up to `last`, every other with a test."""
+    with closing(MetricsLog(folder, (0,), first, first * steps)) as log:
+        for i in range(first + 1, last + 1):
+            log.scalars(0, {"Train/Loss": i / 8, "Train/Mean Entropy": 1.0}, i, i * steps)
+            if i % 2 == 0:
+                log.scalars(0, {"Test/Return": i / 4}, i, i * steps)
+                log.points([point(i)])
+
+
+def test_tensorboard_shows_each_point_once_after_two_sittings_more(tmp_path):
+    """Catches points that TensorBoard forgets, or shows twice, by either of its axes: its steps are two things here."""
+    for first, last in ((0, 10), (6, 10), (8, 12)):
+        sitting(tmp_path, first, last)
+    found = EventAccumulator(str(tmp_path)).Reload()
+    wanted = {"Train/Loss": range(1, 13), "Train/Mean Entropy": range(1, 13), "Test/Return": range(2, 13, 2)}
+    for tag, iterations in wanted.items():
+        assert [event.step for event in found.Scalars(tag)] == list(iterations)
+        assert [event.step for event in found.Scalars(f"EnvSteps/{tag}")] == [2048 * i for i in iterations]
+    assert [event.value for event in found.Scalars("Train/Loss")] == [i / 8 for i in range(1, 13)]
+
+
+def test_an_older_run_s_restarts_are_undone(tmp_path):
+    """Catches TensorBoard's forgetting of a run that went on before runs cut their files themselves."""
+    sitting(tmp_path, 0, 10)
+    older = EventFile(tmp_path)
+    older.add(Event(session_log=SessionLog(status=SessionLog.START), step=7))
+    for i in range(7, 11):
+        for tag, step in (("Train/Loss", i), ("EnvSteps/Train/Loss", i * 2048)):
+            older.add(Event(summary=Summary(value=[Summary.Value(tag=tag, simple_value=i / 2)]), step=step))
+    older.close()
+    (tmp_path / "events.out.tfevents.1.here.0000.partial").write_bytes(b"left by a kill")
+    sitting(tmp_path, 9, 10)
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.value for event in found.Scalars("Train/Loss")] == [i / 8 for i in range(1, 7)] + [3.5, 4, 4.5, 1.25]
+    assert [event.step for event in found.Scalars("EnvSteps/Train/Loss")] == [2048 * i for i in range(1, 11)]
+
+
+def test_metrics_of_two_writers_are_no_curve(tmp_path):
+    """Catches lines of two trainings taken for one; the seeds of a run stand beside each other."""
+    rows = [point(i, seed) for i in (5, 10) for seed in (0, 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(read_metrics(tmp_path)) == 4
+    for again in (point(10, 1), point(5, 0)):
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, again]))
+        with pytest.raises(UserError, match="as if two trainings had written to it at once"):
+            read_metrics(tmp_path)
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -297,6 +354,99 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again(whole, tmp_pa
     assert len(rows_of(run)) > 0
     train(monkeypatch, *arguments)
     assert_same_runs(whole, run)
+
+
+def resumable(whole, logdir):
+    """A copy of the undisturbed run, and the arguments with which it goes on."""
+    run = logdir / "ppo" / "SimpleDoorKey" / "run"
+    shutil.copytree(whole, run)
+    return run, [*ONE_SEED[:-2], "--logdir", logdir, "--savedir", "run", "--resume"]
+
+
+def test_a_run_that_goes_on_to_another_length_says_what_that_changes(whole, tmp_path, monkeypatch, capsys):
+    """Catches a learning rate that jumps unsaid, a config.json of a length that was, and a sitting not written down."""
+    run, arguments = resumable(whole, tmp_path)
+    rates = [row["learning_rate"] for row in rows_of(run)]
+    assert rates == pytest.approx([1e-3 * (1 - i / 6) for i in (0.5, 2.5, 4.5)])
+    train(monkeypatch, *arguments, "--n_itr", 8)
+    said = capsys.readouterr().out
+    assert "the learning rate goes from 0 to 0.00025: it falls over 8 iterations now, not over 6\n" in said
+    assert rows_of(run)[-1]["learning_rate"] == pytest.approx(1e-3 * (1 - 6.5 / 8))
+    assert tags_of(run)["Train/Learning Rate"] == list(range(1, 9))
+    config = json.loads((run / "config.json").read_text())
+    assert (config["n_itr"], config["resume"]) == (8, False)
+    first, second = read_sittings(run)
+    assert [(row["from_iteration"], row["to_iteration"]) for row in (first, second)] == [(0, 6), (6, 8)]
+    assert second["changed"] == {"n_itr": {"from": 6, "to": 8}}
+    assert first["cores"] == second["cores"] == len(os.sched_getaffinity(0))
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*"))
+    told = refuse(monkeypatch, capsys, *arguments, "--n_itr", 7)
+    assert "has come to 1,024 steps a seed (8 iterations), further than the 896 (7) asked for" in told
+    assert sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*") if path.name != ".lock") == [
+        entry for entry in before if entry[0].name != ".lock"
+    ]
+
+
+def test_the_logged_learning_rate_is_adam_s():
+    """Catches a rate of other steps than those that Adam counts."""
+    config = TrainConfig("SimpleDoorKey", n_itr=7, num_envs=8, ppo=PPOConfig(final_learning_rate=1e-4, batch_size=32))
+    steps = 3 * 8
+    schedule = optax.linear_schedule(1e-3, 1e-4, 7 * steps)
+    for i in (0, 3, 7, 9):
+        assert config.learning_rate_at(i) == pytest.approx(float(schedule(i * steps)))
+
+
+def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, capsys):
+    """Catches another teacher taken in silence, whatever the file is called, and the same one refused."""
+    run, arguments = resumable(whole, tmp_path)
+    arguments += ["--n_itr", 8]
+    document = json.loads((run / "plans.json").read_text())
+    mine, config = tmp_path / "mine.json", read_config(run)
+    mine.write_text(json.dumps(document | {"provenance": {"date": "another"}}))
+    with_mine = replace(config, teacher=replace(config.teacher, plans=str(mine)))
+    check_resumable(with_mine, config, run)
+    document["captions"][0]["plans"] = [{"p": 1.0, "skills": [["wait", None]]}]
+    mine.write_text(json.dumps(document))
+    told = refuse(monkeypatch, capsys, *arguments, "--plans", mine)
+    assert told.startswith(f"error: --plans {mine} are other plans than the run {run} began with; ")
+    assert f"give --plans {run / 'plans.json'} for those, or start another run" in told
+    config = replace(config, savedir="run", logdir=str(tmp_path))
+    with pytest.raises(UserError, match="are other plans"):
+        state_of(replace(config, teacher=with_mine.teacher))
+    mine.unlink()
+    assert state_of(config) == "finished"
+    (run / "sittings.json").unlink()
+    with pytest.raises(UserError, match="has other options: plans: "):
+        check_resumable(with_mine, config, run)
+    check_resumable(config, config, run)
+
+
+def test_another_machine_is_told(whole, tmp_path):
+    """Catches bits that differ from one sitting's unsaid, where XLA divides sums among other cores."""
+    run, _ = resumable(whole, tmp_path)
+    config, rows = read_config(run), read_sittings(run)
+    assert begin_sitting(run, config, 6) == []
+    write_json(run / "sittings.json", [rows[0] | {"cores": 77, "jax": "0.1"}])
+    (line,) = begin_sitting(run, config, 6)
+    assert f"(cores {len(os.sched_getaffinity(0))}, not 77, jax {jax.__version__}, not 0.1)" in line
+    (run / "sittings.json").unlink()
+    assert begin_sitting(run, config, 6) == [], "an older run"
+    (run / "sittings.json").write_text("[3]")
+    with pytest.raises(UserError, match="is damaged"):
+        begin_sitting(run, config, 6)
+
+
+def test_a_run_has_one_writer(whole, tmp_path, monkeypatch, capsys):
+    """Catches two trainings whose lines and checkpoints mix."""
+    run, arguments = resumable(whole, tmp_path)
+    before = (run / "metrics.jsonl").read_text()
+    with alone_in(run):
+        told = refuse(monkeypatch, capsys, *arguments, "--n_itr", 8)
+        assert told == f"error: another process trains in {run}; wait for it, or choose another --savedir"
+    assert (run / "metrics.jsonl").read_text() == before
+    assert len(read_sittings(run)) == 1
+    with alone_in(run):
+        pass
 
 
 def test_the_state_before_a_bad_iteration_is_the_one_that_was_there(tmp_path, monkeypatch, capsys):
@@ -488,5 +638,5 @@ def test_a_run_killed_at_20_moments_ends_with_the_bits_of_an_undisturbed_one(tmp
     done = subprocess.run(command(logdir, "--resume"), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert_same_runs(whole, run)
-    assert sorted(set(tags_of(run)["Train/Loss"])) == list(range(1, LONG + 1))
+    assert tags_of(run)["Train/Loss"] == list(range(1, LONG + 1))
     assert len(os.listdir(run / "checkpoints")) == checkpoints_module.KEPT_CHECKPOINTS

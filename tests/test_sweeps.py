@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 import jaxteach.sweep
+from jaxteach.config import to_json
 from jaxteach.errors import UserError, run_command
 from jaxteach.files import write_json
 from jaxteach.finishing import side_by_side
@@ -174,6 +175,33 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
     sweep("s.toml", monkeypatch=monkeypatch)
     assert "finished before" in capsys.readouterr().out
     assert (good / "summary.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("engine", ["here", "slurm"])
+def test_a_run_that_has_come_further_than_asked_is_told_and_the_others_go_on(engine, tmp_path, monkeypatch, capsys):
+    """Catches a sweep that never finishes after its runs were made shorter."""
+    trained = []
+    monkeypatch.setattr("jaxteach.finishing.train_side_by_side", lambda runs, _: trained.extend(runs))
+    monkeypatch.setattr("jaxteach.sweeping.train_on_cluster", lambda runs, *_: trained.extend(runs.values()) or ())
+    monkeypatch.chdir(tmp_path)
+    text = f'[fixed]\ntask = "SimpleDoorKey"\n{SMALL}[grid]\ngamma = [0.5, 0.9]'.replace(
+        "n_itr = 2", "total_steps = 256"
+    )
+    for run in runs_in(tmp_path, text)[:1]:
+        folder = tmp_path / "log" / "ppo" / "SimpleDoorKey" / str(run.savedir)
+        (folder / "checkpoints" / "5").mkdir(parents=True)
+        write_json(folder / "config.json", to_json(replace(run, total_steps=640)))
+        write_json(folder / "summary.json", [{"env_steps": 640, "wall_s": 1, "success_rate": 0, "return_mean": 0}])
+    told = f"the run {folder} has come to 640 steps a seed (5 iterations), further than the 256 (2) asked for"
+    sweep("s.toml", "--show", monkeypatch=monkeypatch)
+    first, second = capsys.readouterr().out.splitlines()[1:]
+    assert first.startswith(told)
+    assert second.split()[0] == "new"
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            sweep("s.toml", "--engine", engine, monkeypatch=monkeypatch)
+        assert f"1 of 2 runs failed: SimpleDoorKey/s-gamma-0.5-seed-0: {told}" in capsys.readouterr().err
+    assert [run.ppo.gamma for run in trained] == [0.9, 0.9]
 
 
 def test_an_error_of_ours_ends_one_run_only(tmp_path, monkeypatch, capsys):

@@ -24,5 +24,7 @@ def good_agent(name: str, size: float, speed: float = 1.0) -> Agent:
 def outside(p_pos: jax.Array) -> jax.Array:
     """float32[n], the penalty for being far out: on each axis 0 to 1 in the arena's rim, then up to 10."""
     far = jnp.abs(p_pos)
-    penalty = jnp.where(far < 1, jnp.maximum(10 * (far - 0.9), 0), jnp.minimum(jnp.exp(2 * far - 2), 10))
+    # From the exponent 3 on it is 10; without that bound the exponential has an infinite gradient far out.
+    steep = jnp.minimum(jnp.exp(jnp.minimum(2 * far - 2, 3)), 10)
+    penalty = jnp.where(far < 1, jnp.maximum(10 * (far - 0.9), 0), steep)
     return penalty[:, 0] + penalty[:, 1]

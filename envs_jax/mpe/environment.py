@@ -12,6 +12,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
+from envs_jax.equality import EqualByArguments
 from envs_jax.mpe.observe import stack_padded
 from envs_jax.mpe.world import World, advance
 
@@ -31,7 +32,7 @@ class WorldState(NamedTuple):
     goals: jax.Array  # int32[G], numbers of landmarks; their meaning is the scenario's
 
 
-class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
+class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.Array]):
     """Agents on a plane that push themselves around and talk.
 
     Source: PyPI `mpe2`, the maintained form of OpenAI's multi-agent particle environments.

@@ -9,7 +9,7 @@ from envs_jax.mpe.chase import OBSTACLE, adversary, good_agent, outside
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, keep_nearest, landmark_offsets, others
 from envs_jax.mpe.options import check_counts, checked_stage
-from envs_jax.mpe.world import World, fold, touches
+from envs_jax.mpe.world import World, total, touches
 
 CATCH_REWARD: Final = 10.0
 SPEED_BY_STAGE: Final = (0.5, 0.75, 1.0)
@@ -25,7 +25,7 @@ class SimpleTag(ParticleWorld):
       good agent loses 10 for each adversary it touches, and `chase.outside`.
 
     Args:
-        num_good, num_adversaries, num_obstacles: how many there are.
+        num_good, num_adversaries, num_obstacles: how many there are; of agents at least one.
         curriculum: whether good agents have 0.5, 0.75 or 1 of their speed, by `curriculum_stage`.
         terminate_on_success: whether the episode ends when every good agent is touched.
         num_agent_neighbors, num_landmark_neighbors: how many of the others and of the obstacles
@@ -47,9 +47,9 @@ class SimpleTag(ParticleWorld):
         num_landmark_neighbors: int | None = None,
         curriculum_stage: int = 0,
     ) -> None:
-        check_counts(num_good=num_good, num_adversaries=num_adversaries)
         check_counts(num_agent_neighbors=num_agent_neighbors, num_landmark_neighbors=num_landmark_neighbors)
-        check_counts(least=0, num_obstacles=num_obstacles)
+        check_counts(least=0, num_good=num_good, num_adversaries=num_adversaries, num_obstacles=num_obstacles)
+        check_counts(agents=num_good + num_adversaries)
         stage = checked_stage(curriculum_stage, SPEED_BY_STAGE)
         self.terminate_on_success = terminate_on_success
         self.num_agent_neighbors, self.num_landmark_neighbors = num_agent_neighbors, num_landmark_neighbors
@@ -61,7 +61,7 @@ class SimpleTag(ParticleWorld):
         super().__init__(world, max_cycles, continuous_actions, dynamic_rescaling)
 
     def _observe_groups(self, state: WorldState) -> list[jax.Array]:
-        return [self._observe_group(state, rows) for rows in (self.adversaries, self.good)]
+        return [self._observe_group(state, rows) for rows in (self.adversaries, self.good) if rows.start < rows.stop]
 
     def _observe_group(self, state: WorldState, rows: slice) -> jax.Array:
         everyone = range(self.num_agents)
@@ -77,8 +77,8 @@ class SimpleTag(ParticleWorld):
 
     def _rewards(self, state: WorldState) -> jax.Array:
         caught = self._caught(state).astype(jnp.float32)
-        by_prey = CATCH_REWARD * fold(jnp.add, caught)
-        hunt = jnp.broadcast_to(fold(jnp.add, by_prey), (len(caught),))
+        by_prey = CATCH_REWARD * total(caught)
+        hunt = jnp.broadcast_to(total(by_prey), (len(caught),))
         return jnp.concatenate([hunt, -by_prey - outside(state.p_pos[self.good])])
 
     def succeeds(self, state: WorldState) -> jax.Array:

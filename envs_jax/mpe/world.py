@@ -101,7 +101,7 @@ def contact_forces(world: World, p_pos: jax.Array) -> jax.Array:
     overlap = (world.reach - distance) / CONTACT_MARGIN
     # `jax.nn.softplus` also selects NaNs, which makes this five times slower on a CPU.
     soft_overlap = CONTACT_MARGIN * (jnp.maximum(overlap, 0) + jnp.log1p(jnp.exp(-jnp.abs(overlap))))
-    strength = CONTACT_FORCE * soft_overlap / jnp.maximum(distance, COINCIDING)
+    strength = jnp.where(distance > 0, CONTACT_FORCE * soft_overlap / jnp.maximum(distance, COINCIDING), 0)
     received = world.contacts[:, : world.num_agents].T
     return jnp.stack([jnp.dot(received, strength * part, precision=exact) for part in apart], axis=-1)
 
@@ -122,8 +122,16 @@ def distances(first: jax.Array, second: jax.Array) -> jax.Array:
     return _length(*(first[:, None, axis] - second[None, :, axis] for axis in range(2)))
 
 
+@jax.custom_jvp
 def _length(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.square(x) + jnp.square(y))
+
+
+@_length.defjvp
+def _length_jvp(point: tuple[jax.Array, ...], way: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    """The derivative, 0 at 0, where the root has none: steps are then differentiable everywhere."""
+    length = _length(*point)
+    return length, (point[0] * way[0] + point[1] * way[1]) / jnp.where(length > 0, length, 1)
 
 
 def touches(world: World, p_pos: jax.Array, first: slice, second: slice) -> jax.Array:
@@ -135,3 +143,8 @@ def touches(world: World, p_pos: jax.Array, first: slice, second: slice) -> jax.
 def fold(combine: Callable[[jax.Array, jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
     """The rows of [n, ...] combined; unrolled, as XLA does not vectorise sums and minima of short axes on a CPU."""
     return reduce(combine, [rows[i] for i in range(len(rows))])
+
+
+def total(rows: jax.Array) -> jax.Array:
+    """The sum of the rows of [n, ...], zeros without rows; unrolled as `fold` is."""
+    return fold(jnp.add, rows) if len(rows) else jnp.zeros(rows.shape[1:], rows.dtype)

@@ -1,8 +1,10 @@
 """Plan files: for each caption of a task, plans with their probabilities, answered by a language model or scripted."""
 
+import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -61,6 +63,11 @@ class PlanFile:
     tasks: tuple[str, ...]
     captions: tuple[CaptionPlans, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of what teaches: the captions with their plans, however the file is written."""
+        return hashlib.sha256(json.dumps([asdict(entry) for entry in self.captions]).encode()).hexdigest()
 
     @property
     def by_hand(self) -> bool:

@@ -1,0 +1,594 @@
+"""`python -m benchmarks.readme_figures`: the figures of README and docs: measured, kept as JSON, written into the text.
+
+`docs/figures.json` has for each figure what was measured, on what, and when. The tables and sentences between
+`<!-- figures:NAME -->` and `<!-- end -->` in README.md and docs/ are made from it, by nobody else.
+"""
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks import mappo, scaling, students, throughput, training
+from benchmarks.machine import describe_machine
+from jaxteach.comparison import Line, figures_of, lines_of
+from jaxteach.curves import load_run
+from jaxteach.errors import UserError, run_command
+from jaxteach.plots import learning_curves
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES_JSON = ROOT / "docs" / "figures.json"
+BLOCK = re.compile(r"(<!-- figures:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+DOORKEY = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
+TAUGHT = (*DOORKEY, "LockedHallway-2Rooms", "LockedHallway-4Rooms", "LockedHallway-6Rooms", "simple_spread")
+THRESHOLD = 0.95
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: how it is measured, and what the texts say of it.
+
+    Args:
+        how: for a person, with seeds and episodes.
+        measure: (a folder for runs, what was measured before or None) -> what is kept.
+        texts: by the name of a block, Markdown of what is kept.
+    """
+
+    how: str
+    measure: Callable[[Path, Any], Any]
+    texts: dict[str, Callable[[Any], str]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measures figures anew, writes them into README and docs, or checks that these agree with docs/figures.json."""
+
+    measure: tuple[str, ...] = ()
+    """figures to measure anew, one after the other, on a machine that does nothing else; each is kept as it is done"""
+    write: tyro.conf.FlagCreatePairsOff[bool] = False
+    """write all figures into README and docs; --measure does so too"""
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
+    """fail where README or docs say something else than docs/figures.json"""
+    folder: Path | None = None
+    """keep the runs here, and go on with those that are there; a folder that is removed when left out"""
+
+
+def main() -> None:
+    options = tyro.cli(Options, prog="python -m benchmarks.readme_figures", use_underscores=True)
+    unknown = sorted(set(options.measure) - set(FIGURES))
+    if unknown or not (options.measure or options.write or options.check):
+        what = f"no figure is called {', '.join(unknown)}" if unknown else "give --measure, --write or --check"
+        raise UserError(f"{what}; the figures are {', '.join(FIGURES)}")
+    for name in options.measure:
+        measure(name, options.folder)
+    for path, text in written(json.loads(FIGURES_JSON.read_text("utf-8"))).items():
+        if path.read_text("utf-8") == text:
+            continue
+        if options.check:
+            raise UserError(f"{path} differs from docs/figures.json; run python -m benchmarks.readme_figures --write")
+        path.write_text(text, "utf-8")
+
+
+def measure(name: str, folder: Path | None) -> None:
+    """Measures a figure and keeps it in docs/figures.json, with what it was measured on."""
+    kept = json.loads(FIGURES_JSON.read_text("utf-8"))
+    before = kept.get(name, {}).get("data")
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary) if folder is None else folder.resolve() / name
+        place.mkdir(parents=True, exist_ok=True)
+        data = FIGURES[name].measure(place, before)
+    on = describe_machine() | {"date": datetime.now(UTC).date().isoformat()}
+    # Other figures may have been measured meanwhile.
+    kept = json.loads(FIGURES_JSON.read_text("utf-8")) | {name: {"on": on, "data": data}}
+    FIGURES_JSON.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def written(kept: dict[str, Any]) -> dict[Path, str]:
+    """README and docs as they should be.
+
+    Raises:
+        UserError: a text names a block that no figure has, or no text has a figure's block.
+    """
+    blocks: dict[str, str] = {}
+    for name, figure in FIGURES.items():
+        # What was measured before there was this script is kept as text.
+        texts = kept[name].get("texts") or {block: text(kept[name]["data"]) for block, text in figure.texts.items()}
+        blocks |= {block: text.strip() for block, text in texts.items()}
+    blocks["provenance"] = _provenance(kept)
+    used: set[str] = set()
+
+    def fill(match: re.Match[str]) -> str:
+        if match[2] not in blocks:
+            raise UserError(f"no figure has a block {match[2]}")
+        used.add(match[2])
+        return f"{match[1]}{blocks[match[2]]}\n{match[3]}"
+
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    texts = {path: BLOCK.sub(fill, path.read_text("utf-8")) for path in paths}
+    if set(blocks) - used:
+        raise UserError(f"no text shows {', '.join(sorted(set(blocks) - used))}")
+    return texts
+
+
+def _provenance(kept: dict[str, Any]) -> str:
+    rows = []
+    for name, figure in FIGURES.items():
+        on = kept[name]["on"]
+        where = f"{on['processor']}, {on['cores']} core{'s' if on['cores'] > 1 else ''}, jax {on['versions']['jax']}"
+        rows.append((f"`{name}`", figure.how, where, on["date"], f"{on['revision']}"))
+    return table(("figure", "how", "on", "date", "revision"), rows)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown."""
+    lines = [tuple(head), *(tuple(map(str, row)) for row in rows)]
+    lines.insert(1, ("---",) * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def call(module: str, *arguments: object, environment: dict[str, str] | None = None) -> str:
+    """Runs a command as a user does, and gives what it printed.
+
+    Raises:
+        UserError: it failed.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{' '.join(command[1:])} failed; its error stands above")
+    return done.stdout
+
+
+# The teacher alone
+
+
+def measure_teacher_alone(folder: Path, before: Any) -> Any:
+    data = {}
+    for task in TAUGHT:
+        name = datetime.now(UTC).strftime("%H%M%S%f")
+        options = ["--eval_teacher", "--num_eval", 1000, "--num_videos", 0, "--savedir", name]
+        call("jaxteach.eval", "--task", task, "--logdir", folder, *options)
+        found = json.loads((folder / "ppo" / task / name / "eval.json").read_text("utf-8"))
+        data[task] = {name: found[name] for name in ("success_rate", "mean_return", "mean_length", "episodes")}
+    return data
+
+
+def teacher_alone_text(data: Any) -> str:
+    worlds = {
+        "SimpleDoorKey": ("10 x 10", "find the key, open the door"),
+        "LavaDoorKey": ("10 x 10", "the same with a cell of lava, which the teacher does not avoid"),
+        "ColoredDoorKey": ("10 x 10", "two keys, only one fits"),
+        "TwoDoor": (
+            "20 x 20",
+            "a key in the middle, two doors far away, a view of 3 x 3 (the paper's DivergedDoorKey)",
+        ),
+    }
+    rows = [(f"`{task}`", *told, f"{data[task]['success_rate']:.2f}") for task, told in worlds.items()]
+    return table(("task", "world", "the difficulty", "success of the teacher alone"), rows)
+
+
+def teams_alone_text(data: Any) -> str:
+    spread = data["simple_spread"]
+    rooms = ", ".join(f"{data[task]['success_rate']:.2f}" for task in TAUGHT if task.startswith("LockedHallway"))
+    return (
+        f"These teachers alone succeed in {rooms} of the episodes of the hallway with 2, 4 and 6 rooms, and in "
+        f"{spread['success_rate']:.2f} of those of `simple_spread` (return {spread['mean_return']:.1f})."
+    )
+
+
+# Training, as a user does it
+
+
+def train(folder: Path, task: str, name: str, *options: object) -> Path:
+    """A run of a name, gone on with where it was begun; its folder."""
+    run = folder / "ppo" / task / name
+    if not (run / "summary.json").is_file():
+        more = ["--resume"] if run.is_dir() else []
+        call("jaxteach.train", "--task", task, "--logdir", folder, "--savedir", name, *options, *more)
+    return run
+
+
+def outcome(run: Path, measure: str = "success_rate", threshold: float = THRESHOLD) -> dict[str, Any]:
+    """What a run came to, and when each of its seeds first was at a threshold."""
+    final = json.loads((run / "summary.json").read_text("utf-8"))
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    first = [
+        next((point for point in points if point["seed"] == row["seed"] and point[measure] >= threshold), None)
+        for row in final
+    ]
+    return {
+        "env_steps": final[0]["env_steps"],
+        "wall_s": final[0]["wall_s"],
+        "final": [round(row[measure], 3) for row in final],
+        "steps_to": [point and point["env_steps"] for point in first],
+        "seconds_to": [point and round(point["wall_s"], 1) for point in first],
+    }
+
+
+def draw(runs: Iterable[Path], picture: str) -> None:
+    """The learning curves of runs as a picture of docs/."""
+
+    tasks: dict[str, list[Line]] = {}
+    for line in lines_of([load_run(run) for run in runs], apart=True)[0]:
+        tasks.setdefault(line.task, []).append(line)
+    (ROOT / "docs" / picture).write_bytes(learning_curves(tasks, THRESHOLD))
+
+
+def measure_training(folder: Path, before: Any) -> Any:
+    ways = {"taught": (), "alone": ("--no_teacher",)}
+    runs = {
+        task: {way: train(folder, task, way, "--seed_list", 0, 1, 2, *options) for way, options in ways.items()}
+        for task in DOORKEY
+    }
+    draw([run for pair in runs.values() for run in pair.values()], "curves.png")
+    return {task: {way: outcome(run) for way, run in pair.items()} for task, pair in runs.items()}
+
+
+def training_text(data: Any) -> str:
+    rows = []
+    for task, row in data.items():
+        finals = [_each(row[way]["final"], ".3f") for way in ("taught", "alone")]
+        rows.append((task, f"{row['taught']['env_steps']:,}", *finals, _each(row["taught"]["steps_to"], "k")))
+    return table(("task", "env steps", "with teacher", "without", f"steps to {THRESHOLD} with teacher"), rows)
+
+
+def _each(values: list[float | None], form: str) -> str:
+    """Values one by one, "not reached" where there is none."""
+    shown = [
+        "not reached" if value is None else f"{value / 1000:.0f}k" if form == "k" else format(value, form)
+        for value in values
+    ]
+    return ", ".join(shown)
+
+
+def _span(values: list[float | None]) -> str:
+    """The least and the largest of the values, and how many have none."""
+    found = sorted(value for value in values if value is not None)
+    if not found:
+        return "not reached"
+    ends = dict.fromkeys(f"{value / 1000:,.0f}k" for value in (found[0], found[-1]))
+    missing = len(values) - len(found)
+    return " to ".join(ends) + (f", {missing} of {len(values)} seeds not" if missing else "")
+
+
+def measure_cold(folder: Path, before: Any) -> Any:
+    runs = [training.train_cold(task, 0, training.Options()) for task in DOORKEY]
+    reached = {run["task"]: run["first_reached"][str(THRESHOLD)] for run in runs}
+    return {
+        run["task"]: {
+            "wall_s": round(run["wall_s"], 1),
+            "seconds_to": (at := reached[run["task"]]) and round(at["wall_s"], 1),
+        }
+        for run in runs
+    }
+
+
+def cold_text(data: Any) -> str:
+    parts = []
+    for task, row in data.items():
+        reached = "never" if row["seconds_to"] is None else f"{row['seconds_to']:.0f} s"
+        parts.append(f"{task} {row['wall_s']:.0f} s and {reached}")
+    return (
+        "One seed from a cold start, nothing compiled before, to the end and to "
+        f"{THRESHOLD}: {', '.join(parts)}. Compiled programs are kept in `~/.cache/jaxteach`, so that a second start "
+        "takes a third of the time."
+    )
+
+
+def measure_screen(folder: Path, before: Any) -> Any:
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    said = call("jaxteach.train", "--task", "SimpleDoorKey", "--logdir", folder / "log", environment=environment)
+    lines = said.replace(f"{folder}/", "").strip().splitlines()
+    first = next(i for i, line in enumerate(lines) if " steps  success " in line)
+    return [*lines[: first + 2], "  ...", *lines[-2:]]
+
+
+def screen_text(data: Any) -> str:
+    return "\n".join(["```", *data, "```"])
+
+
+# Many runs
+
+
+def measure_sweep(folder: Path, before: Any) -> Any:
+
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "sweeps.md").read_text("utf-8"), re.DOTALL)
+    (folder / "distill.toml").write_text(text, "utf-8")
+    call("jaxteach.sweep", folder / "distill.toml", "--logdir", folder)
+    runs = sorted((folder / "ppo").glob("*/distill-*"))
+    call("jaxteach.report", *runs, "--out", folder / "report")
+    photograph(folder / "report" / "report.html", ROOT / "docs" / "report.png")
+    lines = lines_of([load_run(run) for run in runs])[0]
+    return [{"task": line.task, "run": line.label} | figures_of(line, THRESHOLD) for line in lines]
+
+
+def photograph(page: Path, picture: Path) -> None:
+    """The upper part of a page as Chromium shows it; the old picture stays where there is no Chromium."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        print(f"no Chromium is here: {picture} stays as it was", file=sys.stderr)
+        return
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking"]
+    with tempfile.TemporaryDirectory() as profile:
+        options += [f"--user-data-dir={profile}", "--window-size=1100,1480", f"--screenshot={picture}"]
+        subprocess.run([browser, *options, page.resolve().as_uri()], capture_output=True, check=True)
+
+
+def sweep_text(data: Any) -> str:
+    columns = ("final success", "normalised AULC", f"steps to {THRESHOLD}")
+    rows = [
+        (row["task"], f"`distill_coef` {row['run'].split('-')[2]}", *(row[name] for name in columns)) for row in data
+    ]
+    return table(("task", f"{data[0]['seeds']} seeds", *columns), rows)
+
+
+# How much the teacher matters
+
+TEACHERS = {
+    "recorded": "the recorded 33B model",
+    "random": "uniformly random plans (`--backend random --samples 50`)",
+    "smollm2": "SmolLM2-135M with `--grammar --samples 50`",
+    "none": "none (`--no_teacher`)",
+}
+
+
+def measure_teachers(folder: Path, before: Any) -> Any:
+    from tests.language_model import MODEL  # noqa: PLC0415  # checking needs no model
+
+    asked = {"random": ["--backend", "random"], "smollm2": ["--model", MODEL, "--grammar"]}
+    for name, options in asked.items():
+        if not (folder / f"{name}.json").exists():
+            task = ["--task", "SimpleDoorKey", "--samples", 50, "--out", folder / f"{name}.json"]
+            call("jaxteach.teach", *task, *options)
+    ways = {name: ["--plans", folder / f"{name}.json"] for name in asked}
+    ways = {"recorded": [], **ways, "none": ["--no_teacher"]}
+    steps = ["--seed_list", *range(8), "--total_steps", 3_000_000, "--eval_interval", 10]
+    runs = {name: train(folder, "SimpleDoorKey", name, *steps, *options) for name, options in ways.items()}
+    draw(runs.values(), "teachers.png")
+    return {name: outcome(run) | {"alone": _alone(folder, ways[name])} for name, run in runs.items()}
+
+
+def _alone(folder: Path, teacher: list[Any]) -> float | None:
+    if "--no_teacher" in teacher:
+        return None
+    name = datetime.now(UTC).strftime("%H%M%S%f")
+    options = ["--eval_teacher", "--num_eval", 1000, "--num_videos", 0, "--savedir", name, *teacher]
+    call("jaxteach.eval", "--task", "SimpleDoorKey", "--logdir", folder, *options)
+    return json.loads((folder / "ppo" / "SimpleDoorKey" / name / "eval.json").read_text("utf-8"))["success_rate"]
+
+
+def teachers_text(data: Any) -> str:
+    rows = [
+        (
+            about,
+            "" if data[name]["alone"] is None else f"{data[name]['alone']:.2f}",
+            _span(data[name]["steps_to"]),
+            _each(sorted(data[name]["final"], reverse=True), ".2f"),
+        )
+        for name, about in TEACHERS.items()
+    ]
+    head = ("teacher", "alone", f"env steps to {THRESHOLD}, fastest to slowest seed", "at the end, 1,000 episodes")
+    return table(head, rows)
+
+
+# Several agents
+
+
+def measure_agents(folder: Path, before: Any) -> Any:
+    measured = {
+        "LockedHallway-2Rooms": (range(8), "success_rate", THRESHOLD),
+        "simple_spread": (range(3), "return_mean", -13.0),
+    }
+    runs = {
+        (task, way): train(folder, task, way, "--seed_list", *seeds, *options)
+        for task, (seeds, _, _) in measured.items()
+        for way, options in {"taught": (), "alone": ("--no_teacher",)}.items()
+    }
+    draw(runs.values(), "several_agents.png")
+    data: dict[str, Any] = {}
+    for (task, way), run in runs.items():
+        _, name, threshold = measured[task]
+        row = outcome(run, name, threshold) | {"measure": name, "threshold": threshold}
+        data.setdefault(task, {})[way] = row | {"success": outcome(run)["final"]}
+    return data
+
+
+def agents_text(data: Any) -> str:
+    rows = [
+        (
+            f"`{task}`" if way == "taught" else "",
+            f"{row['env_steps']:,}" if way == "taught" else "",
+            way,
+            f"{row['measure'].split('_')[0]} {row['threshold']:g}: {_span(row['steps_to'])}",
+            _each(row["final"], ".2f")
+            + ("" if row["final"] == row["success"] else f"; success {_each(row['success'], '.2f')}"),
+        )
+        for task, ways in data.items()
+        for way, row in ways.items()
+    ]
+    return table(("task", "env steps", "", "steps to the threshold", "at the end, 1,000 episodes"), rows)
+
+
+def measure_mappo(folder: Path, before: Any) -> Any:
+    runs = mappo.measure(mappo.Options(total_steps=1_000_000))["runs"]
+    found = {run["who"]: {name: run[f"{name}_sampled"] for name in ("return", "error")} for run in runs}
+    # The peer is not installed everywhere; what was measured of it before stays.
+    return (before or {}) | found
+
+
+def mappo_text(data: Any) -> str:
+    shown = {who: f"{row['return']:.1f} ± {row['error']:.1f}" for who, row in data.items()}
+    return (
+        "`simple_spread` without a teacher, 1,000,000 steps, one seed, judged in `mpe2` itself over 500 episodes: "
+        f"{shown['jaxteach']}, where a re-statement of JaxMARL's recurrent MAPPO in JaxMARL's own world came to "
+        f"{shown['JaxMARL']} (`benchmarks.mappo`; our numbers were tuned on this task in some ten short runs, "
+        "JaxMARL's are its own)."
+    )
+
+
+# Answers of a local model
+
+
+def measure_answers(folder: Path, before: Any) -> Any:
+    from benchmarks import teaching  # noqa: PLC0415  # checking needs no model
+    from tests.language_model import MODEL  # noqa: PLC0415
+
+    found = teaching.measure(teaching.Options(MODEL))
+    ways = found["sampling"].items()
+    return {"answers": found["answers"]} | {
+        name: {"together": way["together"]["s"], "one_by_one": way["one_by_one"]["s"]} for name, way in ways
+    }
+
+
+def answers_text(data: Any) -> str:
+    grammar, free = data["grammar"], data["free"]
+    return (
+        f"{data['answers']} answers of SmolLM2-135M about SimpleDoorKey on 2 cores take {grammar['together']:.1f} s "
+        f"with the grammar and {free['together']:.1f} s without; asked one by one, with llama-cpp-python's own prompt "
+        f"cache, {grammar['one_by_one']:.1f} s and {free['one_by_one']:.1f} s (`benchmarks.teaching`)."
+    )
+
+
+# Speed
+
+SPEEDS = {
+    "c": ("SimpleDoorKey", 4096, "SimpleDoorKey, 4,096 environments", "a C loop of our own on one core"),
+    "c, many": ("SimpleDoorKey", 16384, "SimpleDoorKey, 16,384 environments", "the C loop"),
+    "xland": ("SimpleDoorKey", 4096, "SimpleDoorKey, 4,096 environments", "XLand-MiniGrid DoorKey-8x8"),
+    "jaxmarl": ("simple_spread", 4096, "simple_spread, 4,096 environments", "JaxMARL"),
+}
+
+
+def measure_speed(folder: Path, before: Any) -> Any:
+    data = dict(before or {})
+    for name, (task, count, _, _) in SPEEDS.items():
+        peer: Any = name.split(",")[0]
+        found = throughput.measure(throughput.Options(task=task, num_envs=count, peer=(peer,)))
+        theirs = found["peers"][peer]
+        if "steps_per_s" in theirs:  # A peer that is not installed keeps its earlier figure.
+            data[name] = {"own": found["steps_per_s"], "peer": theirs["steps_per_s"]}
+    rates = {student["network"]: student["steps_per_s"] for student in students.measure(students.Options())["students"]}
+    data["ppo"] = {"own": rates["egocentric"]["alone"], "peer": rates["egocentric"]["purejaxrl"]}
+    data["taught"] = {"own": rates["egocentric"]["taught"], "peer": rates["egocentric"]["alone"]}
+    data["cnn"] = {"own": rates["reference"]["taught"], "peer": rates["reference"]["alone"]}
+    tasks = {task: throughput.measure(throughput.Options(task=task, peer=("none",)))["steps_per_s"] for task in DOORKEY}
+    return data | {"tasks": tasks}
+
+
+def speed_text(data: Any) -> str:
+    told = {name: (what, peer, 1e6) for name, (_, _, what, peer) in SPEEDS.items()}
+    told |= {
+        "ppo": ("PPO, default student, 64 environments", "PureJaxRL's structure", 1.0),
+        "taught": ("with the teacher asked in every update", "without it", 1.0),
+        "cnn": ("the reference's CNN, with the teacher", "without it", 1.0),
+    }
+    rows = []
+    for name, (what, peer, unit) in told.items():
+        own, theirs = data[name]["own"], data[name]["peer"]
+        shown = [f"{rate / unit:.2f} M" if unit > 1 else f"{rate:,.0f}" for rate in (own, theirs)]
+        rows.append((what, f"{shown[0]} steps", f"{peer}, {shown[1]}", f"{own / theirs:.2f}"))
+    tasks = data["tasks"]
+    times = " and ".join(f"{task} {tasks['SimpleDoorKey'] / rate:.2f}" for task, rate in list(tasks.items())[1:])
+    sizes = f"A step takes, in times of SimpleDoorKey's: {times}."
+    return "\n\n".join([table(("what", "a second", "its peer", "ratio"), rows), sizes])
+
+
+def measure_costs(folder: Path, before: Any) -> Any:
+    rows = scaling.measure(scaling.Options())["rows"]
+    scaling.draw(rows, ROOT / "docs" / "costs.png")
+    return rows
+
+
+def costs_text(data: Any) -> str:
+    return "![Nanoseconds of a step against environments, size, agents and seeds](costs.png)"
+
+
+# Compilation
+
+VIEWS = (3, 9, 15)
+
+
+def measure_compiling(folder: Path, before: Any) -> Any:
+    return {str(view): round(_compile_s("TwoDoor", view, folder / str(view)), 1) for view in VIEWS}
+
+
+def _compile_s(task: str, view: int, cache: Path) -> float:
+    """Seconds to compile training, with nothing compiled before."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    steps = ["--n_itr", 1, "--final_eval", 0, "--logdir", cache, "--view_size", view]
+    said = call("jaxteach.train", "--task", task, *steps, environment=environment)
+    (seconds,) = re.findall(r"compiled ([0-9.]+) s after", said)
+    return float(seconds)
+
+
+def compiling_text(data: Any) -> str:
+    parts = [f"{seconds:.0f} s with a view of {view} x {view}" for view, seconds in data.items()]
+    return (
+        "Compilation takes longer with a larger view, and the command says so before it begins: in TwoDoor "
+        f"{', '.join(parts)}."
+    )
+
+
+# Two devices on one CPU
+
+
+def measure_devices(folder: Path, before: Any) -> Any:
+    data: dict[str, Any] = {}
+    for envs, batch in ((1024, 8192), (64, 256)):
+        for devices in (1, 2):
+            environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+            name = f"{envs}-{devices}"
+            options = ["--num_envs", envs, "--batch_size", batch, "--devices", devices, "--total_steps", 40 * 32 * envs]
+            options += ["--logdir", folder, "--savedir", name, "--final_eval", 0]
+            call("jaxteach.train", "--task", "SimpleDoorKey", *options, environment=environment)
+            points = (folder / "ppo" / "SimpleDoorKey" / name / "metrics.jsonl").read_text("utf-8").splitlines()
+            rates = [json.loads(point)["steps_per_s"] for point in points]
+            data.setdefault(str(envs), {})[str(devices)] = round(statistics.median(rates))
+    return data
+
+
+def devices_text(data: Any) -> str:
+    parts = [
+        f"with {int(envs):,} environments {rates['2'] / rates['1']:.2f} times as fast as one device on the same cores "
+        f"({rates['2']:,} against {rates['1']:,} steps a second)"
+        for envs, rates in data.items()
+    ]
+    return f"Two devices on 2 cores train SimpleDoorKey {', '.join(parts)}: with few, the devices wait for each other."
+
+
+FIGURES = {
+    "teacher_alone": Figure(
+        "`eval --eval_teacher`, 1,000 episodes, no random actions, seed 0",
+        measure_teacher_alone,
+        {"teacher-alone": teacher_alone_text, "teams-alone": teams_alone_text},
+    ),
+    "training": Figure("`train`, seeds 0 to 2, 1,000 episodes", measure_training, {"training": training_text}),
+    "cold": Figure("`train`, seed 0, empty cache, a process each", measure_cold, {"cold": cold_text}),
+    "screen": Figure("the main job, empty cache", measure_screen, {"screen": screen_text}),
+    "sweep": Figure("the sweep of docs/sweeps.md", measure_sweep, {"sweep": sweep_text}),
+    "teachers": Figure("`train`, seeds 0 to 7, 3 M steps", measure_teachers, {"teachers": teachers_text}),
+    "agents": Figure("`train`, seeds 0 to 7 and 0 to 2", measure_agents, {"agents": agents_text}),
+    "mappo": Figure("`benchmarks.mappo`, seed 0, 1 M steps", measure_mappo, {"mappo": mappo_text}),
+    "answers": Figure("`benchmarks.teaching`, medians of 3", measure_answers, {"answers": answers_text}),
+    "speed": Figure("`benchmarks.throughput`, `.students`, medians of 7", measure_speed, {"speed": speed_text}),
+    "costs": Figure("`benchmarks.scaling`, medians of 5", measure_costs, {"costs": costs_text}),
+    "compiling": Figure(
+        "`train --n_itr 1`, empty cache, from the command's start", measure_compiling, {"compiling": compiling_text}
+    ),
+    "devices": Figure("`train`, 40 iterations, medians", measure_devices, {"devices": devices_text}),
+}
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,63 @@
+"""Worlds of one agent as Gymnasium environments."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from jumanji.env import Environment
+
+from envs_jax.adapters.convert import count_agents, to_space, to_values
+from envs_jax.adapters.game import METADATA, Game, checked_action, checked_mode, ends
+from envs_jax.forking import NotForked
+
+
+class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
+    """A world of one agent as a Gymnasium environment, with the observation and action of its specs.
+
+    `reset(seed)` starts with `jax.random.key(seed)`, or a hash of a seed of more than 32 bits;
+    without a seed, with the key that the last episode left, as automatic resets do, or at first
+    with a random one.
+
+    Args:
+        env: a DoorKey task, or any Jumanji world of one agent. A nested observation is a dict.
+        render_mode: "rgb_array" if `render` is going to be called.
+
+    Raises:
+        ValueError: the world has an axis for agents, or the mode is unknown or the world has no
+            pictures.
+        RuntimeError: in a process that was forked after JAX had started.
+    """
+
+    metadata = METADATA
+
+    def __init__(self, env: Environment[Any, Any, Any], render_mode: str | None = None) -> None:
+        if count_agents(env) is not None:
+            raise ValueError(f"{type(env).__name__} has an axis for agents; adapt it with PettingZooEnv")
+        self._game, self.render_mode = Game(env), checked_mode(env, render_mode)
+        self.observation_space = to_space(env.observation_spec)
+        self.action_space = to_space(env.action_spec)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode; `options` are accepted and mean nothing.
+
+        Raises:
+            gymnasium.error.Error: the seed is negative or not an integer.
+        """
+        super().reset(seed=seed, options=options)
+        return to_values(self.observation_space, self._game.reset(seed).observation), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step.
+
+        Raises:
+            ResetNeeded: there is no running episode.
+            InvalidAction: the action is not in the action space.
+        """
+        timestep = self._game.step(checked_action(self.action_space, action))
+        terminated, truncated = map(bool, ends(timestep))
+        observation = to_values(self.observation_space, timestep.observation)
+        return observation, float(timestep.reward), terminated, truncated, {}
+
+    def render(self) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """uint8[H, W, 3], the present state, if the mode is "rgb_array"."""
+        return self._game.render() if self.render_mode == "rgb_array" else None

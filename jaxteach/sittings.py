@@ -1,0 +1,66 @@
+"""The sittings in which a run is trained: from where to where, by whom taught, and on what machine."""
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxteach.errors import UserError
+from jaxteach.files import read_json, write_json
+
+FILE = "sittings.json"
+MACHINE = ("cores", "platform", "jax")
+"""What a run's bits depend on beside its options."""
+
+
+def visible_cores() -> int:
+    """How many cores this process may use; XLA has a thread for each, and divides sums among them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> dict[str, Any]:
+    """The values of `MACHINE` here."""
+    return dict(zip(MACHINE, (visible_cores(), jax.default_backend(), jax.__version__)))
+
+
+def read_sittings(folder: Path) -> list[dict[str, Any]]:
+    """The sittings of a run so far, in order; none of one that is older than they are.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    path = folder / FILE
+    try:
+        rows = read_json(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError):
+        rows = None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is damaged; put it right, or remove it and what it tells is not known")
+    return rows
+
+
+def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
+    """Writes down a sitting that begins now.
+
+    Raises:
+        UserError: the file can't be read or written.
+    """
+    row = {"date": datetime.now(UTC).isoformat(timespec="seconds")} | facts
+    write_json(folder / FILE, [*read_sittings(folder), row])
+
+
+def plans_digest(folder: Path) -> str | None:
+    """The digest of the plans that a run is taught by (`PlanFile.digest`); None where it is not known.
+
+    Raises:
+        UserError: the sittings can't be read.
+    """
+    known = [row["plans_sha256"] for row in read_sittings(folder) if row.get("plans_sha256") is not None]
+    if not all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in known):
+        raise UserError(f"{folder / FILE} is damaged: plans_sha256 is no SHA-256")
+    return known[-1] if known else None
