@@ -5,10 +5,10 @@ import tempfile
 
 # Before JAX is imported, here and in the workers and commands that the tests start: all keep their compiled programs
 # in one folder, in which there is nothing at first, so that what was compiled earlier on a machine can't help.
-if "PYTEST_XDIST_WORKER" not in os.environ and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory(prefix="jaxteach-compiled-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax
 import pytest

@@ -65,7 +65,7 @@ LEARNING: Final = [
         "jaxteach/learner.py",
         '- config.entropy_coef * terms["entropy"]',
         '+ config.entropy_coef * terms["entropy"]',
-        "test_learning.py",
+        "test_mappo.py::test_finished_agents_add_nothing_to_the_gradient",
     ),
     Mutation(
         "recurrent-minibatch-memory",
@@ -73,7 +73,7 @@ LEARNING: Final = [
         "jaxteach/learner.py",
         "leaf[rows], carry)",
         "leaf[: len(rows)], carry)",
-        "test_learning.py",
+        "test_mappo.py::test_a_recurrent_minibatch_has_the_memories_of_its_own_environments",
     ),
     Mutation(
         "policy-loss-max",
@@ -355,7 +355,7 @@ TEACHER: Final = [
         "jaxteach/teacher/table.py",
         "plan.probability / total",
         "plan.probability",
-        "test_teacher.py",
+        "test_teacher.py::test_rounded_probabilities_become_a_sum_of_1",
     ),
     Mutation(
         "unknown-caption-has-weight",
@@ -363,7 +363,7 @@ TEACHER: Final = [
         "jaxteach/teacher/policy.py",
         "jnp.where(caption == NO_CAPTION, 0, weights)",
         "weights",
-        "test_teacher.py",
+        "test_teacher.py::test_an_observation_outside_the_list_of_captions_teaches_nothing",
     ),
     Mutation(
         "silent-counts-nobody",

@@ -283,7 +283,7 @@ def test_areas_by_hand():
 
 def test_options_of_the_reference_that_mean_nothing_get_a_line_each(tmp_path, monkeypatch, capsys):
     old = ["--traj_per_itr", 10, "--device", "cpu", "--policy", "ppo", "--use_teacher_policy", "--soft_planner"]
-    last = ["--offline_planner", "--logdir", tmp_path, "--n_itr", 1, "--final_eval", 0]
+    last = ["--offline_planner", "--logdir", tmp_path, "--n_itr", 5, "--final_eval", 0]
     call("train", *TRAIN, *old, *last, monkeypatch=monkeypatch)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("--")] == ["--traj_per_itr", "--device", "--policy"]

@@ -9,6 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jumanji.types import StepType, TimeStep
 
@@ -73,7 +74,7 @@ class Sprint:
 
 
 def sprint_learner(iterations=1, recurrent=False, **changes):
-    config = PPOConfig(rollout_length=10, batch_size=32, normalize_values=True, **changes)
+    config = replace(PPOConfig(rollout_length=10, batch_size=32, normalize_values=True), **changes)
     network = TeamNet((2, 2), recurrent=recurrent, width=16)
     return Learner(VectorEnv(Sprint(), 8), network, config, None, iterations)
 
@@ -141,6 +142,29 @@ def test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_wi
         np.testing.assert_allclose(trajectory.next_value[end], output.value[0], atol=1e-5)
 
 
+def test_a_recurrent_minibatch_has_the_memories_of_its_own_environments():
+    """One minibatch of all environments: however they are shuffled, the step is that of the whole batch."""
+    learner = sprint_learner(recurrent=True, epochs=1, batch_size=80, adam_eps=1.0, learning_rate=1.0)
+    state = jax.jit(learner.init)(jax.random.key(0))
+
+    def play(key):
+        _, played = collect(learner.venv, learner.network, state.params, state.actor, key, 10)
+        # Memories that differ, before observations that begin no episode.
+        memory = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape), played.carry)
+        shape, no_teacher = played.action.shape, jnp.zeros((*played.action.shape, 0), jnp.float32)
+        targets = jax.random.normal(key, (2, *shape))
+        first = jnp.zeros_like(played.first)
+        facts = (played.inputs, first, played.active, played.action, played.log_prob, played.value)
+        return Batch(*facts, *targets, no_teacher), memory
+
+    batch, memory = jax.jit(play)(jax.random.key(1))
+    none = jnp.float32(0)
+    params, *_ = jax.jit(learner.improve)(state, batch, memory, none, jax.random.key(2))
+    grads, _ = jax.jit(jax.grad(learner._loss, has_aux=True))(state.params, batch, memory, none)
+    updates, _ = learner.optimizer.update(grads, state.opt_state, state.params)
+    chex.assert_trees_all_close(params, optax.apply_updates(state.params, updates), atol=1e-5)
+
+
 def test_advantages_are_standardized_over_the_active_agents():
     """Mean 2 and deviation 1 of the first two; the third has finished."""
     values = jnp.array([1.0, 3.0, 100.0])
@@ -188,6 +212,12 @@ def test_finished_agents_add_nothing_to_the_gradient():
         loss = jax.grad(lambda params: learner._loss(params, batch._replace(**values), (), jnp.float32(1))[0])
         return loss(state.params)
 
+    loss, terms = learner._loss(state.params, batch, (), jnp.float32(3))
+    config, parts = learner.config, {name: float(term) for name, term in terms.items()}
+    expected = parts["policy_loss"] + config.value_coef * parts["value_loss"]
+    expected += 3 * parts["kickstarting_loss"] - config.entropy_coef * parts["entropy"]
+    assert float(loss) == pytest.approx(expected, abs=1e-5), "more entropy, less loss"
+    assert parts["entropy"] > 0.01
     clean = gradient(jnp.zeros_like(active))
     chex.assert_trees_all_equal(clean, gradient(~active))
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(gradient(active))))

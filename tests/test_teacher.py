@@ -16,8 +16,9 @@ from jaxteach.evaluate import teacher_policy
 from jaxteach.labels import fresh_memory
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.captions import Captions, Scene
-from jaxteach.teacher.plans import load_plans, save_plans, shipped_plans
+from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to, neighbourhood, read_map
+from jaxteach.teacher.table import compile_plans
 from tests.traces import TASKS
 
 
@@ -128,6 +129,25 @@ def test_a_caption_without_plans_has_no_weight():
     np.testing.assert_allclose(probs.sum(1), np.where(np.isin(captions, silent), 0, 1), atol=1e-6)
     assert np.isin(captions, silent).any()
     assert states.key_cell.shape == (256, 3)
+
+
+def test_rounded_probabilities_become_a_sum_of_1():
+    captions = Captions(1, 1, False)
+    plans = tuple(Plan(0.3333, ((skill, None),)) for skill in ("explore", "wait", "explore"))
+    entry = CaptionPlans(tuple(captions.sees[0]), captions.holds[0], plans)
+    table = compile_plans(PlanFile(("SimpleDoorKey",), (entry,)), captions)
+    np.testing.assert_allclose(table.probabilities[0], np.full(3, 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_observation_outside_the_list_of_captions_teaches_nothing(soft):
+    """A key on the ground and one in hand, where the world has one."""
+    obs = np.zeros((10, 10, 4), np.uint8)
+    obs[..., 0], obs[..., 3] = 1, 4
+    obs[2, 2], obs[4, 4] = (5, 0, 0, 1), (5, 0, 0, 4)
+    teacher = make_teacher("SimpleDoorKey", soft=soft)
+    assert jax.jit(teacher.caption)(teacher.reset(), obs) == -1
+    np.testing.assert_array_equal(jax.jit(teacher)(teacher.reset(), obs, jax.random.key(0))[1], 0)
 
 
 def test_a_silent_teacher_waits():
