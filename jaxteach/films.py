@@ -11,6 +11,7 @@ from jaxteach.errors import UserError
 from jaxteach.evaluate import film_episodes, student_policy
 from jaxteach.experiment import evaluation_key
 from jaxteach.playing import load_student, write_film
+from jaxteach.team import TeamWorld
 
 MOST_FRAMES = 120
 LONGEST_EPISODE = 10_000
@@ -29,10 +30,10 @@ def film_student(run: RunCurves, path: Path) -> Film:
     """Plays an episode with the student of a run's first seed, and writes it in at most `MOST_FRAMES` pictures.
 
     Raises:
-        UserError: the run has no checkpoint that can be read, or its episodes are too long.
+        UserError: the run has no checkpoint that can be read, or its episodes may be too long.
         OSError: the film can't be written.
     """
-    if (run.config.world.max_steps or 0) > LONGEST_EPISODE:
+    if TeamWorld(run.config.world.make(run.config.task)).max_steps > LONGEST_EPISODE:
         raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
     seed = run.config.seed_list[0]
     experiment, params, iteration = load_student(run.folder, run.config, seed)
@@ -52,4 +53,5 @@ def film_student(run: RunCurves, path: Path) -> Film:
     write_film(experiment.world.env, shown, path)
     told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
     told += ", success" if outcome.success[0] else ""
+    told += ", stopped after max_steps" if outcome.unfinished[0] else ""
     return Film(path, run.name, told if every == 1 else f"{told}; one of {every} steps is shown")

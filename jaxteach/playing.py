@@ -13,7 +13,14 @@ from envs_jax.animation import animate, has_pictures
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import EvalConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
+from jaxteach.evaluate import (
+    Policy,
+    film_episodes,
+    student_policy,
+    teacher_policy,
+    told_unfinished,
+    with_random_actions,
+)
 from jaxteach.experiment import Experiment, evaluation_key, load_teacher
 from jaxteach.files import write_json, writing
 from jaxteach.intervals import interval_of_mean, interval_of_share
@@ -44,9 +51,8 @@ def play(config: EvalConfig) -> Path:
         outcomes.append(outcome)
         with writing(folder):
             videos += _write_videos(world.env, folder / "videos", seed, film, outcome.length[:filmed])
-    returns = np.concatenate([outcome.episode_return for outcome in outcomes])
-    lengths = np.concatenate([outcome.length for outcome in outcomes])
-    success = np.concatenate([outcome.success for outcome in outcomes])
+    played = jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes)
+    returns, lengths, success = played.episode_return, played.length, played.success
     result = {
         "task": config.task,
         "policy": name,
@@ -63,6 +69,9 @@ def play(config: EvalConfig) -> Path:
         told = f"{value:.4f}" if isinstance(value, float) else str(value)
         interval = intervals.get(key)
         print(f"{key:>13}: {told}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+    unfinished = told_unfinished(played, world.max_steps)
+    if unfinished is not None:
+        print(unfinished)
     print(f"{'results':>13}: {folder}")
     return folder
 

@@ -17,7 +17,7 @@ from jaxteach.compilation import compile_notice
 from jaxteach.config import HostsConfig, TrainConfig, canonical_task
 from jaxteach.devices import describe, idle_accelerator
 from jaxteach.errors import UserError
-from jaxteach.evaluate import Episodes
+from jaxteach.evaluate import Episodes, told_unfinished
 from jaxteach.experiment import Experiment
 from jaxteach.files import alone_in
 from jaxteach.finite import Trouble, first_trouble
@@ -169,6 +169,7 @@ class Session:
         self.started = started
         self._told: set[int] = set()
         self._done = 0
+        self._told_unfinished = False
 
     def run(self, state: LearnerState, done: int) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
@@ -261,6 +262,7 @@ class Session:
             points = [point for part in parts for point in part]
             means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
             self.progress.show(done, means, speed * len(points), self._seconds())
+            self._tell_unfinished(outcome)
 
     def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
         """Evaluates the finished students, in as many rounds as it takes."""
@@ -269,6 +271,7 @@ class Session:
         played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
         outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
         taken = f"{trained_s:.1f} s" + (" in all" if self.before_s else "")
+        self._tell_unfinished(outcome)
         for record in self.records:
             whose = "" if len(self.records) == 1 else f"{record.folder.name}, "
             for result in record.conclude(done, outcome, trained_s):
@@ -285,6 +288,13 @@ class Session:
         kept = self.records[0].kept(PATIENCE_S / 2)
         what = "no checkpoint is written yet" if kept is None else f"the checkpoint of iteration {kept} is kept"
         return f" after {self._done * self.config.steps_per_iteration:,} steps; {what}"
+
+    def _tell_unfinished(self, outcome: Episodes) -> None:
+        """Says once that evaluations stop episodes that go on."""
+        told = None if self._told_unfinished else told_unfinished(outcome, self.experiment.world.max_steps)
+        if told is not None:
+            self._told_unfinished = True
+            self.progress.say(told)
 
     def _seconds(self) -> float:
         """Since this command began."""
