@@ -10,10 +10,7 @@ import numpy as np
 from jaxteach.config import changes, default_config
 from jaxteach.curves import Curve, RunCurves
 from jaxteach.intervals import Interval, interval
-
-WITHOUT_EFFECT = {"savedir", "logdir", "resume", "seed_list", "save_interval", "final_eval", "devices"}
-WITHOUT_EFFECT |= {"parallel", "context", "threads", "timeout", "retries"}
-"""Options in which runs of one line may differ."""
+from jaxteach.options import NOT_LEARNT, marked
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,8 @@ def lines_of(runs: Iterable[RunCurves], apart: bool = False) -> tuple[list[Line]
 
 def settings_of(run: RunCurves) -> str:
     """The options in which a run differs from its task's default ones."""
-    changed = changes(run.config, default_config(run.task))
-    return ", ".join(f"{name} {a}" for name, (a, _) in changed.items() if name not in WITHOUT_EFFECT) or "default"
+    changed, alike = changes(run.config, default_config(run.task)), marked(run.config, NOT_LEARNT)
+    return ", ".join(f"{name} {a}" for name, (a, _) in changed.items() if name not in alike) or "default"
 
 
 def _label(names: list[str]) -> str:

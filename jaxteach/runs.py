@@ -1,34 +1,29 @@
 """A run on disk: its folder, its configuration and its curves."""
 
 import json
-import math
 import os
 import re
 import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.record_writer import masked_crc32c
 
-from jaxteach.checkpoints import ADVICE
+from jaxteach.checkpoints import ADVICE, Checkpoints
 from jaxteach.config import TrainConfig, canonical_task, differences, from_json, to_json
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json, writing
+from jaxteach.options import ON_RESUME, check_values, marked
 
 MAX_NAME = 200
 NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
-LARGEST = 2**62
-MOST = {"num_envs": 2**24, "num_eval": 2**24, "rollout_length": 2**20, "max_steps": 2**20, "frame_stack": 2**8}
-MOST |= {"num_agents": 2**8, "num_keys": 2**8, "view_size": 2**8}
-"""Larger numbers than these in the config.json of a run are no run's, and would take all memory."""
 
 
 def folder_of(logdir: str, task: str, name: str) -> Path:
@@ -37,6 +32,8 @@ def folder_of(logdir: str, task: str, name: str) -> Path:
     Raises:
         UserError: a name that is not one folder's name, or a `logdir` that can't be printed.
     """
+    if not logdir:
+        raise UserError("--logdir is empty; name a folder, or leave it out")
     if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > MAX_NAME:
         raise UserError(f"{name[:MAX_NAME]!r} can't name a run's folder: use few letters, digits and . _ + - only")
     if not logdir.isprintable():
@@ -45,17 +42,19 @@ def folder_of(logdir: str, task: str, name: str) -> Path:
 
 
 def fresh_folder(logdir: str, task: str, name: str | None, prefix: str = "") -> Path:
-    """Makes a new folder, named `prefix` and the date and time where no name is given.
+    """Makes a new folder, named `prefix` and the date and time where no name is given; an empty one is as a new one.
 
     Raises:
         UserError: the folder exists, or can't be made.
     """
-    stem = name or prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
+    stem = name if name is not None else prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
     for candidate in [stem] if name else [stem, *(f"{stem}-{i}" for i in range(2, 100))]:
         folder = folder_of(logdir, task, candidate)
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            if name and is_folder(folder) and not any(folder.iterdir()):
+                return folder
             continue
         except OSError as error:
             raise UserError(f"can't make the folder {folder}: {error.strerror}") from None
@@ -64,9 +63,22 @@ def fresh_folder(logdir: str, task: str, name: str | None, prefix: str = "") -> 
     raise UserError(f"the folder {taken} exists; choose another --savedir, or go on with a run by --resume")
 
 
+def _has_only_begun(folder: Path) -> bool:
+    """Whether a folder is that of a run without a point and without a checkpoint."""
+    if not is_folder(folder) or any(entry.is_symlink() for entry in folder.iterdir()):
+        return False
+    metrics = folder / "metrics.jsonl"
+    if not any(folder.glob("config.json*")) or (metrics.exists() and metrics.stat().st_size):
+        return False
+    with closing(Checkpoints(folder)) as checkpoints:
+        return not checkpoints.iterations
+
+
 def create_run(config: TrainConfig) -> Path:
-    """A new run's folder with its `config.json`."""
-    folder = fresh_folder(config.logdir, config.task, config.savedir)
+    """A new run's folder with its `config.json`; a run that ended before it came to anything begins anew."""
+    folder = folder_of(config.logdir, config.task, config.savedir) if config.savedir is not None else None
+    if folder is None or not _has_only_begun(folder):
+        folder = fresh_folder(config.logdir, config.task, config.savedir)
     write_json(folder / "config.json", to_json(config))
     return folder
 
@@ -80,7 +92,7 @@ def resume_run(config: TrainConfig) -> Path:
     if config.savedir is None:
         raise UserError("--resume needs the --savedir of the run to go on with")
     folder = folder_of(config.logdir, config.task, config.savedir)
-    if _is_dir(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
+    if is_folder(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
         write_json(folder / "config.json", to_json(config))
     folder, stored = find_run(config.logdir, config.task, config.savedir)
     check_resumable(config, stored)
@@ -91,7 +103,8 @@ def resume_run(config: TrainConfig) -> Path:
     return folder
 
 
-def _is_dir(folder: Path) -> bool:
+def is_folder(folder: Path) -> bool:
+    """Whether there is a folder of this path, be it one that no file system takes."""
     try:
         return folder.is_dir()
     except (OSError, ValueError):
@@ -105,7 +118,7 @@ def find_run(logdir: str, task: str, name: str) -> tuple[Path, TrainConfig]:
         UserError: there is none, or it is not one of jaxteach or of this task.
     """
     folder = folder_of(logdir, task, name)
-    if not _is_dir(folder):
+    if not is_folder(folder):
         raise UserError(f"there is no run {folder}")
     return folder, read_config(folder, task)
 
@@ -127,47 +140,20 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
         config = from_json(document)
     except UnicodeEncodeError:
         raise UserError(f"{path} is damaged: it has characters that are none") from None
-    _check_values(config)
-    canonical_task(config.task)
-    config.check()
+    try:
+        check_values(config)
+        canonical_task(config.task)
+        config.check()
+    except UserError as error:
+        raise UserError(f"{path} can't be used: {error}") from None
     if task is not None and config.task != task:
         raise UserError(f"{folder} is a run of {config.task}, not of {task}")
     return config
 
 
-def _check_values(config: Any) -> None:
-    """Raises `UserError` where an option is not of its kind or beyond all reason."""
-    hints = get_type_hints(type(config), include_extras=True)
-    for option in fields(config):
-        value = getattr(config, option.name)
-        if is_dataclass(value):
-            _check_values(value)
-        elif not _is_of(value, hints[option.name]):
-            raise UserError(f"config.json is not one of a jaxteach run: {option.name} is {str(value)[:80]!r}")
-        elif isinstance(value, int) and abs(value) > MOST.get(option.name, LARGEST):
-            raise UserError(f"config.json is not one of a jaxteach run: {option.name} is too large")
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of an option's kind; JSON makes no difference between 1 and 1.0."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _is_of(value, parts[0])
-    if origin in (Union, UnionType):
-        return any(_is_of(value, part) for part in parts)
-    if origin is Literal:
-        return any(type(value) is type(part) and value == part for part in parts)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_of(item, parts[0]) for item in value)
-    if kind is float:
-        return type(value) is int or (type(value) is float and math.isfinite(value))
-    return type(value) is kind
-
-
 def check_resumable(config: TrainConfig, stored: TrainConfig) -> None:
     """Raises `UserError` where a run would go on with other options than it began with."""
-    free = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval", "devices"}
-    free |= {"parallel", "context", "threads", "timeout", "retries"}
+    free = marked(config, ON_RESUME)
     changed = [text for text in differences(config, stored) if text.split(":")[0] not in free]
     if changed:
         raise UserError(f"the run to resume has other options: {'; '.join(changed)}")
