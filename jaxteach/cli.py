@@ -1,25 +1,39 @@
 """The command line: options made from the configuration, and those of the reference that have lost their meaning."""
 
 import sys
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from types import NoneType
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from jaxteach.config import canonical_task
+from jaxteach.errors import UserError
+from jaxteach.options import without_effect
 from jaxteach.own import import_own
 
 Config = TypeVar("Config")
 
-ALREADY_SO: Final = {
-    "--use_teacher_policy": "the teacher is on by default",
-    "--soft_planner": "the soft teacher is the default",
-    "--offline_planner": "the plans are always asked for before training",
-}
+OPPOSITES: Final = {"use_teacher_policy": "no_teacher", "soft_planner": "hard_planner"}
+ALREADY_SO: Final = (*OPPOSITES, "offline_planner")
+"""The teacher is on by default, and soft, and the plans are always asked for before training."""
 WITHOUT_MEANING: Final = {
-    "--traj_per_itr": "an iteration has --rollout_length steps of each of --num_envs environments",
-    "--policy": "the algorithm is PPO, for several agents MAPPO",
-    "--device": "JAX takes the best device; set JAX_PLATFORMS=cpu, cuda or tpu to choose",
+    "traj_per_itr": "an iteration has --rollout_length steps of each of --num_envs environments",
+    "policy": "the algorithm is PPO, for several agents MAPPO",
+    "device": "JAX takes the best device; set JAX_PLATFORMS=cpu, cuda or tpu to choose",
 }
+WITHOUT_VALUE: Final = ("recurrent",)
+OF_TRAINING: Final[dict[str, str]] = dict.fromkeys(
+    (*WITHOUT_VALUE, "n_itr", "batch_size", "lam", "gamma", "eval_interval", "save_interval"),
+    "a student is played with the network and the numbers of its run",
+)
+"""What the reference's commands share and a trained student does not need, with the reason."""
+MOST_DIGITS: Final = 30
+
+REGISTRY: Final = ConstructorRegistry()
 
 
 def parse(
@@ -27,8 +41,30 @@ def parse(
     program: str,
     arguments: list[str] | None = None,
     defaults: Callable[[str], Config] | None = None,
+    aside: Mapping[str, str] | None = None,
 ) -> Config:
     """The configuration that the command line gives; a wrong option ends the program with exit code 2.
+
+    Arguments as of `read_options`.
+
+    Raises:
+        UserError: an option has no effect beside the others, or the task is unknown.
+    """
+    parsed, idle = read_options(config, program, arguments, defaults, aside)
+    if idle:
+        told = "; ".join(f"--{name} has no effect {reason}" for name, reason in idle.items())
+        raise UserError(f"{told}; leave {'it' if len(idle) == 1 else 'them'} out")
+    return parsed
+
+
+def read_options(
+    config: type[Config],
+    program: str,
+    arguments: list[str] | None = None,
+    defaults: Callable[[str], Config] | None = None,
+    aside: Mapping[str, str] | None = None,
+) -> tuple[Config, dict[str, str]]:
+    """As `parse`, and the options that have no effect beside the others, with the reasons.
 
     Users' own modules are imported first, so that their tasks are known.
 
@@ -37,44 +73,83 @@ def parse(
         program: what the help calls the command.
         arguments: the command line, `sys.argv`'s if None.
         defaults: gives the options that are not named, from the task that is.
+        aside: more options that the command takes without a meaning, with the reasons.
     """
     import_own()
-    given = _set_aside(sys.argv[1:] if arguments is None else arguments)
-    conflicts = {"--use_teacher_policy": "--no_teacher", "--soft_planner": "--hard_planner"}
-    kept, names = given
-    for option, opposite in conflicts.items():
-        if option in names and opposite in {name.replace("-", "_").replace("__", "--") for name in kept}:
-            print(f"error: {option} and {opposite} are opposites; give one of them", file=sys.stderr)
-            sys.exit(2)
+    given = sys.argv[1:] if arguments is None else arguments
+    kept = _set_aside(given, WITHOUT_MEANING | dict(aside or {}))
+    names = {_name(argument) for argument in given}
+    for option, opposite in OPPOSITES.items():
+        if {option, opposite} <= names:
+            raise UserError(f"--{option} and --{opposite} are opposites; give one of them")
     task = None if defaults is None else _task_of(kept)
     default = tyro.MISSING_NONPROP if defaults is None or task is None else defaults(task)
     markers = (tyro.conf.OmitArgPrefixes,)
-    parsed: Any = tyro.cli(config, prog=program, args=kept, default=default, use_underscores=True, config=markers)
-    return parsed
+    with REGISTRY:
+        parsed: Any = tyro.cli(config, prog=program, args=kept, default=default, use_underscores=True, config=markers)
+    if getattr(parsed, "task", None) is not None:
+        parsed = replace(parsed, task=canonical_task(parsed.task))
+    return parsed, without_effect(parsed, names | {name.removeprefix("no_") for name in names})
+
+
+def whole_number(text: str) -> int:
+    """An integer, also as 1e5 or 1_000.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or number.adjusted() > MOST_DIGITS or number != number.to_integral_value():
+        raise ValueError(f"{text!r} is not a whole number, such as 150000 or 1.5e5")
+    return int(number)
+
+
+@REGISTRY.primitive_rule
+def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How the parser reads integers, and those that may be left out."""
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(info.type)]
+    optional = set(kinds) == {int, NoneType}
+    if info.type is not int and not optional:
+        return None
+
+    def read(words: list[str]) -> int | None:
+        return None if optional and words == ["None"] else whole_number(words[0])
+
+    def is_one(value: Any) -> bool:
+        return type(value) is int or (optional and value is None)
+
+    return PrimitiveConstructorSpec(1, "INT", read, is_one, lambda value: [str(value)])
+
+
+def _name(argument: str) -> str:
+    """What an argument names, in the form of a configuration; nothing if it is a value."""
+    return argument[2:].partition("=")[0].replace("-", "_") if argument.startswith("--") else ""
 
 
 def _task_of(arguments: list[str]) -> str | None:
-    """What `--task` says, None where it is not given."""
+    """What the last `--task` says, which counts; None where it is not given."""
+    task = None
     for argument, following in zip(arguments, [*arguments[1:], ""]):
-        name, _, value = argument.partition("=")
-        if name == "--task":
-            return value or following
-    return None
+        if _name(argument) == "task":
+            task = argument.partition("=")[2] or following
+    return task
 
 
-def _set_aside(arguments: list[str]) -> tuple[list[str], set[str]]:
-    """Takes out the options that change nothing, and says so in one line each."""
+def _set_aside(arguments: list[str], without_meaning: Mapping[str, str]) -> list[str]:
+    """The arguments less those that change nothing, which get a line each unless all is as they say."""
     kept: list[str] = []
-    names: set[str] = set()
     rest = iter(arguments)
     for argument in rest:
-        name = argument.split("=")[0].replace("-", "_").replace("__", "--", 1)
+        name = _name(argument)
         if name in ALREADY_SO:
-            names.add(name)
-        elif name in WITHOUT_MEANING:
-            print(f"{name} has no effect: {WITHOUT_MEANING[name]}", file=sys.stderr)
-            if "=" not in argument:
+            continue
+        if name in without_meaning:
+            print(f"--{name} has no effect: {without_meaning[name]}", file=sys.stderr)
+            if "=" not in argument and name not in WITHOUT_VALUE:
                 next(rest, None)
         else:
             kept.append(argument)
-    return kept, names
+    return kept

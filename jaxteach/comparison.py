@@ -10,10 +10,8 @@ import numpy as np
 from jaxteach.config import changes, default_config
 from jaxteach.curves import Curve, RunCurves
 from jaxteach.intervals import Interval, interval
+from jaxteach.options import NOT_LEARNT, marked
 
-WITHOUT_EFFECT = {"savedir", "logdir", "resume", "seed_list", "save_interval", "final_eval", "devices"}
-WITHOUT_EFFECT |= {"parallel", "context", "threads", "timeout", "retries"}
-"""Options in which runs of one line may differ."""
 OTHERWISE_COMPARED = {"n_itr", "total_steps", "plans"}
 """Options that say by a word or a path, or in two ways, what `_Kind` has."""
 SHOWN_OF_A_DIGEST = 8
@@ -109,7 +107,9 @@ def settings_of(run: RunCurves) -> str:
 def _changed(run: RunCurves) -> dict[str, Any]:
     """The options, by name, that are not the task's default ones and have an effect."""
     default = default_config(run.task)
-    names = WITHOUT_EFFECT | ({"n_itr", "total_steps"} if run.config.iterations == default.iterations else set())
+    names = marked(run.config, NOT_LEARNT) | (
+        {"n_itr", "total_steps"} if run.config.iterations == default.iterations else set()
+    )
     return {name: value for name, (value, _) in changes(run.config, default).items() if name not in names}
 
 

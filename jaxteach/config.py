@@ -1,8 +1,12 @@
 """Every option of training and evaluation, with its default and its help; the commands are made from it."""
 
+import math
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +15,39 @@ import tyro
 import envs_jax
 from jaxteach.errors import UserError
 from jaxteach.hosts import HostsConfig
+from jaxteach.options import (
+    NOT_LEARNT,
+    ON_RESUME,
+    Only,
+    Within,
+    check_values,
+    from_plain,
+    to_plain,
+)
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.policy import DOMAINS
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+# Larger arrays than of these sizes no machine holds, so that nobody need try.
+Count = Annotated[int, Within(1, 2**24)]
+Length = Annotated[int, Within(1, 2**20)]
+Few = Annotated[int, Within(1, 2**8)]
+Positive = Annotated[float, Within(1e-12)]
+Limit = Annotated[float, Within(1e-12, math.inf)]
+Weight = Annotated[float, Within(0)]
+Share = Annotated[float, Within(0, 1)]
+Seeds = Annotated[tuple[int, ...], Within(0, 2**32 - 1)]
+MOST_ITERATIONS = 2**31 - 1
+"""The programs count them in int32."""
+
+TAUGHT = Only("taught", told="without a teacher")
+HALVING, LINEAR = Only("distill_schedule", ("halving",)), Only("distill_schedule", ("linear",))
+MODEL, SERVER, GGUF = (Only("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
+SAMPLED = Only("score", (False,))
+STUDENT = Only("eval_teacher", (False,))
+ASKS = Only("show", (None,))
+ON_CLUSTER, HERE = Only("engine", ("slurm",)), Only("engine", ("here",))
 
 TASK_STEPS: dict[str, int] = {
     "SimpleDoorKey": 150_000,
@@ -41,48 +74,48 @@ TASK_STEPS: dict[str, int] = {
 class PPOConfig:
     """The numbers of PPO and of the distillation."""
 
-    rollout_length: int = 32
+    rollout_length: Length = 32
     """steps of every environment in an iteration"""
-    epochs: int = 3
+    epochs: Length = 3
     """passes over the samples of an iteration"""
-    batch_size: int = 256
+    batch_size: Annotated[int, Within(1)] = 256
     """samples in a gradient step; a sample is a step of an environment, with all its agents"""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """of Adam, at first"""
-    final_learning_rate: float = 0.0
+    final_learning_rate: Weight = 0.0
     """of Adam at the end of the run; between, it falls in a line. The reference keeps 1e-3"""
-    adam_eps: float = 1e-8
+    adam_eps: Positive = 1e-8
     """of Adam"""
-    max_grad_norm: float = 0.5
-    """gradients are clipped to this norm"""
-    gamma: float = 0.99
+    max_grad_norm: Limit = 0.5
+    """gradients are clipped to this norm; inf leaves them as they are"""
+    gamma: Share = 0.99
     """discount of one step"""
-    lam: float = 0.95
+    lam: Share = 0.95
     """lambda of generalized advantage estimation; 1 gives plain returns to go, as the reference has"""
-    clip: float = 0.2
-    """how far PPO lets the policy's ratio, and the value, move"""
-    min_advantage_std: float = 0.03
+    clip: Limit = 0.2
+    """how far PPO lets the policy's ratio, and the value, move; inf lets them"""
+    min_advantage_std: Positive = 0.03
     """advantages are divided by their standard deviation, but at least by this, in units of the returns: where
     nothing is rewarded, no noise is learnt"""
-    value_coef: float = 0.5
+    value_coef: Weight = 0.5
     """weight of the value loss, the mean squared error that the curves show"""
-    entropy_coef: float = 0.001
+    entropy_coef: Weight = 0.001
     """weight of the entropy bonus"""
     normalize_values: bool = False
     """the critic learns returns in units of their spread"""
-    distill_schedule: Literal["halving", "linear"] = "halving"
+    distill_schedule: Annotated[Literal["halving", "linear"], TAUGHT] = "halving"
     """how the weight of the teacher fades: halved every --distill_half_life steps, 0 after twelve
     halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
     before --distill_end iterations, then 0"""
-    distill_coef: float = 10.0
+    distill_coef: Annotated[Weight, TAUGHT] = 10.0
     """weight of the teacher at first"""
-    distill_half_life: int = 20_000
+    distill_half_life: Annotated[int, Within(1), TAUGHT, HALVING] = 20_000
     """environment steps in which the weight halves"""
-    distill_decay: float = 0.005
+    distill_decay: Annotated[Weight, TAUGHT, LINEAR] = 0.005
     """what the line loses in an iteration"""
-    distill_floor: float = 0.1
+    distill_floor: Annotated[Weight, TAUGHT, LINEAR] = 0.1
     """the least the line comes to"""
-    distill_end: int = 3000
+    distill_end: Annotated[int, Within(0), TAUGHT, LINEAR] = 3000
     """iteration from which on the line is 0"""
 
     @property
@@ -110,34 +143,66 @@ OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), 
 class WorldConfig:
     """The task's world; what is not given is the task's own default."""
 
-    view_size: int | None = None
+    view_size: Few | None = None
     """side of the square that the agent sees, odd"""
-    num_keys: int | None = None
+    num_keys: Few | None = None
     """keys in the room (ColoredDoorKey)"""
-    max_steps: int | None = None
+    max_steps: Length | None = None
     """steps until an episode is truncated"""
-    num_agents: int | None = None
+    num_agents: Few | None = None
     """agents (LockedHallway, simple_spread)"""
-    frame_stack: int | None = None
+    frame_stack: Few | None = None
     """how many observations are stacked"""
 
     def make(self, task: str) -> Any:
-        """The environment of a task."""
+        """The environment of a task.
+
+        Raises:
+            UserError: the task's world has no such option, or not with this value.
+        """
+        overrides = self.overrides(task)
         try:
-            return envs_jax.make(task, **self.overrides(task))
+            return envs_jax.make(task, **overrides)
         except ValueError as error:
-            raise UserError(str(error)) from None
+            raise UserError(f"{task} can't be had{self.told}: {as_typed(str(error), task)}") from None
 
     def overrides(self, task: str) -> dict[str, int]:
-        """The parameters that were given, by the names that the task's world has for them."""
+        """The parameters that were given, by the names that the task's world has for them.
+
+        Raises:
+            UserError: the task's world has no such option.
+        """
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        known = envs_jax.parameters(task)
-        names = {name: next((other for other in OTHER_NAMES.get(name, ()) if other in known), name) for name in given}
+        names = _world_names(task)
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            options = ", ".join(f"--{name}" for name in names)
+            raise UserError(f"{task} has no --{unknown[0]}; its world's options are {options}")
         return {names[name]: value for name, value in given.items()}
+
+    @property
+    def told(self) -> str:
+        """What is given, as on a command line: " with --view_size 5"."""
+        given = [f"--{name} {value}" for name, value in asdict(self).items() if value is not None]
+        return f" with {' '.join(given)}" if given else ""
 
     def updated(self, other: "WorldConfig") -> "WorldConfig":
         """This world with what the other one gives."""
         return replace(self, **{name: value for name, value in asdict(other).items() if value is not None})
+
+
+def _world_names(task: str) -> dict[str, str]:
+    """The options that a task's world has, with its own names for them."""
+    known = envs_jax.parameters(task)
+    names = {option.name: (option.name, *OTHER_NAMES.get(option.name, ())) for option in fields(WorldConfig)}
+    return {name: own for name, others in names.items() for own in others if own in known}
+
+
+def as_typed(message: str, task: str) -> str:
+    """A message of a world in which the options are called as on the command line."""
+    for name, own in _world_names(task).items():
+        message = re.sub(rf"\b{own}\b", f"--{name}", message)
+    return message
 
 
 @dataclass(frozen=True)
@@ -157,38 +222,31 @@ class LLMConfig:
 
     backend: Literal["llama-cpp", "openai", "random"] = "llama-cpp"
     """a GGUF file on this machine, an OpenAI-compatible server, or no model but plans drawn by chance"""
-    model: str | None = None
+    model: Annotated[str | None, MODEL] = None
     """the GGUF file, or the server's name for the model"""
-    base_url: str | None = None
+    base_url: Annotated[str | None, SERVER] = None
     """the server, such as http://localhost:8000/v1; its key, if it wants one, is read from the
     environment variable OPENAI_API_KEY"""
-    samples: int = 10
+    samples: Annotated[Length, SAMPLED] = 10
     """answers to each caption"""
-    temperature: float = 0.7
+    temperature: Annotated[Weight, MODEL, SAMPLED] = 0.7
     """of sampling; 0 takes the likeliest words"""
-    max_tokens: int = 128
+    max_tokens: Annotated[Length, MODEL, SAMPLED] = 128
     """the longest answer"""
-    llm_seed: int = 0
+    llm_seed: Annotated[int, Within(0), SAMPLED] = 0
     """of the model's draws"""
-    grammar: Flag = False
+    grammar: Annotated[Flag, MODEL] = False
     """every answer follows the grammar of plans (llama.cpp, here or as a server)"""
-    parallel: int = 64
+    parallel: Annotated[int, Within(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
     """answers decoded side by side, or requests in flight"""
-    context: int = 8192
+    context: Annotated[Count, GGUF, ON_RESUME, NOT_LEARNT] = 8192
     """tokens in the cache of a GGUF model, all answers together"""
-    threads: int | None = None
+    threads: Annotated[Length | None, GGUF, ON_RESUME, NOT_LEARNT] = None
     """cores that a GGUF model uses; all when left out"""
-    timeout: float = 60.0
+    timeout: Annotated[float, Within(1e-3, 1e6), SERVER, ON_RESUME, NOT_LEARNT] = 60.0
     """seconds to wait for an answer of a server"""
-    retries: int = 6
+    retries: Annotated[int, Within(0, 1000), SERVER, ON_RESUME, NOT_LEARNT] = 6
     """how often a failed request is sent again, after growing pauses"""
-
-    def check(self) -> None:
-        """Raises `UserError` for numbers that make no sense."""
-        _check_at_least(self, ["samples", "max_tokens", "context", "threads"], 1)
-        _check_at_least(self, ["parallel"], 2)
-        _check_at_least(self, ["temperature", "llm_seed", "retries"], 0)
-        _check_at_least(self, ["timeout"], 1e-3)
 
 
 @dataclass(frozen=True)
@@ -201,22 +259,20 @@ class TeachConfig:
     """the plan file to write; the answers are kept beside it as they come, in <out>.answers.jsonl"""
     show: Path | None = None
     """print the plans of a file, and how the teacher fares alone, instead of asking"""
-    score: Flag = False
+    score: Annotated[Flag, ASKS] = False
     """instead of sampling answers, take the model's exact probabilities of all plans of one or two moves"""
-    debate_rounds: int = 0
+    debate_rounds: Annotated[int, Within(0, 2**10), ASKS] = 0
     """for several agents: how often each is asked again, knowing what the others propose"""
-    situations: int = 32
+    situations: Annotated[Length, Only("debate_rounds"), ASKS] = 32
     """the situations debated about, those that the agents meet most often"""
-    episodes: int = 500
+    episodes: Annotated[Count, Only("show")] = 500
     """episodes that the teacher plays alone for --show"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    llm: tyro.conf.OmitArgPrefixes[LLMConfig] = field(default_factory=LLMConfig)
+    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)
 
     def check(self) -> None:
         """Raises `UserError` for options that make no sense."""
-        self.llm.check()
-        _check_at_least(self, ["episodes", "situations"], 1)
-        _check_at_least(self, ["debate_rounds"], 0)
+        check_values(self)
         if self.score and self.debate_rounds:
             raise UserError("--score judges given plans, and a debate needs answers; leave one of them out")
         if (self.show is None) == (self.out is None):
@@ -235,19 +291,19 @@ class TrainConfig:
 
     task: str
     """the task, see the README's table; upper and lower case are the same"""
-    savedir: str | None = None
+    savedir: Annotated[str | None, ON_RESUME, NOT_LEARNT] = None
     """name of the run's folder, <logdir>/ppo/<task>/<savedir>; a fresh one when left out"""
-    logdir: str = "log"
+    logdir: Annotated[str, ON_RESUME, NOT_LEARNT] = "log"
     """where runs are kept"""
-    seed_list: tuple[int, ...] = (0,)
+    seed_list: Annotated[Seeds, NOT_LEARNT] = (0,)
     """seeds; several train side by side in one program"""
-    total_steps: int | None = None
+    total_steps: Annotated[int | None, Within(1), ON_RESUME] = None
     """environment steps of each seed; by default what the task needs"""
-    n_itr: int | None = None
+    n_itr: Annotated[int | None, Within(1, MOST_ITERATIONS), ON_RESUME] = None
     """iterations, instead of --total_steps"""
-    num_envs: int = 64
+    num_envs: Count = 64
     """environments of each seed"""
-    devices: int = 1
+    devices: Annotated[int, Within(0, 2**16), ON_RESUME, NOT_LEARNT] = 1
     """over how many devices of each process to spread the environments, 0 for all that there are; the student is the
     same but for rounding"""
     no_teacher: Flag = False
@@ -260,20 +316,22 @@ class TrainConfig:
     """with an LSTM (--network reference) or GRUs (--network team)"""
     online: Flag = False
     """ask a language model, between chunks, about captions that are met without plans"""
-    resume: Flag = False
+    resume: Annotated[Flag, ON_RESUME, NOT_LEARNT] = False
     """go on with the run in --savedir from its last checkpoint"""
-    eval_interval: int = 5
+    eval_interval: Annotated[int, Within(1)] = 5
     """iterations between evaluations, which are also the points that are logged"""
-    num_eval: int = 125
+    num_eval: Count = 125
     """episodes in an evaluation while training"""
-    final_eval: int = 1000
+    final_eval: Annotated[int, Within(0, 2**24), ON_RESUME, NOT_LEARNT] = 1000
     """episodes in the evaluation of the finished student, 0 for none"""
-    save_interval: int = 25
+    save_interval: Annotated[int, Within(1), ON_RESUME, NOT_LEARNT] = 25
     """iterations between checkpoints; the last iteration is always kept"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
+    teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], Only("no_teacher", (False,)), TAUGHT] = field(
+        default_factory=TeacherConfig
+    )
     ppo: tyro.conf.OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
-    llm: tyro.conf.OmitArgPrefixes[LLMConfig] = field(default_factory=LLMConfig)
+    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], Only("online")] = field(default_factory=LLMConfig)
     hosts: tyro.conf.OmitArgPrefixes[HostsConfig] = field(default_factory=HostsConfig)
 
     @property
@@ -300,26 +358,14 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raises `UserError` for numbers that make no sense."""
-        at_least_one = ["num_envs", "eval_interval", "save_interval", "num_eval", "n_itr", "total_steps"]
-        _check_at_least(self, at_least_one, 1)
-        _check_at_least(self, ["final_eval", "devices"], 0)
-        _check_at_least(self.ppo, ["rollout_length", "epochs", "batch_size", "distill_half_life"], 1)
-        _check_at_least(self.ppo, ["learning_rate", "adam_eps", "max_grad_norm", "clip", "min_advantage_std"], 1e-12)
-        _check_at_least(
-            self.ppo,
-            ["final_learning_rate", "value_coef", "entropy_coef", "distill_coef", "distill_decay", "distill_floor"],
-            0,
-        )
-        for name in ("gamma", "lam"):
-            if not 0 <= getattr(self.ppo, name) <= 1:
-                raise UserError(f"--{name} must be within 0..1, not {getattr(self.ppo, name)}")
+        check_values(self)
         if not self.seed_list or len(set(self.seed_list)) < len(self.seed_list):
             raise UserError("--seed_list must name different seeds, and at least one")
-        if any(not 0 <= seed < 2**32 for seed in self.seed_list):
-            raise UserError("--seed_list must name seeds within 0..4294967295")
         if self.n_itr is not None and self.total_steps is not None:
             raise UserError("give --n_itr or --total_steps, not both")
-        self.llm.check()
+        if self.iterations > MOST_ITERATIONS:
+            most = MOST_ITERATIONS * self.steps_per_iteration
+            raise UserError(f"--total_steps must be at most {most:,} with these --num_envs and --rollout_length")
         self.hosts.check()
         if self.online and self.hosts.coordinator is not None:
             raise UserError("--online asks from one process; leave --coordinator out, or use jaxteach.teach before")
@@ -337,45 +383,52 @@ PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm"
 class EvalConfig:
     """Plays episodes with a trained student, or with the teacher itself."""
 
-    task: str
-    """the task of the run"""
+    task: str | None = None
+    """the task; that of the run when left out, if --loaddir is a path"""
     loaddir: str | None = None
-    """name of the run's folder, <logdir>/ppo/<task>/<loaddir>"""
-    loadmodel: int | None = None
-    """iteration of the checkpoint; the last one when left out"""
+    """name of the run's folder, <logdir>/ppo/<task>/<loaddir>, or its path"""
+    loadmodel: Annotated[int | Literal["acmodel"] | None, STUDENT] = None
+    """iteration of the checkpoint; the last one when left out, or for acmodel, as the reference calls it"""
     savedir: str | None = None
     """name of the folder for the results, <logdir>/ppo/<task>/<savedir>; a fresh one when left out"""
     logdir: str = "log"
     """where runs are kept"""
     eval_teacher: Flag = False
     """play with the teacher instead of a student"""
-    seed: int | None = None
+    seed: Annotated[int | None, Within(0, 2**32 - 1), STUDENT] = None
     """which of the run's seeds to evaluate, as listed in its --seed_list; the first when left out"""
-    num_eval: int = 100
+    seed_list: Annotated[Seeds | None, STUDENT] = None
+    """several of the run's seeds to evaluate, each in the same episodes"""
+    num_eval: Count = 100
     """episodes for each environment seed"""
-    env_seed_list: tuple[int, ...] = (0,)
+    env_seed_list: Seeds = (0,)
     """seeds of the layouts, which are others than those of any training"""
-    greedy: Flag = False
+    greedy: Annotated[Flag, STUDENT] = False
     """take the likeliest action instead of a sampled one"""
-    random_actions: float = 0.0
+    random_actions: Share = 0.0
     """share of actions replaced by random ones"""
-    num_videos: int = 4
+    num_videos: Annotated[int, Within(0)] = 4
     """episodes to film"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    teacher: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
+    teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], Only("eval_teacher")] = field(
+        default_factory=TeacherConfig
+    )
 
     def check(self) -> None:
         """Raises `UserError` for numbers that make no sense."""
-        _check_at_least(self, ["num_eval"], 1)
-        _check_at_least(self, ["num_videos"], 0)
-        if not self.env_seed_list or any(not 0 <= seed < 2**32 for seed in self.env_seed_list):
-            raise UserError("--env_seed_list must name seeds within 0..4294967295")
-        if len(set(self.env_seed_list)) < len(self.env_seed_list):
-            raise UserError("--env_seed_list must name different seeds: the same episodes would count twice")
-        if not 0 <= self.random_actions <= 1:
-            raise UserError(f"--random_actions must be within 0..1, not {self.random_actions}")
+        check_values(self)
+        if not self.env_seed_list or len(set(self.env_seed_list)) < len(self.env_seed_list):
+            raise UserError("--env_seed_list must name different seeds, and at least one: no episode counts twice")
+        if self.seed_list is not None and (not self.seed_list or len(set(self.seed_list)) < len(self.seed_list)):
+            raise UserError("--seed_list must name different seeds of the run, and at least one")
+        if self.seed_list is not None and self.seed is not None:
+            raise UserError("give --seed or --seed_list, not both")
         if self.eval_teacher == (self.loaddir is not None):
             raise UserError("give --loaddir for a student or --eval_teacher for the teacher, one of them")
+        if self.task is None and "/" not in str(self.loaddir):
+            raise UserError(
+                "--task says of which task; a run may also be given by its path, --loaddir log/ppo/TASK/NAME"
+            )
 
 
 @dataclass(frozen=True)
@@ -386,32 +439,31 @@ class SweepConfig:
     """a TOML file: options of training in [fixed], lists of them in [grid]"""
     logdir: str = "log"
     """where runs are kept"""
-    seeds_per_run: int | None = None
+    seeds_per_run: Length | None = None
     """seeds of a run; all when left out"""
-    seeds_at_once: int = 32
+    seeds_at_once: Annotated[Length, HERE] = 32
     """seeds that train side by side in one program, at most, of runs that differ in numbers of PPO alone; 1 trains
     each run alone"""
     show: Flag = False
     """list the runs, and how far they are, instead of training"""
     engine: Literal["here", "slurm"] = "here"
     """in this process, or as jobs of a SLURM cluster"""
-    partition: str | None = None
+    partition: Annotated[str | None, ON_CLUSTER] = None
     """of the cluster"""
-    minutes: int = 60
+    minutes: Annotated[Length, ON_CLUSTER] = 60
     """after which the cluster ends a job; a run that needs longer goes on in another job"""
-    gpus: int = 0
+    gpus: Annotated[int, Within(0, 2**10), ON_CLUSTER] = 0
     """of a job"""
-    cpus: int = 2
+    cpus: Annotated[Length, ON_CLUSTER] = 2
     """of a job"""
-    memory: int = 8
+    memory: Annotated[Length, ON_CLUSTER] = 8
     """gigabytes, of a job"""
-    at_once: int = 16
+    at_once: Annotated[Length, ON_CLUSTER] = 16
     """jobs that run at the same time, at most"""
 
     def check(self) -> None:
         """Raises `UserError` for numbers that make no sense."""
-        _check_at_least(self, ["seeds_per_run", "seeds_at_once", "minutes", "cpus", "memory", "at_once"], 1)
-        _check_at_least(self, ["gpus"], 0)
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -423,18 +475,16 @@ class ReportConfig:
     count as one"""
     out: str = "report"
     """folder for report.html, report.md and report.png"""
-    threshold: float = 0.95
+    threshold: Annotated[float, Within(1e-12, 1)] = 0.95
     """success rate for the columns `steps to` and `seconds to`"""
     apart: Flag = False
     """keep runs of the same options apart"""
-    films: int = 12
+    films: Annotated[int, Within(0)] = 12
     """students to film, one a run, 0 for none"""
 
     def check(self) -> None:
         """Raises `UserError` for options that make no sense."""
-        _check_at_least(self, ["films"], 0)
-        if not 0 < self.threshold <= 1:
-            raise UserError(f"--threshold must be within 0..1, not {self.threshold}")
+        check_values(self)
         if not self.runs:
             raise UserError("name the folders of the runs to report on, <logdir>/ppo/<task>/<savedir>")
 
@@ -447,7 +497,12 @@ def canonical_task(name: str) -> str:
     """
     by_lower = {task.lower(): task for task in TASK_STEPS}
     if name.lower() not in by_lower:
-        raise UserError(f"unknown task {name!r}; known are {', '.join(TASK_STEPS)}")
+        alike = [by_lower[task] for task in get_close_matches(name.lower(), by_lower, 1)]
+        advice = f"did you mean {alike[0]}? " if alike else ""
+        raise UserError(
+            f"unknown task {name!r}; {advice}known are {', '.join(TASK_STEPS)}, "
+            "and those of the modules that the environment variable JAXTEACH_IMPORT names"
+        )
     return by_lower[name.lower()]
 
 
@@ -485,22 +540,49 @@ def default_config(task: str) -> TrainConfig:
     return TrainConfig(task, network="team", eval_interval=25, ppo=ppo)
 
 
+VERSION_NAME: Final = "jaxteach_version"
+"""What `config.json` calls the version that wrote it."""
+
+
+def this_version() -> str:
+    """The version of jaxteach."""
+    try:
+        return version("jaxteach")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def to_json(config: TrainConfig) -> dict[str, Any]:
-    """A configuration as plain JSON."""
-    return asdict(config)
+    """A configuration as plain JSON, with the version that wrote it."""
+    return {VERSION_NAME: this_version()} | to_plain(config)
 
 
 def from_json(document: Any) -> TrainConfig:
-    """The inverse of `to_json`.
+    """The inverse of `to_json`; what the document lacks has its default.
 
     Raises:
-        UserError: the document is no configuration of a run.
+        UserError: the document is no configuration of a run, or one of another version.
     """
+    if not isinstance(document, dict):
+        raise UserError("config.json is not one of a jaxteach run: it is no object")
+    written_by = document.get(VERSION_NAME, "of a version that is not told")
+    values = {name: value for name, value in document.items() if name != VERSION_NAME}
+    known = {option.name for option in fields(TrainConfig)}
+    unknown = [name for name in values if name not in known]
+    for name, kind in PARTS.items():
+        part = values.get(name, {})
+        if not isinstance(part, dict):
+            raise UserError(f"config.json is not one of a jaxteach run: {name} is no object")
+        unknown += [option for option in part if option not in {option.name for option in fields(kind)}]
+        values[name] = from_plain(kind, part)
+    if unknown:
+        raise UserError(
+            f"config.json was written by jaxteach {written_by} and has options that this one, {this_version()}, "
+            f"does not know: {', '.join(unknown)}; use that version"
+        )
     try:
-        values = {name: PARTS[name](**value) if name in PARTS else value for name, value in document.items()}
-        values["seed_list"] = tuple(values["seed_list"])
-        return TrainConfig(**values)
-    except (TypeError, KeyError, AttributeError) as error:
+        return from_plain(TrainConfig, values | {"seed_list": tuple(values["seed_list"])})
+    except (TypeError, KeyError) as error:
         raise UserError(f"config.json is not one of a jaxteach run: {error}") from None
 
 
@@ -513,10 +595,3 @@ def changes(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
             if option.name not in PARTS and a != b:
                 found[option.name] = (a, b)
     return found
-
-
-def _check_at_least(config: Any, names: list[str], least: float) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name} must be at least {least:g}, not {value}")

@@ -53,6 +53,19 @@ def _run(command: Callable[[], None]) -> None:
     except UserError as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        # What JAX says where JAX_PLATFORMS names a device that this machine lacks, or whose plug-in is missing.
+        if not str(error).startswith("Unable to initialize backend"):
+            raise
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        print(
+            told(
+                f"JAX can't use what JAX_PLATFORMS={platforms} asks for; install JAX for it, such as "
+                f'pip install "jax[cuda13]", or set JAX_PLATFORMS=cpu ({str(error).splitlines()[0][:200]})'
+            ),
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -4,13 +4,13 @@ from jaxteach.errors import run_command
 
 
 def main() -> None:
-    from jaxteach.cli import parse
+    from jaxteach.cli import OF_TRAINING, parse
     from jaxteach.compilation import use_cache
     from jaxteach.config import EvalConfig
     from jaxteach.playing import play
 
     use_cache()
-    play(parse(EvalConfig, "python -m jaxteach.eval"))
+    play(parse(EvalConfig, "python -m jaxteach.eval", aside=OF_TRAINING))
 
 
 if __name__ == "__main__":

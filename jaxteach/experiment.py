@@ -2,10 +2,10 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
-from functools import cached_property
+from dataclasses import asdict, replace
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -14,13 +14,16 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from envs_jax.vector import VectorEnv
-from jaxteach.config import PARTS, TeacherConfig, TrainConfig, WorldConfig
+from jaxteach.config import PARTS, TeacherConfig, TrainConfig, WorldConfig, as_typed
 from jaxteach.devices import make_mesh, places, take_devices
 from jaxteach.errors import UserError
 from jaxteach.evaluate import Episodes, run_episodes, student_policy
 from jaxteach.learner import Learner, LearnerState
+from jaxteach.memory import check_memory, check_program, size_of
 from jaxteach.networks import make_network
+from jaxteach.online import check_askable
 from jaxteach.teacher import Teacher, make_teacher
+from jaxteach.teacher.plans import WORDS, MisfitError
 from jaxteach.teacher.table import SkillTable
 from jaxteach.team import TeamWorld
 
@@ -55,6 +58,48 @@ class Experiment:
         venv = VectorEnv(self.world, config.num_envs)
         self.learner = Learner(venv, self.network, config.ppo, self.teacher, config.iterations)
         self._check_minibatches()
+
+    def check(self) -> None:
+        """Raises `UserError` for what shows without compiling: a model that can't be asked, a want of memory."""
+        if self.config.online and self.teacher is not None:
+            check_askable(self.config, self.teacher)
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """Raises `UserError` where what is certain to be held at once is more than the memory.
+
+        That is the state of all seeds, and a rollout's observations or the worlds of an evaluation.
+        """
+        state = self.abstract_state
+        worlds = size_of(state.actor) / self.config.num_envs / len(self.seeds)
+        steps = self.config.steps_per_iteration * size_of(self.world.abstract_observation)
+        most = max(steps, int(worlds * self.config.num_eval))
+        metrics = len(self.seeds) * self.longest_chunk * (1 + len(self.captions)) * 4
+        check_memory((size_of(state) + most + metrics) // (1 if self.mesh is None else self.mesh.size))
+
+    @property
+    def rounded(self) -> Iterator[str]:
+        """What comes out otherwise than the options ask, in lines."""
+        config, size = self.config, self.config.steps_per_iteration
+        steps = config.iterations * size
+        if config.total_steps not in (None, steps):
+            yield f"{steps:,} steps instead of {config.total_steps:,}: an iteration has {size:,}"
+        columns, count = self.learner.minibatches()
+        used = columns * count * size // self.learner.columns
+        if used < size:
+            yield (
+                f"{size - used:,} of an iteration's {size:,} samples are left out of each epoch, drawn anew: "
+                f"it has {count:,} minibatches of {used // count:,}"
+            )
+        saved = -(-config.save_interval // config.eval_interval) * config.eval_interval
+        if config.save_interval < min(saved, config.iterations):
+            when = f"every {saved:,} iterations" if saved < config.iterations else "at the end alone"
+            yield f"checkpoints {when} instead of every {config.save_interval:,} iterations: they follow evaluations"
+
+    @property
+    def longest_chunk(self) -> int:
+        """Iterations between evaluations; no more than there are."""
+        return min(self.config.eval_interval, self.config.iterations)
 
     def _check_minibatches(self) -> None:
         """Raises `UserError` where a minibatch can't be dealt out evenly to the devices."""
@@ -155,7 +200,7 @@ class Experiment:
         The state is donated. The table is a `SkillTable` of the shapes of `table`, or None; numbers are
         as `numbers`.
         """
-        most = self.config.eval_interval
+        most = self.longest_chunk
 
         def chunk(
             state: LearnerState, table: SkillTable | None, numbers: Any, iteration: jax.Array, count: jax.Array
@@ -170,7 +215,9 @@ class Experiment:
         number = jax.ShapeDtypeStruct((), jnp.int32)
         program = jax.jit(chunk, donate_argnums=0, out_shardings=(self._places, self._copies))
         with nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
-            return program.lower(self.abstract_state, self.table, self.numbers, number, number).compile()
+            compiled = program.lower(self.abstract_state, self.table, self.numbers, number, number).compile()
+        check_program(compiled)
+        return compiled
 
     def compile_evaluation(self, episodes: int) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""
@@ -189,6 +236,7 @@ class Experiment:
             .lower(self.abstract_state.params, self._keys[1], number)
             .compile()
         )
+        check_program(program)
         return lambda params, iteration: program(params, self._keys[1], np.int32(iteration))
 
 
@@ -209,13 +257,31 @@ def evaluation_key(seed: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), np.uint32(EVALUATION))
 
 
+def check_feasible(config: TrainConfig) -> None:
+    """Raises `UserError` where training would refuse the options before it begins; nothing is compiled."""
+    shapes = replace(config.ppo, **dict.fromkeys(config.ppo.numbers, 1))
+    _check_feasible(replace(config, seed_list=config.seed_list[:1], savedir=None, ppo=shapes))
+
+
+@cache
+def _check_feasible(config: TrainConfig) -> None:
+    Experiment(config).check()
+
+
 def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:
     """The teacher that the options name.
 
     Raises:
-        UserError: it can't be had.
+        UserError: it can't be had, or not for this world.
     """
     try:
         return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
+    except MisfitError as error:
+        whose = "plans that ship with jaxteach" if config.plans in WORDS else f"plans of {config.plans}"
+        raise UserError(
+            f"the {whose} don't fit {task}{world.told}: {error}; give --plans that python -m jaxteach.teach "
+            "made with the same options, or train with --no_teacher"
+        ) from None
     except ValueError as error:
-        raise UserError(str(error)) from None
+        way_out = "; leave that option out, or train with --no_teacher" if world.told else ""
+        raise UserError(f"{as_typed(str(error), task)}{way_out if not isinstance(error, UserError) else ''}") from None

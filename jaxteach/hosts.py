@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ import tyro
 from jax.experimental import multihost_utils
 
 from jaxteach.errors import UserError, told
+from jaxteach.options import Only, Within, check_values
 
 Tree = TypeVar("Tree")
 
@@ -36,13 +37,12 @@ class HostsConfig:
     """how many processes there are; "auto" knows"""
     process_id: int | None = None
     """which of them this one is, from 0; "auto" knows"""
-    join_timeout: int = 300
+    join_timeout: Annotated[int, Within(1, 10**6), Only("coordinator")] = 300
     """seconds to wait for the others"""
 
     def check(self) -> None:
         """Raises `UserError` for options that make no sense."""
-        if self.join_timeout < 1:
-            raise UserError(f"--join_timeout must be at least 1, not {self.join_timeout}")
+        check_values(self)
         if self.coordinator is None and (self.processes, self.process_id) != (None, None):
             raise UserError("--processes and --process_id need a --coordinator, host:port of the first process")
         if self.coordinator in (None, "auto"):

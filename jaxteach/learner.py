@@ -81,11 +81,15 @@ class Learner:
 
     def minibatches(self) -> tuple[int, int]:
         """Columns in a minibatch, and minibatches in an epoch; a column is a step, with recurrence an environment."""
+        length = self.venv.num_envs * self.config.rollout_length // self.columns
+        size = min(self.columns, max(1, self.config.batch_size // length))
+        return size, self.columns // size
+
+    @property
+    def columns(self) -> int:
+        """Columns of an iteration, see `minibatches`."""
         recurrent = bool(jax.tree.leaves(self.network.initial_carry(1)))
-        length = self.config.rollout_length if recurrent else 1
-        columns = self.venv.num_envs * self.config.rollout_length // length
-        size = min(columns, max(1, self.config.batch_size // length))
-        return size, columns // size
+        return self.venv.num_envs * (1 if recurrent else self.config.rollout_length)
 
     def init(self, key: jax.Array) -> LearnerState:
         """Fresh parameters and environments."""

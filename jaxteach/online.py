@@ -105,6 +105,12 @@ class OnlineTeacher:
         save_plans(self._plans, self._folder / PLANS)
 
 
+def check_askable(config: TrainConfig, teacher: Teacher) -> None:
+    """Raises `UserError` where the options for the model, or the task's prompt, are missing or wrong."""
+    task_prompt(config.task, teacher.vocabulary.object_names)
+    open_client(config.llm, teacher.vocabulary)
+
+
 def _history(folder: Path) -> dict[int, list[int]]:
     """The captions asked about so far, by iteration."""
     path = folder / "online.json"

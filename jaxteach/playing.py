@@ -1,19 +1,22 @@
 """Episodes of a finished policy, with their results and videos on disk."""
 
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from envs_jax.animation import animate, has_pictures
 from jaxteach.checkpoints import Checkpoints
-from jaxteach.config import EvalConfig, TrainConfig, canonical_task
+from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluate import (
+    Episodes,
     Policy,
     film_episodes,
     student_policy,
@@ -25,11 +28,23 @@ from jaxteach.experiment import Experiment, evaluation_key, load_teacher
 from jaxteach.files import write_json, writing
 from jaxteach.intervals import interval_of_mean, interval_of_share
 from jaxteach.labels import fresh_memory
-from jaxteach.runs import find_run, fresh_folder
+from jaxteach.memory import check_program, enough_memory
+from jaxteach.options import to_plain
+from jaxteach.runs import find_run, fresh_folder, is_folder, read_config
 from jaxteach.team import TeamWorld
 
 FPS = 25 / 3
 FILM_SUFFIXES = (".gif", ".mp4")
+
+
+class Players(NamedTuple):
+    """Policies that differ in their parameters alone."""
+
+    world: TeamWorld
+    policy: Callable[[Any], Policy]  # of parameters
+    memory: Any  # before an episode, of as many as are played
+    params: dict[str, Any]  # by the name of who plays
+    told: str  # who they all are
 
 
 def play(config: EvalConfig) -> Path:
@@ -38,61 +53,104 @@ def play(config: EvalConfig) -> Path:
     Raises:
         UserError: the options can't be met.
     """
-    config = replace(config, task=canonical_task(config.task))
     config.check()
-    world, policy, memory, name = _teacher(config) if config.eval_teacher else _student(config)
-    policy = with_random_actions(policy, config.random_actions, world.action_counts)
-    folder = fresh_folder(config.logdir, config.task, config.savedir, prefix="eval-")
-    filmed = min(config.num_videos, config.num_eval) if has_pictures(world.env) else 0
-    program = jax.jit(lambda key: film_episodes(world, policy, memory, key, config.num_eval, filmed))
-    outcomes, videos = [], []
-    for seed in config.env_seed_list:
-        outcome, film = jax.device_get(program(evaluation_key(seed)))
-        outcomes.append(outcome)
-        with writing(folder):
-            videos += _write_videos(world.env, folder / "videos", seed, film, outcome.length[:filmed])
-    played = jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes)
-    returns, lengths, success = played.episode_return, played.length, played.success
-    result = {
-        "task": config.task,
-        "policy": name,
-        "mean_return": float(returns.mean()),
-        "mean_length": float(lengths.mean()),
-        "success_rate": float(success.mean()),
-        "episodes": len(returns),
+    task, players = _teacher(config) if config.eval_teacher else _students(config)
+    folder = fresh_folder(config.logdir, task, config.savedir, prefix="eval-")
+    filmed = min(config.num_videos, config.num_eval) if has_pictures(players.world.env) else 0
+    outcomes, films = _played(players, config, filmed)
+    played = _joined(list(outcomes.values()))
+    result = {"task": task, "policy": players.told} | _summary(played)
+    intervals = {
+        "mean_return": interval_of_mean(np.asarray(played.episode_return)),
+        "success_rate": interval_of_share(np.asarray(played.success)),
     }
-    intervals = {"mean_return": interval_of_mean(returns), "success_rate": interval_of_share(success)}
-    episodes = {"returns": returns.tolist(), "lengths": lengths.tolist(), "success": success.tolist()}
-    details = {f"{key}_interval": interval for key, interval in intervals.items()}
-    write_json(folder / "eval.json", result | details | episodes | {"options": asdict(config), "videos": videos})
     for key, value in result.items():
         told = f"{value:.4f}" if isinstance(value, float) else str(value)
         interval = intervals.get(key)
         print(f"{key:>13}: {told}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
-    unfinished = told_unfinished(played, world.max_steps)
+    by_player = {
+        who: _summary(_joined([outcomes[who, seed] for seed in config.env_seed_list])) for who in players.params
+    }
+    if len(by_player) > 1:
+        for who, each in by_player.items():
+            told = ", ".join(f"{key} {value:.4f}" for key, value in each.items() if isinstance(value, float))
+            print(f"{who:>13}: {told}")
+        result |= {"players": by_player}
+    unfinished = told_unfinished(played, players.world.max_steps)
     if unfinished is not None:
         print(unfinished)
+    videos = []
+    with writing(folder):
+        for (who, seed), film in films.items():
+            name = f"{who.replace(' ', '_')}_" * (len(by_player) > 1) + f"env_seed_{seed}"
+            lengths = np.asarray(outcomes[who, seed].length[:filmed])
+            videos += _write_videos(players.world.env, folder / "videos", name, film, lengths)
+    details: dict[str, Any] = {f"{key}_interval": interval for key, interval in intervals.items()}
+    details |= {"returns": played.episode_return.tolist(), "lengths": played.length.tolist()}
+    details |= {"success": played.success.tolist(), "options": to_plain(config), "videos": videos}
+    write_json(folder / "eval.json", result | details)
     print(f"{'results':>13}: {folder}")
     return folder
 
 
-def _teacher(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
-    world = TeamWorld(config.world.make(config.task))
-    teacher = load_teacher(config.task, config.teacher, config.world)
+def _played(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, Episodes], dict[Any, Any]]:
+    """The outcomes, and what the first `filmed` episodes show, of each player and environment seed."""
+
+    def episodes(params: Any, key: jax.Array) -> Any:
+        policy = with_random_actions(players.policy(params), config.random_actions, players.world.action_counts)
+        return film_episodes(players.world, policy, players.memory, key, config.num_eval, filmed)
+
+    outcomes, films = {}, {}
+    with enough_memory():
+        program = jax.jit(episodes).lower(next(iter(players.params.values())), evaluation_key(0)).compile()
+        check_program(program)
+        for who, params in players.params.items():
+            for seed in config.env_seed_list:
+                outcomes[who, seed], films[who, seed] = jax.device_get(program(params, evaluation_key(seed)))
+    return outcomes, films
+
+
+def _joined(outcomes: list[Episodes]) -> Episodes:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes)
+
+
+def _summary(episodes: Episodes) -> dict[str, Any]:
+    """The means over all episodes."""
+    return {
+        "mean_return": float(episodes.episode_return.mean()),
+        "mean_length": float(episodes.length.mean()),
+        "success_rate": float(episodes.success.mean()),
+        "episodes": len(episodes.length),
+    }
+
+
+def _teacher(config: EvalConfig) -> tuple[str, Players]:
+    task = str(config.task)
+    world = TeamWorld(config.world.make(task))
+    teacher = load_teacher(task, config.teacher, config.world)
     memory = fresh_memory(teacher, config.num_eval)
     kind = "hard" if config.teacher.hard_planner else "soft"
-    return world, teacher_policy(teacher), memory, f"{kind} teacher with {config.teacher.plans} plans"
+    told = f"{kind} teacher with {config.teacher.plans} plans"
+    return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, told)
 
 
 def load_student(
     folder: Path, trained: TrainConfig, seed: int, iteration: int | None = None
 ) -> tuple[Experiment, Any, int]:
-    """The student of one of a run's seeds: its experiment, less the teacher; its parameters; and their iteration.
+    """The student of one of a run's seeds; as `load_students`."""
+    experiment, (params,), iteration = load_students(folder, trained, [seed], iteration)
+    return experiment, params, iteration
+
+
+def load_students(
+    folder: Path, trained: TrainConfig, seeds: Sequence[int], iteration: int | None = None
+) -> tuple[Experiment, list[Any], int]:
+    """The students of a run's seeds: their experiment, less the teacher; their parameters; and their iteration.
 
     Args:
         folder: the run's.
         trained: the run's options.
-        seed: one of the run's.
+        seeds: some of the run's.
         iteration: of the checkpoint; the last one when left out.
 
     Raises:
@@ -101,23 +159,44 @@ def load_student(
     experiment = Experiment(replace(trained, no_teacher=True, devices=1))
     with closing(Checkpoints(folder)) as checkpoints:
         iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
-    place = trained.seed_list.index(seed)
-    return experiment, jax.tree.map(lambda leaf: leaf[place], params), iteration
+    places = [trained.seed_list.index(seed) for seed in seeds]
+    return experiment, [jax.tree.map(lambda leaf, i=place: leaf[i], params) for place in places], iteration
 
 
-def _student(config: EvalConfig) -> tuple[TeamWorld, Policy, Any, str]:
-    """The student of one of the run's seeds, in the run's world less what the options change."""
-    folder, trained = find_run(config.logdir, config.task, str(config.loaddir))
-    seed = trained.seed_list[0] if config.seed is None else config.seed
-    if seed not in trained.seed_list:
-        raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
-    experiment, params, iteration = load_student(folder, trained, seed, config.loadmodel)
-    world = TeamWorld(trained.world.updated(config.world).make(config.task))
+def _students(config: EvalConfig) -> tuple[str, Players]:
+    """The students of some of the run's seeds, in the run's world less what the options change."""
+    folder, trained = _run(config)
+    seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
+    for seed in seeds:
+        if seed not in trained.seed_list:
+            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
+    is_last = config.loadmodel == "acmodel"
+    wanted = None if isinstance(config.loadmodel, str) else config.loadmodel
+    experiment, params, iteration = load_students(folder, trained, seeds, wanted)
+    if is_last:
+        print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
+    world = TeamWorld(trained.world.updated(config.world).make(trained.task))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
-    carry = experiment.network.initial_carry(config.num_eval)
-    policy = student_policy(experiment.network, params, config.greedy)
-    return world, policy, carry, f"student {config.loaddir}, seed {seed}, iteration {iteration}"
+    network, names = experiment.network, [f"seed {seed}" for seed in seeds]
+    return trained.task, Players(
+        world,
+        lambda params: student_policy(network, params, config.greedy),
+        network.initial_carry(config.num_eval),
+        dict(zip(names, params)),
+        f"student {config.loaddir}, {', '.join(names)}, iteration {iteration}",
+    )
+
+
+def _run(config: EvalConfig) -> tuple[Path, TrainConfig]:
+    """The folder and the options of the run that is named, or given by its path."""
+    name = str(config.loaddir)
+    if "/" not in name:
+        return find_run(config.logdir, str(config.task), name)
+    folder = Path(name).resolve()
+    if not is_folder(folder):
+        raise UserError(f"there is no run {folder}")
+    return folder, read_config(folder, config.task)
 
 
 def write_film(env: Any, frames: Any, path: Path) -> None:
@@ -126,13 +205,13 @@ def write_film(env: Any, frames: Any, path: Path) -> None:
         animate(env, frames, path.with_suffix(suffix), fps=FPS)
 
 
-def _write_videos(env: Any, folder: Path, seed: int, film: Any, lengths: np.ndarray) -> list[str]:
-    """A film for each filmed episode; the names tell the environment seed and the episode."""
+def _write_videos(env: Any, folder: Path, whose: str, film: Any, lengths: np.ndarray) -> list[str]:
+    """A film for each filmed episode; the names tell whose it is and the episode."""
     folder.mkdir(exist_ok=True)
     names = []
     for episode, length in enumerate(lengths):
         shown = jax.tree.map(lambda leaf, n=length, i=episode: leaf[: n + 1, i], film)
-        name = f"env_seed_{seed}_episode_{episode}.gif"
+        name = f"{whose}_episode_{episode}.gif"
         write_film(env, shown, folder / name)
         names.append(f"videos/{name}")
     return names

@@ -1,37 +1,31 @@
 """A run on disk: its folder, its configuration and its curves."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import jax
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
-from jaxteach.checkpoints import ADVICE
+from jaxteach.checkpoints import ADVICE, Checkpoints
 from jaxteach.config import TrainConfig, canonical_task, changes, from_json, to_json
 from jaxteach.errors import UserError
 from jaxteach.events import BY_STEPS, EventFile, keep_until
-from jaxteach.files import read_json, replacing, write_json, writing
+from jaxteach.files import alone_in, read_json, replacing, write_json, writing
+from jaxteach.options import ON_RESUME, check_values, marked
+from jaxteach.sittings import FILE as SITTINGS
 from jaxteach.sittings import MACHINE, add_sitting, machine, plans_digest, read_sittings
 from jaxteach.teacher.plans import PlanFile, find_plans, save_plans
 
 MAX_NAME = 200
 NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
-LARGEST = 2**62
-MOST = {"num_envs": 2**24, "num_eval": 2**24, "rollout_length": 2**20, "max_steps": 2**20, "frame_stack": 2**8}
-MOST |= {"num_agents": 2**8, "num_keys": 2**8, "view_size": 2**8}
-"""Larger numbers than these in the config.json of a run are no run's, and would take all memory."""
-FREE = {"resume", "savedir", "logdir", "total_steps", "n_itr", "final_eval", "devices"}
-FREE |= {"parallel", "context", "threads", "timeout", "retries"}
-"""Options with which a run may go on otherwise than it began."""
 PLANS = "plans.json"
 """The file in a run's folder that has the plans that teach."""
 
@@ -42,6 +36,8 @@ def folder_of(logdir: str, task: str, name: str) -> Path:
     Raises:
         UserError: a name that is not one folder's name, or a `logdir` that can't be printed.
     """
+    if not logdir:
+        raise UserError("--logdir is empty; name a folder, or leave it out")
     if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > MAX_NAME:
         raise UserError(f"{name[:MAX_NAME]!r} can't name a run's folder: use few letters, digits and . _ + - only")
     if not logdir.isprintable():
@@ -50,17 +46,19 @@ def folder_of(logdir: str, task: str, name: str) -> Path:
 
 
 def fresh_folder(logdir: str, task: str, name: str | None, prefix: str = "") -> Path:
-    """Makes a new folder, named `prefix` and the date and time where no name is given.
+    """Makes a new folder, named `prefix` and the date and time where no name is given; an empty one is as a new one.
 
     Raises:
         UserError: the folder exists, or can't be made.
     """
-    stem = name or prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
+    stem = name if name is not None else prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
     for candidate in [stem] if name else [stem, *(f"{stem}-{i}" for i in range(2, 100))]:
         folder = folder_of(logdir, task, candidate)
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            if name and is_folder(folder) and not any(folder.iterdir()):
+                return folder
             continue
         except OSError as error:
             raise UserError(f"can't make the folder {folder}: {error.strerror}") from None
@@ -69,10 +67,25 @@ def fresh_folder(logdir: str, task: str, name: str | None, prefix: str = "") -> 
     raise UserError(f"the folder {taken} exists; choose another --savedir, or go on with a run by --resume")
 
 
+def _has_only_begun(folder: Path) -> bool:
+    """Whether a folder is that of a run without a point and without a checkpoint."""
+    if not is_folder(folder) or any(entry.is_symlink() for entry in folder.iterdir()):
+        return False
+    metrics = folder / "metrics.jsonl"
+    if not any(folder.glob("config.json*")) or (metrics.exists() and metrics.stat().st_size):
+        return False
+    with closing(Checkpoints(folder)) as checkpoints:
+        return not checkpoints.iterations
+
+
 def create_run(config: TrainConfig) -> Path:
-    """A new run's folder with its `config.json`."""
-    folder = fresh_folder(config.logdir, config.task, config.savedir)
-    write_json(folder / "config.json", to_json(config))
+    """A new run's folder with its `config.json`; a run that ended before it came to anything begins anew."""
+    folder = folder_of(config.logdir, config.task, config.savedir) if config.savedir is not None else None
+    if folder is None or not _has_only_begun(folder):
+        folder = fresh_folder(config.logdir, config.task, config.savedir)
+    with alone_in(folder):
+        (folder / SITTINGS).unlink(missing_ok=True)
+        write_json(folder / "config.json", to_json(config))
     return folder
 
 
@@ -85,7 +98,7 @@ def resume_run(config: TrainConfig) -> Path:
     if config.savedir is None:
         raise UserError("--resume needs the --savedir of the run to go on with")
     folder = folder_of(config.logdir, config.task, config.savedir)
-    if _is_dir(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
+    if is_folder(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
         write_json(folder / "config.json", to_json(config))
     folder, stored = find_run(config.logdir, config.task, config.savedir)
     check_resumable(config, stored, folder)
@@ -96,7 +109,8 @@ def resume_run(config: TrainConfig) -> Path:
     return folder
 
 
-def _is_dir(folder: Path) -> bool:
+def is_folder(folder: Path) -> bool:
+    """Whether there is a folder of this path, be it one that no file system takes."""
     try:
         return folder.is_dir()
     except (OSError, ValueError):
@@ -110,7 +124,7 @@ def find_run(logdir: str, task: str, name: str) -> tuple[Path, TrainConfig]:
         UserError: there is none, or it is not one of jaxteach or of this task.
     """
     folder = folder_of(logdir, task, name)
-    if not _is_dir(folder):
+    if not is_folder(folder):
         raise UserError(f"there is no run {folder}")
     return folder, read_config(folder, task)
 
@@ -132,41 +146,15 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
         config = from_json(document)
     except UnicodeEncodeError:
         raise UserError(f"{path} is damaged: it has characters that are none") from None
-    _check_values(config)
-    canonical_task(config.task)
-    config.check()
+    try:
+        check_values(config)
+        canonical_task(config.task)
+        config.check()
+    except UserError as error:
+        raise UserError(f"{path} can't be used: {error}") from None
     if task is not None and config.task != task:
         raise UserError(f"{folder} is a run of {config.task}, not of {task}")
     return config
-
-
-def _check_values(config: Any) -> None:
-    """Raises `UserError` where an option is not of its kind or beyond all reason."""
-    hints = get_type_hints(type(config), include_extras=True)
-    for option in fields(config):
-        value = getattr(config, option.name)
-        if is_dataclass(value):
-            _check_values(value)
-        elif not _is_of(value, hints[option.name]):
-            raise UserError(f"config.json is not one of a jaxteach run: {option.name} is {str(value)[:80]!r}")
-        elif isinstance(value, int) and abs(value) > MOST.get(option.name, LARGEST):
-            raise UserError(f"config.json is not one of a jaxteach run: {option.name} is too large")
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of an option's kind; JSON makes no difference between 1 and 1.0."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _is_of(value, parts[0])
-    if origin in (Union, UnionType):
-        return any(_is_of(value, part) for part in parts)
-    if origin is Literal:
-        return any(type(value) is type(part) and value == part for part in parts)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_of(item, parts[0]) for item in value)
-    if kind is float:
-        return type(value) is int or (type(value) is float and math.isfinite(value))
-    return type(value) is kind
 
 
 def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path) -> None:
@@ -177,7 +165,8 @@ def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path) -> N
         stored: those of its `config.json`.
         folder: the run's.
     """
-    changed = {name: values for name, values in changes(config, stored).items() if name not in FREE}
+    free = marked(config, ON_RESUME)
+    changed = {name: values for name, values in changes(config, stored).items() if name not in free}
     known = plans_digest(folder)
     if known is not None and config.taught:
         if _plans_now(config) not in (known, None):

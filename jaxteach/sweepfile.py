@@ -10,10 +10,10 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from jaxteach.cli import parse
-from jaxteach.config import PARTS, TrainConfig, canonical_task, default_config
+from jaxteach.cli import read_options
+from jaxteach.config import PARTS, TrainConfig, default_config
 from jaxteach.errors import UserError
 from jaxteach.files import read_text
 
@@ -37,6 +37,7 @@ class Trial:
     config: TrainConfig  # without seeds and folder
     name: str  # what the names of its runs' folders begin with
     seeds: tuple[int, ...]
+    idle: tuple[str, ...] = ()  # which options have no effect in some combinations, in sentences
 
 
 def read_sweep(path: Path) -> list[Trial]:
@@ -55,13 +56,23 @@ def read_sweep(path: Path) -> list[Trial]:
         raise UserError(f"{path} has more than {MOST_TRIALS:,} combinations; make more than one sweep of it")
     names: dict[TrainConfig, str] = {}
     seeds: dict[TrainConfig, dict[int, None]] = {}
+    idle: dict[TrainConfig, dict[str, str]] = {}
     for values in itertools.product(*grid.values()):
         tried = dict(zip(grid, values))
-        config = _config(path, fixed | tried)
+        config, without_effect = _config(path, fixed | tried)
         alike = replace(config, seed_list=())
         names.setdefault(alike, _name(sweep_name(path), tried))
         seeds.setdefault(alike, {}).update(dict.fromkeys(config.seed_list))
-    return [Trial(alike, names[alike], tuple(found)) for alike, found in seeds.items()]
+        idle[alike] = without_effect
+    for name in set.intersection(*map(set, idle.values())):
+        reason = next(iter(idle.values()))[name]
+        raise UserError(f"{path}: {name} has no effect {reason}; leave it out")
+    return [
+        Trial(
+            alike, names[alike], tuple(found), tuple(f"{name} has no effect {why}" for name, why in idle[alike].items())
+        )
+        for alike, found in seeds.items()
+    ]
 
 
 def sweep_name(path: Path) -> str:
@@ -101,8 +112,8 @@ def _check_options(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]
         raise UserError(f'{path} names no task; add task = "SimpleDoorKey" to [fixed], or a list of tasks to [grid]')
 
 
-def _config(path: Path, options: dict[str, Any]) -> TrainConfig:
-    """The configuration of a run, made by the parser of `python -m jaxteach.train`."""
+def _config(path: Path, options: dict[str, Any]) -> tuple[TrainConfig, dict[str, str]]:
+    """The configuration of a run, made by the parser of `python -m jaxteach.train`, and options without effect."""
     try:
         return _parsed(options)
     except SystemExit:
@@ -112,13 +123,12 @@ def _config(path: Path, options: dict[str, Any]) -> TrainConfig:
         raise UserError(f"{path}: {error}") from None
 
 
-def _parsed(options: dict[str, Any]) -> TrainConfig:
+def _parsed(options: dict[str, Any]) -> tuple[TrainConfig, dict[str, str]]:
     arguments = [argument for name, value in options.items() for argument in _arguments(name, value)]
     with redirect_stderr(io.StringIO()):
-        config = parse(TrainConfig, "python -m jaxteach.train", arguments, default_config)
-    config = replace(config, task=canonical_task(config.task))
+        config, idle = read_options(TrainConfig, "python -m jaxteach.train", arguments, default_config)
     config.check()
-    return config
+    return config, idle
 
 
 def _is_good(name: str, options: dict[str, Any]) -> bool:
@@ -138,7 +148,7 @@ def _arguments(name: str, value: Any) -> list[str]:
     if value is False and kind is bool:
         return [f"--no_{name}"]
     if isinstance(value, bool):
-        if kind is not bool and kind is not OPTIONS["no_teacher"]:
+        if kind is not bool and not (get_origin(kind) is Annotated and get_args(kind)[0] is bool):
             raise SystemExit(2)
         return [f"--{name}"] if value else []
     if isinstance(value, list) and name == "seed_list" and value and all(type(seed) is int for seed in value):

@@ -8,6 +8,7 @@ from pathlib import Path
 from jaxteach.cluster import train_on_cluster
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
+from jaxteach.experiment import check_feasible
 from jaxteach.finishing import attempt, side_by_side, state_of
 from jaxteach.stopping import last_words
 from jaxteach.sweepfile import read_sweep, sweep_name
@@ -24,9 +25,10 @@ def sweep(config: SweepConfig) -> None:
     trials = read_sweep(config.file)
     runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
     print(f"sweep {config.file}: {len(runs)} runs, {sum(len(run.seed_list) for run in runs)} seeds", flush=True)
+    for line in dict.fromkeys(line for trial in trials for line in trial.idle):
+        print(f"{line}, which some of the combinations have", file=sys.stderr)
     if config.show:
-        for run in runs:
-            print(f"{_state_or_trouble(run):>8}  {_name(run)}")
+        _show(runs)
         return
     on_cluster = config.engine == "slurm"
     jobs = "; the jobs that were sent go on" if on_cluster else ""
@@ -39,6 +41,26 @@ def sweep(config: SweepConfig) -> None:
     tasks = dict.fromkeys(run.task for run in runs)
     folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
     print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
+
+
+def _show(runs: list[TrainConfig]) -> None:
+    """Lists the runs, and how far they are.
+
+    Raises:
+        UserError: some can't be trained so, in the end.
+    """
+    troubles = {}
+    for run in runs:
+        state = _state_or_trouble(run)
+        if state in ("new", "begun"):
+            try:
+                check_feasible(run)
+            except UserError as error:
+                state = troubles[_name(run)] = printable(str(error))
+        print(f"{state:>8}  {_name(run)}")
+    if troubles:
+        told = "; ".join(f"{name}: {reason}" for name, reason in troubles.items())
+        raise UserError(f"{len(troubles)} of {len(runs)} runs can't be trained: {told}")
 
 
 def _failures_here(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:

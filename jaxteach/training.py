@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -23,6 +23,7 @@ from jaxteach.files import alone_in
 from jaxteach.finite import Trouble, first_trouble
 from jaxteach.hosts import check_alike, in_first, is_first, losing_nobody, text_from_first, together
 from jaxteach.learner import LearnerState
+from jaxteach.memory import enough_memory
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
@@ -55,13 +56,15 @@ def train_side_by_side(
     configs = [_ready(config) for config in configs]
     with together():
         experiment = Experiment(*configs)
+        experiment.check()
     check_alike(experiment.facts)
     console, folders = Console(quiet=not is_first()), [_folder(config) for config in configs]
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)
-    _tell_of_teacher(configs[0], console)
-    with losing_nobody(), ExitStack() as files:
+    for line in (*_of_teacher(configs[0]), *experiment.rounded):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    with losing_nobody(), enough_memory(), ExitStack() as files:
         if arguments is not None and is_first():
             command = _going_on(configs[0], folders[0], arguments)
             files.enter_context(last_words(lambda: f"; go on: {command}"))
@@ -110,12 +113,12 @@ def _going_on(config: TrainConfig, folder: Path, arguments: Sequence[str]) -> st
     return shlex.join(["python", "-m", "jaxteach.train", *arguments, *more, *([] if config.resume else ["--resume"])])
 
 
-def _tell_of_teacher(config: TrainConfig, console: Console) -> None:
+def _of_teacher(config: TrainConfig) -> Iterator[str]:
     """What a person should know of who teaches."""
     if not config.taught and not config.no_teacher:
-        console.print(f"{config.task} has no teacher: pure reinforcement learning", highlight=False)
+        yield f"{config.task} has no teacher: pure reinforcement learning"
     if config.taught and find_plans(config.teacher.plans, config.task).by_hand:
-        console.print("the teacher's plans were written by hand, not by a language model", highlight=False)
+        yield "the teacher's plans were written by hand, not by a language model"
 
 
 def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:

@@ -79,7 +79,13 @@ class DoorKeyDomain:
 
 
 def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
-    """The domain of a DoorKey task's environment."""
+    """The domain of a DoorKey task's environment.
+
+    Raises:
+        ValueError: there are more keys than the task's captions can tell apart.
+    """
+    if env.num_keys > 1 and not COLORED_CAPTIONS[task]:
+        raise ValueError(f"the teacher of {task} has words for one key, not for num_keys {env.num_keys}")
     captions = Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
     return DoorKeyDomain(captions, (env.size, env.size), env.view_size)
 

@@ -31,6 +31,10 @@ class PlanFileError(UserError):
     """A plan file that can't be used; the message is one sentence that says why."""
 
 
+class MisfitError(PlanFileError):
+    """Plans that are well-formed, but not for this world."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Skills to carry out one after the other, each with the object it is for (None: none)."""

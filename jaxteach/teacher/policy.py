@@ -16,7 +16,7 @@ from jaxteach.teacher.domain import Domain, Vocabulary
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS, doorkey_domain
 from jaxteach.teacher.hallway import HALLWAYS, hallway_domain
 from jaxteach.teacher.lookup import pick
-from jaxteach.teacher.plans import find_plans
+from jaxteach.teacher.plans import MisfitError, find_plans
 from jaxteach.teacher.skills import FINISHED
 from jaxteach.teacher.spread import spread_domain
 from jaxteach.teacher.table import (
@@ -221,7 +221,7 @@ def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrid
     table = compile_plans(find_plans(plans, task), domain.vocabulary)
     agents, captions = domain.num_agents or 1, len(domain.vocabulary.texts)
     if table.rows.shape[1] not in (0, captions ** (agents - 1)):
-        raise ValueError(f"the plans are for another number of agents than {agents}; give those made for as many")
+        raise MisfitError(f"they are for another number of agents than {agents}")
     return Teacher(table, domain, soft)
 
 

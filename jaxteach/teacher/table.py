@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionPlans, PlanFile, PlanFileError, Told
+from jaxteach.teacher.plans import CaptionPlans, MisfitError, PlanFile, PlanFileError, Told
 
 NOTHING_LEFT, WAIT, EXPLORE, FIRST_OBJECT_SKILL = 0, 1, 2, 3
 OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle")
@@ -50,7 +50,7 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary, room: Room = NO_MORE)
         room: the least sizes of the table.
 
     Raises:
-        PlanFileError: the file has a caption, a skill or an object that the task doesn't have.
+        MisfitError: the file has a caption, a skill or an object that the task doesn't have.
     """
     width = max([room.plans, *(len(entry.plans) for entry in plans.captions)])
     depth = max([room.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
@@ -108,7 +108,7 @@ def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np
 def _caption_number(entry: CaptionPlans | Told, known: dict[Told, int]) -> int:
     told = Told(entry.sees, entry.holds)
     if told not in known:
-        raise PlanFileError(
+        raise MisfitError(
             f"the plan file has a caption that the task never shows: sees {list(entry.sees)}, holds {entry.holds}"
         )
     return known[told]
@@ -116,11 +116,11 @@ def _caption_number(entry: CaptionPlans | Told, known: dict[Told, int]) -> int:
 
 def _skill_number(skill: str, target: str | None, vocabulary: Vocabulary) -> int:
     if skill not in vocabulary.skills:
-        raise PlanFileError(f"the plan file uses {skill!r}, and the task's skills are {', '.join(vocabulary.skills)}")
+        raise MisfitError(f"the plan file uses {skill!r}, and the task's skills are {', '.join(vocabulary.skills)}")
     if target is None:
         return {"explore": EXPLORE, "wait": WAIT}[skill]
     if target not in vocabulary.object_names:
-        raise PlanFileError(
+        raise MisfitError(
             f"the plan file names {target!r}, and the task's objects are {', '.join(vocabulary.object_names)}"
         )
     place = vocabulary.object_names.index(target)
