@@ -239,7 +239,9 @@ class Learner:
             part_carry = dealt_out(jax.tree.map(lambda leaf: leaf[rows], carry))
             grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
             terms["grad_norm"] = optax.global_norm(grads)
-            updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            # Optax promotes its counters, and with 64 bits would correct the moments in float64.
+            with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+                updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), terms
 
         def epoch(params_and_state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
@@ -282,9 +284,9 @@ def _episode_metrics(trajectory: Trajectory) -> dict[str, jax.Array]:
     ended = trajectory.last
     returns = jnp.where(ended, trajectory.episode_return.mean(-1), 0)
     return {
-        "episodes": ended.sum(),
+        "episodes": ended.sum(dtype=jnp.int32),
         "return_sum": returns.sum(),
         "return_square_sum": (returns**2).sum(),
-        "length_sum": jnp.where(ended, trajectory.episode_length, 0).sum(),
-        "success_sum": (ended & trajectory.success).sum(),
+        "length_sum": jnp.where(ended, trajectory.episode_length, 0).sum(dtype=jnp.int32),
+        "success_sum": (ended & trajectory.success).sum(dtype=jnp.int32),
     }

@@ -11,7 +11,7 @@ def mean(values: jax.Array, active: jax.Array | None = None) -> jax.Array:
     """float32[], the mean over the active samples of float32[B]; 0 where there are none."""
     if active is None:
         return values.mean()
-    return jnp.where(active, values, 0).sum() / jnp.maximum(active.sum(), 1)
+    return jnp.where(active, values, 0).sum() / jnp.maximum(active.sum(dtype=jnp.int32), 1).astype(jnp.float32)
 
 
 def policy_loss(

@@ -62,7 +62,9 @@ def collect(
     """`length` steps of every environment with the student's own sampled actions."""
     prepare = jax.vmap(jax.vmap(network.prepare))
     slots = (length - 1) // venv.env.max_steps + 1
-    env, carry = jax.tree.map(lambda leaf: jnp.stack([leaf] * slots), (actor.env.env, actor.carry))
+    env, carry = jax.tree.map(
+        lambda leaf: jnp.stack([_cloned(leaf) for _ in range(slots)]), (actor.env.env, actor.carry)
+    )
     truncated = _Truncated(env, carry, jnp.zeros(venv.num_envs, jnp.int32))
 
     def step(carry: tuple[Actor, _Truncated], key: jax.Array) -> tuple[tuple[Actor, _Truncated], Any]:
@@ -70,7 +72,7 @@ def collect(
         inputs = prepare(actor.obs)
         output, after = forward(network, params, inputs[None], actor.first[None], actor.carry)
         log_probs = jax.nn.log_softmax(output.logits[0])
-        action = jax.random.categorical(key, log_probs)
+        action = jax.random.categorical(key, log_probs).astype(jnp.int32)
         env, timestep = venv.step(actor.env, action)
         last, terminated = jnp.asarray(timestep.last()), jnp.asarray(timestep.discount == 0)
         cut = last & ~terminated.all(-1)
@@ -110,16 +112,22 @@ def collect(
 def _keep_final(truncated: _Truncated, cut: jax.Array, env: Any, carry: Carry) -> _Truncated:
     """Puts the states of the environments in `cut` into their next free slots."""
     slots = jax.tree.leaves(truncated.env)[0].shape[0]
-    chosen = cut & (np.arange(slots, dtype=np.int32)[:, None] == truncated.used)
+    chosen = cut[None] & (np.arange(slots, dtype=np.int32)[:, None] == truncated.used[None])
 
     def put(kept: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(chosen.reshape(chosen.shape + (1,) * (new.ndim - 1)), new, kept)
+        mask = chosen.reshape(chosen.shape + (1,) * (new.ndim - 1))
+        return _cloned(jnp.where(mask, _cloned(new)[None], _cloned(kept)))
 
     env, carry = jax.tree.map(put, (truncated.env, truncated.carry), (env, carry))
-    return _Truncated(env, carry, truncated.used + cut)
+    return _Truncated(env, carry, truncated.used + cut.astype(jnp.int32))
+
+
+def _cloned(leaf: jax.Array) -> jax.Array:
+    """The same; keys cloned, as those of final states are never drawn from, which the check for reused keys can't see."""
+    return jax.random.clone(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def _final_values(values: jax.Array, cut: jax.Array) -> jax.Array:
     """float32[T, N, A]: the slots' values, float32[S, N, A], at the truncations bool[T, N]; else without meaning."""
-    order = jnp.cumsum(cut, 0) - 1
+    order = jnp.cumsum(cut, 0, dtype=jnp.int32) - 1
     return jnp.take_along_axis(values, jnp.maximum(order, 0)[..., None], 0)
