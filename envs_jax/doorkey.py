@@ -240,7 +240,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
         self, words: Any, room: jax.Array, door_cell: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The agent's cell, then the keys', then the lava's, each free and inside the walls."""
-        inside = (room - 2).prod()
+        inside = (room - 2).prod(dtype=jnp.int32)
         by_door = self._inner_number(self._beside_door(door_cell[0], room), room)
         taken = [uniform_below(next(words), inside)]
         for _ in range(self.num_keys):
@@ -302,5 +302,5 @@ class TwoDoor(DoorKey):
         corner = (self.size - 2) // 2
         place = uniform_below(next(words), 4)
         key_cell = (corner + place // 2) * self.size + corner + place % 2
-        agent = uniform_free(next(words), (room - 2).prod(), [self._inner_number(key_cell, room)])
+        agent = uniform_free(next(words), (room - 2).prod(dtype=jnp.int32), [self._inner_number(key_cell, room)])
         return self._inner_cell(agent, room), key_cell[None], jnp.zeros(0, jnp.int32)

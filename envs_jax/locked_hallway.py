@@ -235,11 +235,11 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
     def _judge(self, state: HallwayState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The doors unlocked so far, bool[D], and how many new ones each agent is rewarded for, float32[A]."""
         front = front_cells(state, self._layout)
-        toggled = (action == Actions.toggle)[:, None] & (front[:, None] == self._layout.door_cell)
+        toggled = (action == Actions.toggle)[:, None] & (front[:, None] == self._layout.door_cell[None])
         unlocked, counts = state.unlocked, []
         for agent in range(self.num_agents):
             new = toggled[agent] & (state.door_state != LOCKED) & ~unlocked
-            counts.append(new.sum())
+            counts.append(new.sum(dtype=jnp.int32))
             unlocked |= new
         share = jnp.stack(counts).astype(jnp.float32)
         return unlocked, jnp.broadcast_to(share.sum(), share.shape) if self.joint_reward else share

@@ -48,7 +48,8 @@ class VectorEnv(EqualByArguments, Generic[State]):
     def reset(self, key: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
         """Starts every environment on its own layout."""
         states, timestep = jax.vmap(self.env.reset)(jax.random.split(key, self.num_envs))
-        zeros = jnp.zeros_like(timestep.reward)
+        states = _typed(states, states)
+        zeros = jnp.zeros(timestep.reward.shape, jnp.float32)
         state = VectorState(states, zeros, jnp.zeros(self.num_envs, jnp.int32))
         return state, self._with_extras(timestep, states, zeros, state.episode_length)
 
@@ -56,9 +57,10 @@ class VectorEnv(EqualByArguments, Generic[State]):
     def step(self, state: VectorState[Any], action: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:
         """Steps every environment and resets the finished ones."""
         stepped, timestep = jax.vmap(self.env.step)(state.env, action)
+        stepped = _typed(stepped, state.env)
         last = timestep.last()
         states = on_own(self._reset_finished)(stepped, last)
-        returns = state.episode_return + timestep.reward
+        returns = state.episode_return + timestep.reward.astype(jnp.float32)
         lengths = state.episode_length + 1
         timestep = self._with_extras(timestep, stepped, returns, lengths)
         timestep = timestep.replace(observation=jax.vmap(self.env.observe)(states))  # type: ignore[attr-defined]
@@ -77,7 +79,8 @@ class VectorEnv(EqualByArguments, Generic[State]):
         def reset_round(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             states, waiting = carry
             waits, chosen = jax.lax.top_k(waiting.astype(jnp.float32), count)
-            fresh, _ = jax.vmap(self.env.reset)(_keys(states)[chosen])
+            # Clones, as each key used here is overwritten below, which the check for reused keys can't see.
+            fresh, _ = jax.vmap(self.env.reset)(jax.random.clone(_keys(states)[chosen]))
             places = jnp.where(waits > 0, chosen, here)
             return jax.tree.map(lambda old, new: _put(old, places, new), carry, (fresh, jnp.zeros(count, bool)))
 
@@ -99,6 +102,26 @@ def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
 def _keys(states: Any) -> jax.Array:
     """The states' keys, [N]: their attribute or, of dictionaries, their item `key`."""
     return states["key"] if isinstance(states, Mapping) else states.key
+
+
+def _typed(states: Any, like: Any) -> Any:
+    """`states` with the dtypes of `like`, so that steps can be scanned whatever a world's own types are.
+
+    Raises:
+        TypeError: a number has become one of another kind.
+    """
+
+    def cast(path: Any, leaf: chex.Array, old: chex.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        if leaf.dtype.kind != old.dtype.kind:
+            raise TypeError(
+                f"a world's step must keep the types of its state: {jax.tree_util.keystr(path)} "
+                f"became {leaf.dtype}, and was {old.dtype}"
+            )
+        return jax.lax.convert_element_type(leaf, old.dtype)
+
+    return jax.tree_util.tree_map_with_path(cast, states, like)
 
 
 def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:

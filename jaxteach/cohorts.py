@@ -66,10 +66,10 @@ def counted(
     length = trajectory.episode_length
     ends = (trajectory.last & (length <= max_steps)) | (length == max_steps)
     began = iteration + (np.arange(1, steps + 1, dtype=np.int32)[:, None] - length) // steps
-    chosen = ends & (np.arange(size, dtype=np.int32)[:, None, None] == began // width % size)
+    chosen = ends[None] & (np.arange(size, dtype=np.int32)[:, None, None] == (began // width % size)[None])
 
     def total(values: jax.Array) -> jax.Array:
-        return jnp.where(chosen, values, jnp.zeros((), values.dtype)).sum((1, 2), dtype=values.dtype)
+        return jnp.where(chosen, values[None], jnp.zeros((), values.dtype)).sum((1, 2), dtype=values.dtype)
 
     returns = trajectory.episode_return.mean(-1)
     place = np.arange(size, dtype=np.int32) == iteration // width % size

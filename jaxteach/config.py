@@ -128,7 +128,7 @@ class PPOConfig:
         count = iteration.astype(jnp.float32)
         if self.distill_schedule == "linear":
             line = jnp.maximum(self.distill_coef - self.distill_decay * count, self.distill_floor)
-            return jnp.where(iteration < self.distill_end, line, 0.0).astype(jnp.float32)
+            return jnp.where(count < self.distill_end, line, 0.0).astype(jnp.float32)
         halvings = count * (steps / self.distill_half_life)
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 

@@ -21,10 +21,11 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
         depth = image.shape[-1]
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (9 * depth, self.channels))
-        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (9 * depth, self.channels), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,), jnp.float32)
         maps = convolve(image.reshape(-1, *image.shape[-3:]), kernel.reshape(3, 3, depth, self.channels))
-        return maps.reshape(*image.shape[:-1], self.channels) + bias
+        maps = maps.reshape(*image.shape[:-1], self.channels)
+        return maps + jnp.broadcast_to(bias, maps.shape)
 
 
 @jax.custom_vjp

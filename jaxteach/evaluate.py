@@ -62,8 +62,9 @@ def with_random_actions(policy: Policy, share: float, action_counts: tuple[int, 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         policy_key, chance_key, action_key = jax.random.split(key, 3)
         memory, action = policy(memory, obs, first, policy_key)
-        chance = jax.random.bernoulli(chance_key, share, action.shape)
-        return memory, jnp.where(chance, jax.random.randint(action_key, action.shape, 0, counts), action)
+        chance = jax.random.bernoulli(chance_key, jnp.float32(share), action.shape)
+        limits = jnp.broadcast_to(counts, action.shape)
+        return memory, jnp.where(chance, jax.random.randint(action_key, action.shape, 0, limits, jnp.int32), action)
 
     return act
 
@@ -137,5 +138,5 @@ def frame_of(world: TeamWorld, state: Any, obs: Any) -> Any:
 
 def _shoot(world: TeamWorld, state: Any, obs: Any, filmed: int) -> Any:
     """The frames of the first `filmed` environments, leaves [filmed, ...]."""
-    first = jax.tree.map(lambda leaf: leaf[:filmed], (state, obs))
-    return jax.vmap(lambda state, obs: frame_of(world, state, obs))(*first)
+    frames = jax.vmap(lambda state, obs: frame_of(world, state, obs))(state, obs)
+    return jax.tree.map(lambda leaf: leaf[:filmed], frames)

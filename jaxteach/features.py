@@ -63,14 +63,14 @@ def view_features(inputs: jax.Array) -> jax.Array:
 
 def _bits(codes: jax.Array, known: Sequence[int]) -> jax.Array:
     """bool[..., len(known)], which of the known codes each is."""
-    return codes[..., None] == np.array(known, np.uint8)
+    return codes[..., None] == np.array(known, np.uint8, ndmin=codes.ndim + 1)
 
 
 def _frame_features(
     words: jax.Array, is_agent: jax.Array, x: jax.Array, y: jax.Array, direction: jax.Array
 ) -> jax.Array:
     channels = _channels(words)
-    others = channels * ~is_agent
+    others = jnp.where(is_agent, jnp.uint8(0), channels)
     along_x = _centred(others.sum(2, dtype=jnp.uint8), x)
     along_y = _centred(others.sum(1, dtype=jnp.uint8), y)
     flipped_x, flipped_y = along_x[:, ::-1], along_y[:, ::-1]
@@ -78,7 +78,7 @@ def _frame_features(
     ahead = pick(jnp.stack([along_x, along_y, flipped_x, flipped_y]), direction)
     right = pick(jnp.stack([along_y, flipped_x, flipped_y, along_x]), direction)
     padded = jnp.pad(channels, ((0, 0), (NEAR, NEAR), (NEAR, NEAR)))
-    near = jax.lax.dynamic_slice(padded, (0, x, y), (channels.shape[0], 2 * NEAR + 1, 2 * NEAR + 1))
+    near = jax.lax.dynamic_slice(padded, (jnp.int32(0), x, y), (channels.shape[0], 2 * NEAR + 1, 2 * NEAR + 1))
     turned = jnp.stack([jnp.rot90(near, -turn, (1, 2)) for turn in range(4)])
     return jnp.concatenate([pick(turned, direction).reshape(-1), ahead.reshape(-1), right.reshape(-1)])
 
@@ -95,4 +95,4 @@ def _centred(line: jax.Array, place: jax.Array) -> jax.Array:
     """uint8[C, 2 * W - 1], the line uint8[C, W] with `place` in the middle."""
     size = line.shape[1]
     padded = jnp.pad(line, ((0, 0), (size - 1, size - 1)))
-    return jax.lax.dynamic_slice(padded, (0, place), (line.shape[0], 2 * size - 1))
+    return jax.lax.dynamic_slice(padded, (jnp.int32(0), place), (line.shape[0], 2 * size - 1))

@@ -249,7 +249,9 @@ class Learner:
             part_carry = dealt_out(jax.tree.map(lambda leaf: leaf[rows], carry))
             grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
             terms["grad_norm"] = optax.tree.norm(grads)
-            updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            # Optax promotes its counters, and with 64 bits would correct the moments in float64.
+            with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+                updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), terms
 
         def epoch(params_and_state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:

@@ -141,7 +141,7 @@ class TeamNet(nn.Module):
             critic, critic_carry = along_steps(nn.GRUCell, self.width, "critic_gru", critic, first, carry[1])
             carry = (actor_carry, critic_carry)
         actor = nn.relu(_dense(self.width, 2.0)(actor))
-        judged = _dense(self.width, 2.0)(critic)[..., None, :] + nn.Dense(self.width, use_bias=False)(names)
+        judged = _dense(self.width, 2.0)(critic)[..., None, :] + nn.Dense(self.width, use_bias=False)(names)[None, None]
         logits = _dense(max(self.action_counts), 1e-4)(actor)
         return Output(self._possible(logits), _dense(1, 1.0)(nn.relu(judged))[..., 0]), carry
 

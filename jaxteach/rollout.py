@@ -65,7 +65,9 @@ def collect(
     prepare = jax.vmap(jax.vmap(network.prepare))
     # As many as an environment needs that truncates after `max_steps` alone; more are valued one by one.
     slots = (length - 1) // venv.env.max_steps + 1
-    env, carry = jax.tree.map(lambda leaf: jnp.stack([leaf] * slots), (actor.env.env, actor.carry))
+    env, carry = jax.tree.map(
+        lambda leaf: jnp.stack([_cloned(leaf) for _ in range(slots)]), (actor.env.env, actor.carry)
+    )
     truncated = _Truncated(env, carry, jnp.zeros(venv.num_envs, jnp.int32))
 
     def value_of(obs: Any, first: jax.Array, carry: Carry) -> jax.Array:
@@ -132,10 +134,16 @@ def _keep_final(truncated: _Truncated, cut: jax.Array, env: Any, carry: Carry) -
     chosen = cut[None] & (np.arange(slots, dtype=np.int32)[:, None] == truncated.used[None])
 
     def put(kept: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(chosen.reshape(chosen.shape + (1,) * (new.ndim - 1)), new, kept)
+        mask = chosen.reshape(chosen.shape + (1,) * (new.ndim - 1))
+        return _cloned(jnp.where(mask, _cloned(new)[None], _cloned(kept)))
 
     env, carry = jax.tree.map(put, (truncated.env, truncated.carry), (env, carry))
     return _Truncated(env, carry, truncated.used + cut.astype(jnp.int32))
+
+
+def _cloned(leaf: jax.Array) -> jax.Array:
+    """The same; keys cloned, as those of final states are never drawn from, which the check for reused keys can't see."""
+    return jax.random.clone(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def _at_truncations(values: jax.Array, cut: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Worlds as the learner sees them: whoever acts in them is a team, be it of one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,8 @@ class TeamWorld(EqualByArguments):
         )
 
     def _with_axis(self, tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree) if self._single else tree
+        tree = jax.tree.map(_narrow, tree)
+        return jax.tree.map(lambda leaf: leaf[None], tree) if self._single else tree
 
 
 def _name(env: Any) -> str:
@@ -104,3 +105,12 @@ def _max_steps(env: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
         raise UserError(f"max_steps of {_name(env)} must be a whole number, at least 1, not {given!r}")
     return int(given)
+
+
+def _narrow(leaf: Any) -> jax.Array:
+    """A world's array as it is without `jax_enable_x64`: training keeps to 32 bits."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(_NARROWER.get(str(leaf.dtype), leaf.dtype))
+
+
+_NARROWER: Final = {"float64": "float32", "int64": "int32", "uint64": "uint32"}

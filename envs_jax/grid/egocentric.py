@@ -114,6 +114,6 @@ def _bits(table: np.ndarray, row: jax.Array, count: int) -> jax.Array:
 
 def _door_mask(state: HallwayState, layout: Layout) -> jax.Array:
     """int32[], bit d: door d stops light; a door where an agent stands shows the agent and does not."""
-    occupied = (state.agent_cell[:, None] == layout.door_cell).any(0)
+    occupied = (state.agent_cell[:, None] == layout.door_cell[None]).any(0)
     stops = (state.door_state != OPEN) & ~occupied
     return jnp.where(stops, 1 << np.arange(stops.size, dtype=np.int32), 0).sum(dtype=jnp.int32)

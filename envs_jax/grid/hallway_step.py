@@ -8,6 +8,7 @@ from envs_jax.grid.constants import CLOSED, LOCKED, OPEN, Actions
 from envs_jax.grid.egocentric import cell_step
 from envs_jax.grid.hallway import HallwayState, Layout
 from envs_jax.grid.state import NOWHERE
+from envs_jax.grid.step import signed
 
 
 def act_in_order(
@@ -18,7 +19,7 @@ def act_in_order(
     agents = np.arange(state.agent_cell.shape[0], dtype=np.int32)
     for turn in range(len(agents)):
         state = _take_turn(state, layout, action, front, agents == order[turn], allow_overlap)
-    turned = state.agent_dir + (action == Actions.right) - (action == Actions.left)
+    turned = state.agent_dir + signed(action == Actions.right, action == Actions.left)
     return state._replace(agent_dir=turned & 3)
 
 

@@ -121,7 +121,7 @@ def _cells(size: int) -> np.ndarray:
 
 def _has(words: jax.Array) -> jax.Array:
     """bool[n, 32], which cells are in the set of cells uint32[n]."""
-    return (words[:, None] & (np.uint32(1) << np.arange(32, dtype=np.uint32))) != 0
+    return (words[:, None] & (np.uint32(1) << np.arange(32, dtype=np.uint32))[None]) != 0
 
 
 def _paint_objects(state: RoomState, size: int) -> jax.Array:

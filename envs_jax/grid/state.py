@@ -63,7 +63,7 @@ def pack_cells(mask: np.ndarray) -> tuple[np.uint32, ...]:
 
 def unpack_cells(words: tuple[jax.Array, ...], size: int) -> jax.Array:
     """The inverse of `pack_cells`: bool[size, size]."""
-    bits = (jnp.stack(words)[:, None] >> np.arange(32, dtype=np.uint32)) & 1
+    bits = (jnp.stack(words)[:, None] >> np.arange(32, dtype=np.uint32)[None]) & 1
     return bits.reshape(-1)[: size * size].reshape(size, size).astype(jnp.bool_)
 
 

@@ -24,7 +24,7 @@ class Front(NamedTuple):
 def act(state: RoomState, action: jax.Array, size: int) -> tuple[RoomState, jax.Array]:
     """One action of the agent; also returns whether it walked into lava (bool[])."""
     front = look_ahead(state, size)
-    turned = state.agent_dir + (action == Actions.right) - (action == Actions.left)
+    turned = state.agent_dir + signed(action == Actions.right, action == Actions.left)
     open_door = (front.door & (state.door_state == OPEN)).any()
     moves = (action == Actions.forward) & (front.free | open_door | front.lava)
     key_cell, carried = _move_keys(state, action, front)
@@ -42,7 +42,7 @@ def look_ahead(state: RoomState, size: int) -> Front:
     """The cell in front of the agent; one outside the world counts as a wall."""
     direction = state.agent_dir
     x, y = coordinates(state.agent_cell, size)
-    x, y = x + (direction == EAST) - (direction == WEST), y + (direction == SOUTH) - (direction == NORTH)
+    x, y = x + signed(direction == EAST, direction == WEST), y + signed(direction == SOUTH, direction == NORTH)
     columns, rows = state.room_size[0], state.room_size[1]
     border = ((x == 0) | (x == columns - 1)) & (y < rows) | ((y == 0) | (y == rows - 1)) & (x < columns)
     in_world = (x >= 0) & (x < size) & (y >= 0) & (y < size)
@@ -51,6 +51,11 @@ def look_ahead(state: RoomState, size: int) -> Front:
     lava = (state.lava_cell == cell).any()
     free = in_world & ~border & ~door.any() & ~key.any() & ~lava
     return Front(cell, door, key, lava, free)
+
+
+def signed(plus: jax.Array, minus: jax.Array) -> jax.Array:
+    """int32[...], 1 for `plus` less 1 for `minus`, bool[...] each."""
+    return plus.astype(jnp.int32) - minus.astype(jnp.int32)
 
 
 def _move_keys(state: RoomState, action: jax.Array, front: Front) -> tuple[jax.Array, jax.Array]:

@@ -123,7 +123,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
 
     def step(self, state: WorldState, action: chex.Array) -> tuple[WorldState, TimeStep[chex.Array]]:
         """One step: act, move, speak, judge."""
-        push, words = self._decode(jnp.asarray(action))
+        push, words = self._decode(jnp.asarray(action, jnp.float32 if self.continuous_actions else None))
         p_pos, p_vel = advance(self.world, state.p_pos, state.p_vel, push)
         c = words if self.world.speaks.any() else state.c
         state = state._replace(step_count=state.step_count + 1, p_pos=p_pos, p_vel=p_vel, c=c)

@@ -22,4 +22,4 @@ class Simple(ParticleWorld):
         return [join(state.p_vel, landmark_offsets(state.p_pos, slice(0, 1), 1))]
 
     def _rewards(self, state: WorldState) -> jax.Array:
-        return -jnp.square(state.p_pos[:1] - state.p_pos[1]).sum(-1)
+        return -jnp.square(state.p_pos[:1] - state.p_pos[1:]).sum(-1)

@@ -55,4 +55,4 @@ class SimpleAdversary(ParticleWorld):
 
     def _to_goal(self, state: WorldState) -> jax.Array:
         """float32[A, 2], the goal relative to each agent."""
-        return state.p_pos[self.num_agents + state.goals[0]] - state.p_pos[: self.num_agents]
+        return state.p_pos[self.num_agents + state.goals[0]][None] - state.p_pos[: self.num_agents]

@@ -38,7 +38,7 @@ class SimpleCrypto(ParticleWorld):
 
     def _rewards(self, state: WorldState) -> jax.Array:
         secret = jax.nn.one_hot(state.goals[0], DIM_C, dtype=jnp.float32)
-        error = jnp.square(state.c - secret).sum(-1)
+        error = jnp.square(state.c - secret[None]).sum(-1)
         error = jnp.where((state.c == 0).all(-1), 0, error)
         good = error[EVE] - error[BOB]
         return jnp.stack([-error[EVE], good, good])

@@ -48,4 +48,4 @@ class SimplePush(ParticleWorld):
 
     def _to_goal(self, state: WorldState) -> jax.Array:
         """float32[2, 2], the goal relative to each agent."""
-        return state.p_pos[2 + state.goals[0]] - state.p_pos[:2]
+        return state.p_pos[2 + state.goals[0]][None] - state.p_pos[:2]

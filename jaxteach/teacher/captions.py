@@ -185,7 +185,7 @@ class Captions:
         for color in mentions:
             is_new = (color >= 0) & (named != color).all()
             named = jnp.where(is_new & (places == count), color, named)
-            count += is_new
+            count += is_new.astype(jnp.int32)
         return named
 
     def _lookup(self, *code: jax.Array) -> jax.Array:

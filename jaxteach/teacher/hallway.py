@@ -104,8 +104,8 @@ class HallwayCaptions:
 
     def number(self, facts: Facts) -> jax.Array:
         """int32[], the caption that tells these facts."""
-        told = (facts.paired >= 0) * 4 + (facts.strange >= 0) * 2 + (facts.other >= 0)
-        return told * 4 + facts.held_kind
+        paired, strange, other = ((c >= 0).astype(jnp.int32) for c in (facts.paired, facts.strange, facts.other))
+        return (paired * 4 + strange * 2 + other) * 4 + facts.held_kind
 
 
 def _meanings(paired: bool, strange: bool, other: bool, held: int) -> dict[str, int]:
@@ -159,7 +159,7 @@ class HallwayDomain:
         return take_in(memory, scene, self.size[1], self.overlap)
 
     def advance(self, memory: HallwayMemory, action: jax.Array) -> HallwayMemory:
-        return memory._replace(action=action)
+        return memory._replace(action=action.astype(jnp.int32))
 
     def describe(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Facts]:
         del scene
@@ -242,7 +242,7 @@ def _facts(memory: HallwayMemory, within_reach: jax.Array) -> Facts:
     """What a caption tells, given which keys can be walked to, bool[colours]."""
     lying, door_known = memory.key_cell >= 0, memory.door_cell >= 0
     locked = door_known & (memory.door_state == LOCKED)
-    in_hand = np.arange(NUM_COLORS) == memory.held
+    in_hand = np.arange(NUM_COLORS, dtype=np.int32) == memory.held
     held_kind = jnp.where((in_hand & locked).any(), HOLDS_FITTING, HOLDS_USED)
     held_kind = jnp.where((in_hand & ~door_known).any(), HOLDS_STRANGE, held_kind)
     return Facts(
@@ -250,7 +250,7 @@ def _facts(memory: HallwayMemory, within_reach: jax.Array) -> Facts:
         strange=_nearest(memory.cell, memory.key_cell, within_reach & ~door_known),
         other=_nearest(memory.cell, memory.door_cell, locked & ~lying & ~in_hand),
         held=memory.held,
-        held_kind=jnp.where(memory.held >= 0, held_kind, EMPTY_HANDS),
+        held_kind=jnp.where(memory.held >= 0, held_kind, EMPTY_HANDS).astype(jnp.int32),
     )
 
 
@@ -271,4 +271,4 @@ def _cells(memory: HallwayMemory, facts: Facts) -> jax.Array:
 
 def _of(cells: jax.Array, color: jax.Array) -> jax.Array:
     """int32[], the cell of a colour; -1 for no colour."""
-    return jnp.where(np.arange(NUM_COLORS) == color, cells, NOTHING).max()
+    return jnp.where(np.arange(NUM_COLORS, dtype=np.int32) == color, cells, NOTHING).max()

@@ -103,7 +103,7 @@ def read_view(view: jax.Array, direction: jax.Array) -> Scene:
         return jnp.where(mask, bits, np.uint32(0)).sum(1, dtype=jnp.uint32)
 
     def by_color(thing: int, values: jax.Array | np.ndarray) -> jax.Array:
-        return jnp.where((kind == thing) & (color == colors), values, NOTHING).max((1, 2))
+        return jnp.where((kind == thing)[None] & (color[None] == colors), values, NOTHING).max((1, 2))
 
     doors = by_color(DOOR, places * 4 | status)
     return Scene(
@@ -171,7 +171,8 @@ def cell_set(cells: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 def has_cells(rows: jax.Array, cells: jax.Array, height: int) -> jax.Array:
     """bool[...], whether cells int32[...] are in a set of cells uint32[W]; False for -1."""
-    return ((_cell_bits(cells, (rows.shape[0], height)) & rows) != 0).any(-1)
+    bits = _cell_bits(cells, (rows.shape[0], height))
+    return ((bits & jnp.broadcast_to(rows, bits.shape)) != 0).any(-1)
 
 
 def ahead(cell: jax.Array, direction: jax.Array) -> jax.Array:
@@ -217,12 +218,13 @@ def _lay(columns: jax.Array, corner: jax.Array, size: tuple[int, int]) -> jax.Ar
     down = (corner % STRIDE % height).astype(jnp.uint32)
     columns = (columns << down | columns >> (height - down)) & np.uint32((1 << height) - 1)
     x = (corner // STRIDE + np.arange(columns.shape[0], dtype=np.int32)) % width
-    here = x[:, None] == np.arange(width, dtype=np.int32)
+    here = x[:, None] == np.arange(width, dtype=np.int32)[None]
     return jax.lax.reduce(jnp.where(here, columns[:, None], np.uint32(0)), np.uint32(0), jax.lax.bitwise_or, (0,))
 
 
 def _cell_bits(cells: jax.Array, size: tuple[int, int]) -> jax.Array:
     """uint32[..., W], each of the cells int32[...] as a bit on the torus; none for -1."""
     x, y = cells // STRIDE % size[0], cells % STRIDE % size[1]
-    here = (x[..., None] == np.arange(size[0], dtype=np.int32)) & (cells >= 0)[..., None]
+    columns = np.arange(size[0], dtype=np.int32).reshape(*[1] * cells.ndim, -1)
+    here = (x[..., None] == columns) & (cells >= 0)[..., None]
     return jnp.where(here, (jnp.uint32(1) << y.astype(jnp.uint32))[..., None], np.uint32(0))

@@ -120,14 +120,14 @@ def approach(passable: jax.Array, pose: Pose, targets: jax.Array, height: int, w
 
     def wave(boards: jax.Array) -> jax.Array:
         turned = jnp.roll(boards, 1, 0) | jnp.roll(boards, -1, 0)
-        return boards | turned | (behind(boards) & passable)
+        return boards | turned | (behind(boards) & passable[None])
 
     own_cell = cell_rows(pose.x, pose.y, (passable.shape[0], height))[None]
     agent, agent_turned_left = (
         jnp.where(directions == direction, own_cell, jnp.uint32(0))
         for direction in (pose.direction, (pose.direction + 3) & 3)
     )
-    goals = behind(jnp.broadcast_to(targets, (4, *targets.shape))) & passable
+    goals = behind(jnp.broadcast_to(targets, (4, *targets.shape))) & passable[None]
 
     def searching(boards: tuple[jax.Array, jax.Array]) -> jax.Array:
         before, after = boards

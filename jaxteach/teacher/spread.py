@@ -86,14 +86,16 @@ class SpreadDomain:
         count = self.num_agents
         landmarks, others = obs[4 : 4 + 2 * count].reshape(-1, 2), obs[4 + 2 * count : 2 + 4 * count].reshape(-1, 2)
         own = _squares(landmarks)
-        theirs = _squares(landmarks - others[:, None])
+        theirs = _squares(landmarks[None] - others[:, None])
         numbers = np.arange(count, dtype=np.int32)
-        heads_for = theirs.argmin(1)[:, None] == numbers
-        taken = (heads_for & (theirs < own)).any(0)
-        nearer = (own[:, None] > own) | ((own[:, None] == own) & (numbers[:, None] > numbers))
-        ranked = nearer.sum(1, dtype=jnp.int32) == numbers[:, None]
+        heads_for = theirs.argmin(1).astype(jnp.int32)[:, None] == numbers[None]
+        taken = (heads_for & (theirs < own[None])).any(0)
+        nearer = (own[:, None] > own[None]) | ((own[:, None] == own[None]) & (numbers[:, None] > numbers[None]))
+        ranked = nearer.sum(1, dtype=jnp.int32)[None] == numbers[:, None]
         offsets = jnp.where(ranked[..., None], landmarks, 0).sum(1)
-        return Scene(obs[:2], offsets, (ranked & taken).any(1), jnp.where(ranked, numbers, 0).sum(1, dtype=jnp.int32))
+        return Scene(
+            obs[:2], offsets, (ranked & taken[None]).any(1), jnp.where(ranked, numbers, 0).sum(1, dtype=jnp.int32)
+        )
 
     def remember(self, memory: jax.Array, scene: Scene) -> jax.Array:
         del scene
@@ -132,7 +134,7 @@ def fly_to(offset: jax.Array, velocity: jax.Array, accel: float) -> jax.Array:
     # A velocity v carries the agent on by v * TIME_STEP in this step, by `kept` times that in the next, and so on.
     way = TIME_STEP * (1 - kept**FORESIGHT) / DAMPING
     way_of_push = TIME_STEP * (1 - kept ** (FORESIGHT - 1)) / DAMPING * TIME_STEP * accel
-    missed = offset - way * velocity - way_of_push * MOVES
+    missed = (offset - way * velocity)[None] - way_of_push * MOVES
     return jnp.argmin(_squares(missed)).astype(jnp.int32)
 
 
