@@ -83,8 +83,8 @@ class TeamWorld(EqualByArguments):
     def _for_team(self, timestep: TimeStep[Any], success: jax.Array) -> TimeStep[Any]:
         return timestep.replace(  # type: ignore[attr-defined]
             observation=self._with_axis(timestep.observation),
-            reward=jnp.broadcast_to(jnp.asarray(timestep.reward), (self.num_agents,)),
-            discount=jnp.broadcast_to(jnp.asarray(timestep.discount), (self.num_agents,)),
+            reward=jnp.broadcast_to(_narrow(timestep.reward), (self.num_agents,)),
+            discount=jnp.broadcast_to(_narrow(timestep.discount), (self.num_agents,)),
             extras={**(timestep.extras or {}), "success": success},
         )
 
