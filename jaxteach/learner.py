@@ -17,7 +17,7 @@ from envs_jax.vector import VectorEnv
 from jaxteach import losses, value_scale
 from jaxteach.cohorts import Cohorts, counted, no_cohorts
 from jaxteach.config import PPOConfig
-from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, with_table
+from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, unlisted_captions, with_table
 from jaxteach.networks import Network, forward
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import Actor, Trajectory, collect, start
@@ -162,6 +162,7 @@ class Learner:
         )
         if table is not None:
             metrics["silent_captions"] = silent_captions(table, captions)
+            metrics["unlisted_captions"] = unlisted_captions(table, captions)
         return LearnerState(params, opt_state, actor, memory, scale, cohorts, key), metrics
 
     def _judge(
