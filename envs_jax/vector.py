@@ -99,7 +99,7 @@ def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
     return VectorEnv(env, num_envs)
 
 
-def _keys(states: Any) -> jax.Array:
+def _keys(states: Any) -> Any:
     """The states' keys, [N]: their attribute or, of dictionaries, their item `key`."""
     return states["key"] if isinstance(states, Mapping) else states.key
 
