@@ -164,7 +164,7 @@ class WorldConfig:
         try:
             return envs_jax.make(task, **overrides)
         except ValueError as error:
-            raise UserError(f"{task} can't be had{self.told}: {as_typed(str(error), task)}") from None
+            raise UserError(f"{task}: {as_typed(str(error), task)}") from None
 
     def overrides(self, task: str) -> dict[str, int]:
         """The parameters that were given, by the names that the task's world has for them.
@@ -567,23 +567,25 @@ def from_json(document: Any) -> TrainConfig:
         raise UserError("config.json is not one of a jaxteach run: it is no object")
     written_by = document.get(VERSION_NAME, "of a version that is not told")
     values = {name: value for name, value in document.items() if name != VERSION_NAME}
-    known = {option.name for option in fields(TrainConfig)}
-    unknown = [name for name in values if name not in known]
-    for name, kind in PARTS.items():
-        part = values.get(name, {})
-        if not isinstance(part, dict):
-            raise UserError(f"config.json is not one of a jaxteach run: {name} is no object")
-        unknown += [option for option in part if option not in {option.name for option in fields(kind)}]
-        values[name] = from_plain(kind, part)
+    parts = {name: values.get(name, {}) for name in PARTS}
+    if not all(isinstance(part, dict) for part in parts.values()):
+        raise UserError("config.json is not one of a jaxteach run: a part of it is no object")
+    unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
         raise UserError(
             f"config.json was written by jaxteach {written_by} and has options that this one, {this_version()}, "
             f"does not know: {', '.join(unknown)}; use that version"
         )
     try:
-        return from_plain(TrainConfig, values | {"seed_list": tuple(values["seed_list"])})
+        made = {name: from_plain(PARTS[name], part) for name, part in parts.items()}
+        return from_plain(TrainConfig, values | made | {"seed_list": tuple(values["seed_list"])})
     except (TypeError, KeyError) as error:
         raise UserError(f"config.json is not one of a jaxteach run: {error}") from None
+
+
+def _unknown(kind: type[Any], document: dict[str, Any]) -> list[str]:
+    known = {option.name for option in fields(kind)}
+    return [name for name in document if name not in known]
 
 
 def changes(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:

@@ -53,19 +53,30 @@ def _run(command: Callable[[], None]) -> None:
     except UserError as error:
         print(told(error), file=sys.stderr)
         sys.exit(2)
-    except RuntimeError as error:
-        # What JAX says where JAX_PLATFORMS names a device that this machine lacks, or whose plug-in is missing.
-        if not str(error).startswith("Unable to initialize backend"):
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception:
+        if not _lacks_devices():
             raise
-        platforms = os.environ.get("JAX_PLATFORMS", "")
         print(
             told(
-                f"JAX can't use what JAX_PLATFORMS={platforms} asks for; install JAX for it, such as "
-                f'pip install "jax[cuda13]", or set JAX_PLATFORMS=cpu ({str(error).splitlines()[0][:200]})'
+                f"JAX finds no device here for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}; "
+                'install JAX for it, such as pip install "jax[cuda13]", or set JAX_PLATFORMS=cpu'
             ),
             file=sys.stderr,
         )
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+
+
+def _lacks_devices() -> bool:
+    """Whether the environment wants devices that JAX can't have here; then it fails wherever it is used first."""
+    if not os.environ.get("JAX_PLATFORMS"):
+        return False
+    import jax  # noqa: PLC0415 - commands import it after they have looked at the clock
+
+    try:
+        jax.devices()
+    except Exception:
+        return True
+    return False

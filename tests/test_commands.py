@@ -22,11 +22,11 @@ import jaxteach.train
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.curves import Curve
 from jaxteach.devices import describe
-from jaxteach.errors import run_command
+from jaxteach.errors import UserError, run_command
 from jaxteach.evaluate import Episodes
 from jaxteach.experiment import evaluation_key
 from jaxteach.finite import first_trouble
-from jaxteach.playing import _student, play
+from jaxteach.playing import _students, play
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -52,13 +52,13 @@ def refuse(command, *arguments, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
-    """A log folder with one short run of the seeds 0 and 5, `done`, and one of the seed 11, `single`."""
+    """Two short runs: `done`, of the seeds 0 and 5, and `single`, of the seed 11, that clips nothing."""
     folder = tmp_path_factory.mktemp("log")
     with pytest.MonkeyPatch.context() as patch:
         seeds = ["--seed_list", 0, 5, "--n_itr", 5, "--savedir", "done"]
         call("train", *TRAIN, "--logdir", folder, *seeds, monkeypatch=patch)
-        single = ["--seed_list", 11, "--n_itr", 5, "--savedir", "single"]
-        call("train", *TRAIN, "--logdir", folder, *single, monkeypatch=patch)
+        unlimited = ["--max_grad_norm", "inf", "--clip", "inf", "--save_interval", "9999999999", "--savedir", "single"]
+        call("train", *TRAIN, "--logdir", folder, "--seed_list", 11, "--n_itr", 5, *unlimited, monkeypatch=patch)
     return folder
 
 
@@ -197,6 +197,40 @@ def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_p
     )
 
 
+def test_the_reference_s_way_to_evaluate(logdir, tmp_path, monkeypatch, capsys):
+    """Catches names of the reference that are lost, seeds mixed up, and results lost with a full disk."""
+
+    def full_disk(path, document):
+        written.append(document)
+        raise UserError(f"can't write {path}: No space left on device")
+
+    written = []
+    monkeypatch.setattr("jaxteach.playing.write_json", full_disk)
+    arguments = ["--loaddir", logdir / "ppo" / "SimpleDoorKey" / "done", "--logdir", tmp_path, "--num_videos", 0]
+    old = ["--seed_list", 5, 0, "--loadmodel", "acmodel", "--recurrent", "--n_itr", "1e5", "--num_eval", 3]
+    with pytest.raises(SystemExit) as end:
+        call("eval", *arguments, *old, monkeypatch=monkeypatch)
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    lines = [line.split()[0] for line in told.err.splitlines()]
+    assert lines == ["--recurrent", "--n_itr", "acmodel", "error:"]
+    assert "episodes: 6" in told.out
+    (result,) = written
+    assert list(result["players"]) == ["seed 5", "seed 0"]
+    each = [player["mean_return"] for player in result["players"].values()]
+    assert result["mean_return"] == pytest.approx(np.mean(each))
+    assert np.mean(result["returns"][:3]) == pytest.approx(each[0])
+
+
+def test_mistakes_in_paths_of_runs(logdir, monkeypatch, capsys):
+    path = logdir / "ppo" / "SimpleDoorKey" / "single"
+    assert "is a run of SimpleDoorKey, not of TwoDoor" in refuse_again(
+        monkeypatch, capsys, "--loaddir", path, "--task", "TwoDoor"
+    )
+    assert "there is no run" in refuse_again(monkeypatch, capsys, "--loaddir", path / "nowhere")
+    assert "--task says of which task" in refuse_again(monkeypatch, capsys, "--loaddir", "single")
+
+
 def refuse_again(monkeypatch, capsys, *arguments):
     return refuse("eval", *arguments, monkeypatch=monkeypatch, capsys=capsys)
 
@@ -211,9 +245,8 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
 
 def test_evaluation_takes_the_run_s_first_seed(logdir):
     """Catches a run without the seed 0 that needs to be told which seed it has."""
-    assert _student(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))[3].startswith(
-        "student single, seed 11, iteration 5"
-    )
+    _, players = _students(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
+    assert players.told == "student single, seed 11, iteration 5"
 
 
 @pytest.mark.parametrize("seed", [0, 3])
@@ -298,8 +331,35 @@ TRAIN_MISTAKES = {
     "recurrence without a network for it": ([*TRAIN, "--recurrent"], "--network reference"),
     "a network for other worlds": (["--task", "simple_spread", "--network", "reference"], "use --network team"),
     "plans for a task without a teacher": (["--task", "simple_tag", "--plans", "p.json"], "has no teacher"),
-    "a world's option that it lacks": (["--task", "simple_tag", "--num_agents", "3"], "no parameter num_agents"),
-    "an even view": ([*TRAIN, "--view_size", "4"], "odd"),
+    "a world's option that it lacks": (["--task", "simple_tag", "--num_agents", "3"], "options are --max_steps"),
+    "an even view": ([*TRAIN, "--view_size", "4"], "--view_size must be odd"),
+    "a world with another name for it": (["--task", "LockedHallway-2Rooms", "--view_size", "4"], ": --view_size must"),
+    "a task that is nearly one": (["--task", "SimplDoorKey"], "did you mean SimpleDoorKey?"),
+    "a task of one's own": (["--task", "Nowhere"], "JAXTEACH_IMPORT"),
+    "keys without words": ([*TRAIN, "--num_keys", "2"], "words for one key, not for --num_keys 2"),
+    "shipped plans for another world": (
+        ["--task", "simple_spread", "--num_agents", "5"],
+        "plans that ship with jaxtea",
+    ),
+    "shipped plans for fewer keys": (
+        ["--task", "ColoredDoorKey", "--num_keys", "1"],
+        "ColoredDoorKey with --num_keys 1",
+    ),
+    "worlds that no memory holds": ([*TRAIN, "--num_envs", "16777216", "--frame_stack", "256"], "of memory, and there"),
+    "a rollout that no memory holds": (
+        [*TRAIN, "--num_envs", "1e6", "--rollout_length", "1e6"],
+        "of memory, and there",
+    ),
+    "an evaluation that no memory holds": (
+        [*TRAIN, "--num_eval", "16777216", "--frame_stack", "256"],
+        "of memory, and",
+    ),
+    "a number that is none": ([*TRAIN, "--gamma", "nan"], "--gamma must be within 0..1, not nan"),
+    "more than 64 bits": ([*TRAIN, "--save_interval", "1e30"], "--save_interval must be at most"),
+    "an empty name": ([*TRAIN, "--savedir", ""], "--savedir is empty"),
+    "an empty folder for runs": ([*TRAIN, "--logdir", ""], "--logdir is empty"),
+    "a model that is not named": ([*TRAIN, "--online", "--savedir", "untold"], "needs --model"),
+    "an option without effect": ([*TRAIN, "--no_teacher", "--plans", "shipped"], "--plans has no effect"),
     "a missing plan file": ([*TRAIN, "--plans", "none.json"], "can't read the plan file"),
     "a name that leads elsewhere": ([*TRAIN, "--savedir", "../up"], "can't name a run"),
     "resuming nothing": ([*TRAIN, "--resume", "--savedir", "nothing"], "there is no run"),

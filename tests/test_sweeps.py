@@ -1,6 +1,7 @@
 """Sweeps on one machine: what a file may say, which runs come of it, and how they go on."""
 
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -63,6 +64,24 @@ def test_all_combinations_of_tasks_and_options_are_runs_with_all_seeds_side_by_s
     assert runs[1].savedir == "s-no_teacher-True-seeds-0+1+2+5"
 
 
+def test_numbers_of_toml_and_options_without_effect_in_some_runs(tmp_path):
+    """Catches 1e5 and inf, which TOML has as floats, and options that some combinations ignore in silence."""
+    (tmp_path / "s.toml").write_text(
+        """
+        [fixed]
+        task = "SimpleDoorKey"
+        total_steps = 1e5
+        max_grad_norm = inf
+        distill_coef = 2
+        [grid]
+        no_teacher = [false, true]
+        """
+    )
+    taught, alone = read_sweep(tmp_path / "s.toml")
+    assert (taught.config.total_steps, taught.config.ppo.max_grad_norm) == (100_000, math.inf)
+    assert (taught.idle, alone.idle) == ((), ("distill_coef has no effect without a teacher",))
+
+
 def test_seeds_are_dealt_to_runs(tmp_path):
     """Catches a seed lost, or trained twice, where a run has room for few."""
     text = '[fixed]\ntask = "SimpleDoorKey"\nseed_list = [0, 1, 2, 3, 4]'
@@ -112,6 +131,9 @@ MISTAKES = {
     "no list": ("[fixed]\ntask = 'SimpleDoorKey'\n[grid]\ngamma = 0.9", "gamma in [grid] must be a list"),
     "an empty list": ("[fixed]\ntask = 'SimpleDoorKey'\n[grid]\ngamma = []", "gamma in [grid] must be a list"),
     "both": ("[fixed]\ntask = 'SimpleDoorKey'\ngamma = 0.9\n[grid]\ngamma = [0.8]", "gamma is both"),
+    "an option without effect": ("[fixed]\ntask = 'SimpleDoorKey'\nno_teacher = true\ndistill_coef = 1.0",
+        "distill_coef has no effect without a teacher; leave it out"),
+    "a part of an iteration": ("[fixed]\ntask = 'SimpleDoorKey'\nn_itr = 1.5", "n_itr can't be 1.5"),
     "an option in disguise": ("[fixed]\ntask = 'SimpleDoorKey'\nseed_list = [0, '--resume']", "seed_list can't be"),
     "too many": ("[grid]\ntask = ['SimpleDoorKey']\n" + "".join(f"{o} = [1,2,3,4,5,6,7,8,9,10]\n" for o in
                  ("n_itr", "num_envs", "epochs", "num_eval", "batch_size")), "more than 1,000 combinations"),
@@ -160,8 +182,11 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
     said = capsys.readouterr()
     assert "1 of 2 runs failed: SimpleDoorKey/s-plans-none.json-seed-0: can't read the plan file" in said.err
     good = tmp_path / "log" / "ppo" / "SimpleDoorKey" / "s-plans-shipped-seed-0"
-    sweep("s.toml", "--show", monkeypatch=monkeypatch)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["new", "finished"]
+    with pytest.raises(SystemExit):
+        sweep("s.toml", "--show", monkeypatch=monkeypatch)
+    shown = capsys.readouterr()
+    assert [line.strip().split("  ")[0][:8] for line in shown.out.splitlines()[1:]] == ["can't re", "finished"]
+    assert shown.err == "error: 1 of 2 runs can't be trained; the list says why\n"
     (good / "summary.json").unlink()
     times = {path: path.stat().st_mtime_ns for path in (good / "checkpoints").rglob("*")}
     (tmp_path / "s.toml").write_text((tmp_path / "s.toml").read_text().replace('"none.json", ', ""))

@@ -1,0 +1,200 @@
+"""Options: one declaration of what they may be, for the command line, `config.json` and sweeps."""
+
+import json
+import math
+from dataclasses import fields, replace
+from typing import get_args, get_type_hints
+
+import pytest
+
+from jaxteach.cli import parse, read_options, whole_number
+from jaxteach.config import (
+    EvalConfig,
+    PPOConfig,
+    ReportConfig,
+    SweepConfig,
+    TeachConfig,
+    TrainConfig,
+    default_config,
+    from_json,
+    to_json,
+)
+from jaxteach.errors import UserError, run_command
+from jaxteach.options import MOST, Only, Within, options_of
+from jaxteach.runs import create_run, read_config
+
+TRAIN = TrainConfig("SimpleDoorKey")
+ALL = [TRAIN, EvalConfig("SimpleDoorKey"), TeachConfig(), SweepConfig(file="s.toml"), ReportConfig(runs=())]
+
+
+def is_number(kind):
+    return kind in (int, float) or any(is_number(part) for part in get_args(kind) if part is not Ellipsis)
+
+
+def told_by(config):
+    """How options are refused, None if they are not."""
+    try:
+        config.check()
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: type(config).__name__)
+def test_every_number_has_bounds_and_every_condition_an_option(config):
+    """Catches an option whose absurd values nobody refuses, and one whose condition is misspelt."""
+    known = {name for whole in ALL for option in options_of(whole) for name in (option.name, "taught")}
+    for option in options_of(config):
+        bounded = any(isinstance(marker, Within) for marker in option.markers)
+        hint = get_type_hints(type(option.part))[option.name]
+        assert bounded or not is_number(hint) or option.name in ("processes", "process_id", "loadmodel"), option.name
+        assert {marker.other for marker in option.markers if isinstance(marker, Only)} <= known
+
+
+NUMBERS = [option.name for option in options_of(TRAIN) if any(isinstance(mark, Within) for mark in option.markers)]
+ODD = [math.nan, math.inf, -math.inf, 1e300, -1, 0, 10**10, 2**63, 10**30]
+
+
+def with_option(config, name, value):
+    """A configuration of training with another value of an option, wherever it stands."""
+    if name in {option.name for option in fields(config)}:
+        return replace(config, **{name: value})
+    part = next(part.name for part in fields(config) if hasattr(getattr(config, part.name), name))
+    return replace(config, **{part: replace(getattr(config, part), **{name: value})})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_training_takes_a_run_s_folder_gives_back(name, tmp_path):
+    """Catches a value that training begins with and every later command refuses, and one that JSON can't hold."""
+    for value in [(0, 2**40), (3,)] if name == "seed_list" else ODD:
+        config = with_option(TRAIN, name, value)
+        refusal = told_by(config)
+        (tmp_path / "config.json").write_text(json.dumps(to_json(config)))
+        if refusal is None:
+            json.dumps(to_json(config), allow_nan=False)
+            assert read_config(tmp_path) == config
+        else:
+            assert f"--{name}" in refusal
+            with pytest.raises(UserError, match="can't be used"):
+                read_config(tmp_path)
+
+
+def test_infinity_is_taken_where_it_means_no_limit():
+    unlimited = PPOConfig(max_grad_norm=math.inf, clip=math.inf)
+    assert told_by(replace(TRAIN, ppo=unlimited)) is None
+    assert to_json(replace(TRAIN, ppo=unlimited))["ppo"]["clip"] == "inf"
+    document = to_json(TRAIN) | {"ppo": {"clip": math.inf}}
+    assert from_json(document).ppo.clip == math.inf, "as it was written before"
+    assert told_by(replace(TRAIN, ppo=PPOConfig(gamma=math.inf))) == "--gamma must be within 0..1, not inf"
+
+
+def test_an_older_configuration_and_one_of_another_version():
+    """Catches a run from before an option, and a sentence that does not say which version is needed."""
+    assert from_json({"task": "SimpleDoorKey", "seed_list": [0]}) == TRAIN
+    with pytest.raises(UserError, match=r"written by jaxteach 9.1 .* does not know: wings, claws; use that version"):
+        from_json(to_json(TRAIN) | {"jaxteach_version": "9.1", "wings": 2, "ppo": {"claws": 1}})
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1e5", 100_000), ("1_000", 1000), ("2.5e3", 2500), ("100000.0", 100_000), ("-3", -3)]
+)
+def test_whole_numbers(text, number):
+    assert whole_number(text) == number
+
+
+@pytest.mark.parametrize("text", ["1.5", "150k", "inf", "nan", "", "1e999999999", "9" * 5000])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(ValueError, match="is not a whole number, such as 150000"):
+        whole_number(text)
+
+
+def test_integers_are_read_alike_wherever_they_stand():
+    """Catches an option, of those that may be left out or are several, that has its own idea of a number."""
+    line = "--task simple_spread --total_steps 1e5 --seed_list 1e1 2 --num_envs=1_6 --max_steps 1e1"
+    config = parse(TrainConfig, "train", line.split(), default_config)
+    assert (config.total_steps, config.seed_list, config.num_envs, config.world.max_steps) == (100_000, (10, 2), 16, 10)
+
+
+IDLE = {
+    "--no_teacher --plans shipped": "--plans has no effect with --no_teacher",
+    "--no_teacher --hard_planner --distill_coef 1": "--hard_planner has no effect with --no_teacher; --distill_coef",
+    "--task simple_tag --plans shipped": "--plans has no effect without a teacher",
+    "--task simple_tag --distill-half-life=5": "--distill_half_life has no effect without a teacher",
+    "--distill_floor 0.1": "--distill_floor has no effect with --distill_schedule halving, only with linear",
+    "--distill_schedule linear --distill_half_life 20000": "--distill_half_life has no effect with",
+    "--samples 10": "--samples has no effect without --online",
+    "--online --backend openai --context 1": "--context has no effect with --backend openai, only with llama-cpp",
+    "--online --base_url http://x": "--base_url has no effect with --backend llama-cpp, only with openai",
+    "--join_timeout 3": "--join_timeout has no effect without --coordinator",
+}
+IDLE_ELSEWHERE = [
+    (EvalConfig, "--task simple_spread --eval_teacher --greedy", "--greedy has no effect with --eval_teacher"),
+    (EvalConfig, "--task simple_spread --eval_teacher --seed 0", "--seed has no effect with --eval_teacher"),
+    (EvalConfig, "--task simple_spread --loaddir x --plans shipped", "--plans has no effect without --eval_teacher"),
+    (TeachConfig, "--show x --samples 3", "--samples has no effect with --show"),
+    (TeachConfig, "--task simple_spread --out x --episodes 3", "--episodes has no effect without --show"),
+    (TeachConfig, "--task simple_spread --out x --model m --score --samples 3", "--samples has no effect with --score"),
+    (TeachConfig, "--task simple_spread --out x --situations 3", "--situations has no effect without --debate_rounds"),
+    (SweepConfig, "s.toml --partition x", "--partition has no effect with --engine here, only with slurm"),
+    (SweepConfig, "s.toml --engine slurm --seeds_at_once 3", "--seeds_at_once has no effect with --engine slurm"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), IDLE.items())
+def test_options_of_training_without_effect_are_refused(line, told):
+    """Catches an option that is given, be it with its default's value, and ignored."""
+    with pytest.raises(UserError, match="leave") as refusal:
+        parse(TrainConfig, "train", ["--task", "SimpleDoorKey", *line.split()], default_config)
+    assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(("kind", "line", "told"), IDLE_ELSEWHERE)
+def test_options_of_other_commands_without_effect_are_refused(kind, line, told):
+    with pytest.raises(UserError, match="leave") as refusal:
+        parse(kind, "command", line.split())
+    assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--distill_schedule linear --distill_floor 0.1", "--online --samples 3", "--hard_planner --distill_coef 2"],
+)
+def test_options_with_an_effect_are_taken(line):
+    assert not read_options(TrainConfig, "train", ["--task", "TwoDoor", *line.split()], default_config)[1]
+
+
+def test_a_run_that_came_to_nothing_begins_anew(tmp_path):
+    """Catches a start that failed, and blocks its name; and one that has a point, written over."""
+    config = replace(TRAIN, logdir=str(tmp_path), savedir="mine")
+    folder = create_run(config)
+    (folder / "metrics.jsonl").touch()
+    assert create_run(replace(config, num_envs=8)) == folder
+    assert read_config(folder).num_envs == 8
+    (folder / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match="exists; choose another --savedir"):
+        create_run(config)
+
+
+def test_a_platform_that_jax_lacks_is_told_in_one_sentence(monkeypatch, capsys):
+    """Catches the pages of JAX, which fails in one of several ways where it is used first."""
+
+    def failing():
+        raise AssertionError
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(AssertionError):
+        run_command(failing)
+    monkeypatch.setattr("jax.devices", failing)
+    with pytest.raises(SystemExit) as end:
+        run_command(failing)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "JAX_PLATFORMS=cuda" in line
+
+
+def test_bounds_are_told():
+    assert told_by(replace(TRAIN, save_interval=MOST + 1)) == (
+        "--save_interval must be at most 4.611686018e+18, not 4611686018427387905"
+    )
+    assert told_by(replace(TRAIN, num_envs=2**30)) == "--num_envs must be within 1..16777216, not 1073741824"
+    assert "--total_steps must be at most 4,398,046,509,056" in str(told_by(replace(TRAIN, total_steps=10**13)))
