@@ -168,8 +168,8 @@ def test_a_recurrent_minibatch_has_the_memories_of_its_own_environments():
 def test_advantages_are_standardized_over_the_active_agents():
     """Mean 2 and deviation 1 of the first two; the third has finished."""
     values = jnp.array([1.0, 3.0, 100.0])
-    np.testing.assert_allclose(_standardized(values, jnp.array([True, True, False]))[:2], [-1, 1], rtol=1e-6)
-    np.testing.assert_allclose(_standardized(values[:2], None), [-1, 1], rtol=1e-6)
+    np.testing.assert_allclose(_standardized(values, jnp.array([True, True, False]), 0.1)[:2], [-1, 1], rtol=1e-6)
+    np.testing.assert_allclose(_standardized(values[:2], None, 0.1), [-1, 1], rtol=1e-6)
 
 
 def test_the_learning_rate_falls_over_all_gradient_steps():

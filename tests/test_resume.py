@@ -367,17 +367,17 @@ def test_a_run_that_goes_on_to_another_length_says_what_that_changes(whole, tmp_
     """Catches a learning rate that jumps unsaid, a config.json of a length that was, and a sitting not written down."""
     run, arguments = resumable(whole, tmp_path)
     rates = [row["learning_rate"] for row in rows_of(run)]
-    assert rates == pytest.approx([1e-3 * (1 - i / 6) for i in (0.5, 2.5, 4.5)])
+    assert rates == pytest.approx([1e-3 * (1 - i / 5) for i in (0.5, 2.5, 4)])
     train(monkeypatch, *arguments, "--n_itr", 8)
     said = capsys.readouterr().out
-    assert "the learning rate goes from 0 to 0.00025: it falls over 8 iterations now, not over 6\n" in said
-    assert rows_of(run)[-1]["learning_rate"] == pytest.approx(1e-3 * (1 - 6.5 / 8))
+    assert "the learning rate goes from 0 to 0.000375: it falls over 8 iterations now, not over 5\n" in said
+    assert rows_of(run)[-1]["learning_rate"] == pytest.approx(1e-3 * (1 - 7 / 8))
     assert tags_of(run)["Train/Learning Rate"] == list(range(1, 9))
     config = json.loads((run / "config.json").read_text())
     assert (config["n_itr"], config["resume"]) == (8, False)
     first, second = read_sittings(run)
-    assert [(row["from_iteration"], row["to_iteration"]) for row in (first, second)] == [(0, 6), (6, 8)]
-    assert second["changed"] == {"n_itr": {"from": 6, "to": 8}}
+    assert [(row["from_iteration"], row["to_iteration"]) for row in (first, second)] == [(0, 5), (5, 8)]
+    assert second["changed"] == {"n_itr": {"from": 5, "to": 8}}
     assert first["cores"] == second["cores"] == len(os.sched_getaffinity(0))
     before = sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*"))
     told = refuse(monkeypatch, capsys, *arguments, "--n_itr", 7)
