@@ -137,8 +137,8 @@ class Mappo:
         critic_carry = loop.carries[1]
         ahead = self.critic.apply(loop.params[1], critic_carry, self._joint(loop.obs)[None], loop.first[None])
         tail = ahead[0][..., 0]  # type: ignore[index]
-        following = jnp.where(last, 0, jnp.concatenate([value[1:], tail]))
-        advantage = generalized_advantages(reward, value, following, last, settings.gamma, settings.lam)
+        following, discount = jnp.concatenate([value[1:], tail]), 1 - last.astype(jnp.float32)
+        advantage = generalized_advantages(reward, value, following, discount, last, settings.gamma, settings.lam)
         batch = Sample(
             obs, joint, first, action, log_prob, value, advantage, advantage + value, carries[0][None], carries[1][None]
         )

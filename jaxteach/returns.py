@@ -8,6 +8,7 @@ def generalized_advantages(
     rewards: jax.Array,
     values: jax.Array,
     next_values: jax.Array,
+    discounts: jax.Array,
     last: jax.Array,
     gamma: float,
     lam: float,
@@ -19,17 +20,19 @@ def generalized_advantages(
     Args:
         rewards: float32[T, ...].
         values: float32[T, ...], of the observations acted on.
-        next_values: float32[T, ...], of the observations that followed, before any reset; 0 where
-            the episode terminated, the value of the final observation where it was truncated.
-        last: bool[T, ...], the episode ended with this step.
-        gamma: discount a step.
+        next_values: float32[T, ...], of the observations that followed, before any reset: that of
+            the final observation where the episode was truncated.
+        discounts: float32[T, ...], the world's own, by which what follows is worth less: 0 where
+            the episode terminated, else 1 in most worlds.
+        last: bool[T, ...], the episode ended with this step; an axis for agents may be 1.
+        gamma: the learner's discount of a step, which multiplies the world's.
         lam: how far advantages look beyond one step, 0..1.
 
     Returns:
         float32[T, ...].
     """
-    deltas = rewards + gamma * next_values - values
-    decay = gamma * lam * (1 - last.astype(jnp.float32))
+    deltas = rewards + gamma * (discounts * next_values) - values
+    decay = gamma * lam * (discounts * (1 - last.astype(jnp.float32)))
 
     def backward(following: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         delta, keep = step
