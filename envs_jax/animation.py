@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jumanji.env import Environment
 
+from envs_jax.doorkey import DoorKey
 from envs_jax.grid.render import render_observation, render_views
-from envs_jax.locked_hallway import LockedHallway
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.mpe import ParticleWorld
 
@@ -52,22 +52,22 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     Raises:
         ValueError: an observation of a particle world.
     """
-    if hasattr(frame, "step_count"):
-        return env.render(frame)
-    if isinstance(env, ParticleWorld):
-        raise ValueError("observations of particle worlds are not drawn; give states")
-    if isinstance(env, LockedHallway):
+    if isinstance(frame, HallwayObservation):
         return render_views(frame.view)
-    return render_observation(frame)
+    if isinstance(env, ParticleWorld) and not hasattr(frame, "step_count"):
+        raise ValueError("observations of particle worlds are not drawn; give states")
+    if isinstance(env, DoorKey) and not hasattr(frame, "step_count"):
+        return render_observation(frame)
+    return env.render(frame)
 
 
 def _each(frames: Any) -> Iterator[Any]:
     """The frames one by one, on the host if they are stacked."""
-    if isinstance(frames, jax.Array | np.ndarray | HallwayObservation) or hasattr(frames, "step_count"):
-        stacked = jax.device_get(frames)
-        length = len(jax.tree.leaves(stacked)[0])
-        return (jax.tree.map(lambda leaf: leaf[time], stacked) for time in range(length))  # noqa: B023
-    return iter(frames)
+    if isinstance(frames, list | Iterator):
+        return iter(frames)
+    stacked = jax.device_get(frames)
+    length = len(jax.tree.leaves(stacked)[0])
+    return (jax.tree.map(lambda leaf: leaf[time], stacked) for time in range(length))  # noqa: B023
 
 
 def _write_mp4(path: Path, pictures: Iterable[np.ndarray], fps: float) -> None:

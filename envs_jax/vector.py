@@ -1,5 +1,6 @@
 """Many environments as one: batched steps, automatic resets, episode statistics."""
 
+from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import chex
@@ -24,7 +25,7 @@ class VectorState(NamedTuple, Generic[State]):
 class VectorEnv(Generic[State]):
     """`num_envs` copies of an environment that reset themselves, as Jumanji's auto-reset does.
 
-    The environment needs `reset`, `step` and `observe`, and its state a `key`.
+    The environment needs `reset`, `step` and `observe`, and its state, any pytree, a `key`.
     After an episode's last step the observation is the first one of the next episode; reward,
     discount and step type are the last step's. `extras` has, beside the environment's own:
     `next_obs`, the observation before the reset (it costs nothing unless it is read);
@@ -69,7 +70,7 @@ class VectorEnv(Generic[State]):
         def reset_round(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             states, waiting = carry
             waits, chosen = jax.lax.top_k(waiting.astype(jnp.float32), count)
-            fresh, _ = jax.vmap(self.env.reset)(states.key[chosen])
+            fresh, _ = jax.vmap(self.env.reset)(_keys(states)[chosen])
             places = jnp.where(waits > 0, chosen, here)
             return jax.tree.map(lambda old, new: _put(old, places, new), carry, (fresh, jnp.zeros(count, bool)))
 
@@ -86,6 +87,11 @@ class VectorEnv(Generic[State]):
 def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
     """`num_envs` environments stepped as one, with automatic resets; see `VectorEnv`."""
     return VectorEnv(env, num_envs)
+
+
+def _keys(states: Any) -> jax.Array:
+    """The states' keys, [N]: their attribute or, of dictionaries, their item `key`."""
+    return states["key"] if isinstance(states, Mapping) else states.key
 
 
 def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """Worlds as the learner sees them: whoever acts in them is a team, be it of one."""
 
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,15 +11,17 @@ from jumanji.env import Environment
 from jumanji.types import TimeStep
 
 from envs_jax.mpe import ParticleWorld
+from jaxteach.errors import UserError
 
 
 class TeamWorld:
     """A world of A agents in which observation, action, reward and discount have an agent axis.
 
-    Worlds of several agents have it already; one with a single agent gets it, of length 1.
-    `extras` has, beside the world's own, `success`: bool[], the task is fulfilled. In grid worlds
-    that is an end with a reward; in particle worlds what the scenario's `succeeds` says of the
-    state, so it counts in an episode's last step, and never where a scenario has no success.
+    Worlds of several agents have it already; one with a single agent gets it, of length 1. A reward
+    or discount that a team shares is each agent's.
+    `extras` has, beside the world's own, `success`: bool[], the task is fulfilled; it counts in an
+    episode's last step. Where the world does not give it, it is an end with a reward, or in
+    particle worlds what the scenario's `succeeds` says of the state, never where it has no success.
 
     Args:
         env: a world with discrete actions.
@@ -28,20 +30,30 @@ class TeamWorld:
         num_agents: A.
         action_counts: how many actions each agent has.
         max_steps: steps until an episode is truncated.
+        abstract_observation: the shapes and dtypes of `observe`'s result.
 
     Raises:
-        ValueError: the actions are continuous.
+        UserError: the actions are continuous, or the world lacks what training needs.
     """
 
     def __init__(self, env: Environment[Any, Any, Any]) -> None:
         spec = env.action_spec
         if not isinstance(spec, specs.DiscreteArray | specs.MultiDiscreteArray):
-            raise ValueError(f"the learner needs discrete actions, not {spec}")
+            raise UserError(
+                "only worlds with discrete actions can be trained, whose action_spec is a DiscreteArray or, for "
+                f"several agents, a MultiDiscreteArray; {_name(env)} has {type(spec).__name__}"
+            )
         self.env: Any = env
         self._single = isinstance(spec, specs.DiscreteArray)
         self.action_counts = tuple(np.atleast_1d(spec.num_values).tolist())
         self.num_agents = len(self.action_counts)
-        self.max_steps: int = self.env.max_steps
+        self.max_steps = _max_steps(env)
+        if not callable(getattr(env, "observe", None)):
+            raise UserError(f"{_name(env)} has no observe(state), the observation of a state, which training needs")
+        state, timestep = jax.eval_shape(self.reset, jax.random.key(0))
+        if not ("key" in state if isinstance(state, Mapping) else hasattr(state, "key")):
+            raise UserError(f"the state of {_name(env)} has no key, from which the next episode is drawn")
+        self.abstract_observation: Any = timestep.observation
 
     def reset(self, key: jax.Array) -> tuple[Any, TimeStep[Any]]:
         """A fresh state; observation leaves [A, ...], reward and discount float32[A]."""
@@ -51,18 +63,18 @@ class TeamWorld:
     def step(self, state: Any, action: jax.Array) -> tuple[Any, TimeStep[Any]]:
         """One step with actions int32[A]."""
         state, timestep = self.env.step(state, action[0] if self._single else action)
-        return state, self._for_team(timestep, self._success(state, timestep))
+        return state, self._for_team(timestep, self._succeeds(state, timestep))
 
     def observe(self, state: Any) -> Any:
         """The observations of a state, leaves [A, ...]."""
         return self._with_axis(self.env.observe(state))
 
-    @cached_property
-    def abstract_observation(self) -> Any:
-        """The shapes and dtypes of `observe`'s result."""
-        return jax.eval_shape(self.reset, jax.random.key(0))[1].observation
-
-    def _success(self, state: Any, timestep: TimeStep[Any]) -> jax.Array:
+    def _succeeds(self, state: Any, timestep: TimeStep[Any]) -> jax.Array:
+        own = (timestep.extras or {}).get("success")
+        if own is not None:
+            if jnp.shape(own) != ():
+                raise UserError(f"extras['success'] of {_name(self.env)} must be bool[], not of shape {jnp.shape(own)}")
+            return jnp.asarray(own).astype(bool)
         if isinstance(self.env, ParticleWorld):
             return self.env.succeeds(state)
         return (timestep.discount == 0).all() & (timestep.reward > 0).any()
@@ -70,10 +82,24 @@ class TeamWorld:
     def _for_team(self, timestep: TimeStep[Any], success: jax.Array) -> TimeStep[Any]:
         return timestep.replace(  # type: ignore[attr-defined]
             observation=self._with_axis(timestep.observation),
-            reward=self._with_axis(timestep.reward),
-            discount=self._with_axis(timestep.discount),
-            extras={**timestep.extras, "success": success},
+            reward=jnp.broadcast_to(jnp.asarray(timestep.reward), (self.num_agents,)),
+            discount=jnp.broadcast_to(jnp.asarray(timestep.discount), (self.num_agents,)),
+            extras={**(timestep.extras or {}), "success": success},
         )
 
     def _with_axis(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree) if self._single else tree
+
+
+def _name(env: Any) -> str:
+    return type(env).__name__
+
+
+def _max_steps(env: Any) -> int:
+    """The world's `max_steps`, checked."""
+    given = getattr(env, "max_steps", None)
+    if given is None:
+        raise UserError(f"{_name(env)} has no max_steps, the steps after which its episodes are truncated; give it one")
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
+        raise UserError(f"max_steps of {_name(env)} must be a whole number, at least 1, not {given!r}")
+    return int(given)
