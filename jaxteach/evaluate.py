@@ -24,6 +24,7 @@ class Episodes(NamedTuple):
     episode_return: jax.Array  # float32[N], the mean of the agents' returns
     length: jax.Array  # int32[N]
     success: jax.Array  # bool[N], the task was fulfilled at the end, see `TeamWorld`
+    unfinished: jax.Array  # bool[N], stopped after `max_steps` steps, in a world that goes on
 
 
 def student_policy(network: Network, params: Any, greedy: bool) -> Policy:
@@ -68,7 +69,7 @@ def with_random_actions(policy: Policy, share: float, action_counts: tuple[int, 
 
 
 def run_episodes(world: TeamWorld, policy: Policy, memory: Any, key: jax.Array, episodes: int) -> Episodes:
-    """Plays `episodes` episodes side by side, each on its own layout, until all have ended."""
+    """Plays `episodes` episodes side by side, each on its own layout, until all have ended or come to `max_steps`."""
     return film_episodes(world, policy, memory, key, episodes, filmed=0)[0]
 
 
@@ -76,6 +77,8 @@ def film_episodes(
     world: TeamWorld, policy: Policy, memory: Any, key: jax.Array, episodes: int, filmed: int
 ) -> tuple[Episodes, Any]:
     """Plays episodes and keeps what the first `filmed` of them show.
+
+    Those that have not ended after the world's `max_steps` steps are stopped, and count as they stand.
 
     Args:
         world: where.
@@ -93,7 +96,8 @@ def film_episodes(
     state, timestep = jax.vmap(world.reset)(jax.random.split(reset_key, episodes))
     shot = _shoot(world, state, timestep.observation, filmed)
     film = jax.tree.map(lambda leaf: jnp.zeros((world.max_steps + 1, *leaf.shape), leaf.dtype).at[0].set(leaf), shot)
-    nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
+    running, nobody = jnp.ones(episodes, bool), jnp.zeros(episodes, bool)
+    nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), nobody, nobody)
 
     def step(loop: Any) -> Any:
         state, obs, memory, running, outcome, film, count = loop
@@ -102,24 +106,33 @@ def film_episodes(
         state, timestep = jax.vmap(world.step)(state, action)
         outcome = Episodes(
             outcome.episode_return + jnp.where(running, timestep.reward.mean(-1), 0),
-            outcome.length + running,
+            outcome.length + running.astype(jnp.int32),
             jnp.where(running, timestep.extras["success"], outcome.success),
+            running & ~jnp.asarray(timestep.last()),
         )
-        obs, running = timestep.observation, running & ~jnp.asarray(timestep.last())
+        obs, running = timestep.observation, outcome.unfinished
         shot = _shoot(world, state, obs, filmed)
         film = jax.tree.map(lambda film, leaf: film.at[count + 1].set(leaf), film, shot)
         return state, obs, memory, running, outcome, film, count + 1
 
-    start = (state, timestep.observation, memory, jnp.ones(episodes, bool), nothing, film, jnp.int32(0))
-    end = jax.lax.while_loop(lambda loop: loop[3].any(), step, start)
+    start = (state, timestep.observation, memory, running, nothing, film, jnp.int32(0))
+    end = jax.lax.while_loop(lambda loop: loop[3].any() & (loop[6] < world.max_steps), step, start)
     return end[4], end[5]
 
 
+def told_unfinished(outcome: Episodes, max_steps: int) -> str | None:
+    """What a person should know of episodes that had to be stopped; None where all ended."""
+    count, episodes = int(np.sum(outcome.unfinished)), np.size(outcome.unfinished)
+    if not count:
+        return None
+    return f"{count} of {episodes} episodes had not ended after max_steps {max_steps} steps; they count as they stood"
+
+
 def frame_of(world: TeamWorld, state: Any, obs: Any) -> Any:
-    """What a film shows: what a lone agent of a grid world observes, else the state less its key."""
+    """What a film shows: what a lone agent of a grid world observes, else the state less its keys."""
     if isinstance(world.env, DoorKey):
         return obs[0]
-    return state._replace(key=None)
+    return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)
 
 
 def _shoot(world: TeamWorld, state: Any, obs: Any, filmed: int) -> Any:

@@ -10,6 +10,7 @@ from jaxteach.curves import RunCurves
 from jaxteach.errors import UserError
 from jaxteach.evaluate import film_episodes, student_policy
 from jaxteach.playing import FPS, load_student
+from jaxteach.team import TeamWorld
 
 MOST_FRAMES = 120
 LONGEST_EPISODE = 10_000
@@ -28,10 +29,10 @@ def film_student(run: RunCurves, path: Path) -> Film:
     """Plays an episode with the student of a run's first seed, and writes it in at most `MOST_FRAMES` pictures.
 
     Raises:
-        UserError: the run has no checkpoint that can be read, or its episodes are too long.
+        UserError: the run has no checkpoint that can be read, or its episodes may be too long.
         OSError: the film can't be written.
     """
-    if (run.config.world.max_steps or 0) > LONGEST_EPISODE:
+    if TeamWorld(run.config.world.make(run.config.task)).max_steps > LONGEST_EPISODE:
         raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
     seed = run.config.seed_list[0]
     experiment, params, iteration = load_student(run.folder, run.config, seed)
@@ -51,4 +52,5 @@ def film_student(run: RunCurves, path: Path) -> Film:
     animate(experiment.world.env, shown, path, fps=FPS)
     told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
     told += ", success" if outcome.success[0] else ""
+    told += ", stopped after max_steps" if outcome.unfinished[0] else ""
     return Film(path, run.name, told if every == 1 else f"{told}; one of {every} steps is shown")

@@ -12,7 +12,14 @@ from envs_jax.animation import animate, has_pictures
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import EvalConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.evaluate import Policy, film_episodes, student_policy, teacher_policy, with_random_actions
+from jaxteach.evaluate import (
+    Policy,
+    film_episodes,
+    student_policy,
+    teacher_policy,
+    told_unfinished,
+    with_random_actions,
+)
 from jaxteach.experiment import Experiment, load_teacher
 from jaxteach.files import write_json, writing
 from jaxteach.labels import fresh_memory
@@ -41,9 +48,8 @@ def play(config: EvalConfig) -> Path:
         outcomes.append(outcome)
         with writing(folder):
             videos += _write_videos(world.env, folder / "videos", seed, film, outcome.length[:filmed])
-    returns = np.concatenate([outcome.episode_return for outcome in outcomes])
-    lengths = np.concatenate([outcome.length for outcome in outcomes])
-    success = np.concatenate([outcome.success for outcome in outcomes])
+    played = jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes)
+    returns, lengths, success = played.episode_return, played.length, played.success
     result = {
         "task": config.task,
         "policy": name,
@@ -56,6 +62,9 @@ def play(config: EvalConfig) -> Path:
     write_json(folder / "eval.json", result | details)
     for key, value in result.items():
         print(f"{key:>13}: {value:.4f}" if isinstance(value, float) else f"{key:>13}: {value}")
+    told = told_unfinished(played, world.max_steps)
+    if told is not None:
+        print(told)
     print(f"{'results':>13}: {folder}")
     return folder
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxteach.config import HostsConfig, TrainConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.evaluate import Episodes
+from jaxteach.evaluate import Episodes, told_unfinished
 from jaxteach.experiment import Experiment
 from jaxteach.finite import Trouble, first_trouble
 from jaxteach.hosts import check_alike, in_first, is_first, losing_nobody, text_from_first, together
@@ -127,6 +127,7 @@ class Session:
         self.records, self.progress = records, progress
         self.started = started - max(record.wall_s for record in records)
         self._told: set[int] = set()
+        self._told_unfinished = False
 
     def run(self, state: LearnerState, done: int) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
@@ -213,6 +214,7 @@ class Session:
             points = [point for part in parts for point in part]
             means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
             self.progress.show(done, means, speed * len(points))
+            self._tell_unfinished(outcome)
 
     def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
         """Evaluates the finished students, in as many rounds as it takes."""
@@ -220,6 +222,7 @@ class Session:
         rounds = -(-self.config.final_eval // self.config.num_eval)
         played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
         outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
+        self._tell_unfinished(outcome)
         for record in self.records:
             whose = "" if len(self.records) == 1 else f"{record.folder.name}, "
             for result in record.conclude(done, outcome, trained_s):
@@ -228,6 +231,13 @@ class Session:
                     f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
                     f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {trained_s:.1f} s"
                 )
+
+    def _tell_unfinished(self, outcome: Episodes) -> None:
+        """Says once that evaluations stop episodes that go on."""
+        told = None if self._told_unfinished else told_unfinished(outcome, self.experiment.world.max_steps)
+        if told is not None:
+            self._told_unfinished = True
+            self.progress.say(told)
 
     def _wall(self) -> float:
         return time.perf_counter() - self.started
