@@ -22,6 +22,8 @@ from jaxteach.hosts import from_first, in_first, is_first, together, whole
 KEPT_CHECKPOINTS = 3
 ADVICE = "; put that right and go on with --resume: what was saved before is intact"
 ARRAYS, MANIFEST = "default", "manifest.json"
+NEWER = (".cohorts",)
+"""Parts of a state that older checkpoints lack; they begin as zeros."""
 MAX_METADATA_BYTES = 2**24
 SPARE_BYTES = 2**20
 
@@ -162,23 +164,30 @@ def _orbax() -> ocp.Checkpointer:
 def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The wanted arrays of a checkpoint, of which the manifest and the shapes are checked first."""
     _check_manifest(path)
-    targets = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
-    kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
-    arguments = ocp.args.PyTreeRestore(targets, restore_args=kinds, partial_restore=True)
     # Orbax raises errors of many kinds for files that are not as it wrote them.
     try:
         with _orbax() as orbax:
             stored: Any = orbax.metadata(path / ARRAYS)
-            fits = _fit(stored.item_metadata.tree, wanted)
-            leaves = orbax.restore(path / ARRAYS, args=arguments) if fits else {}
+            listed = stored.item_metadata.tree
+            there = {name: leaf for name, leaf in wanted.items() if name in listed or not name.startswith(NEWER)}
+            fits = _fit(listed, there)
+            leaves = orbax.restore(path / ARRAYS, args=_request(there)) if fits else {}
     except Exception:
         raise _Damaged("it is not as Orbax writes it") from None
     if not fits:
         raise UserError(f"the checkpoint {path} can't be read: it is of another network or task")
-    arrays = {name: np.asarray(leaves[name]) for name in wanted}
+    new = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if name not in there}
+    arrays = new | {name: np.asarray(leaves[name]) for name in there}
     if any((arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype) for name, leaf in wanted.items()):
         raise _Damaged("its arrays are not those it lists")
     return arrays
+
+
+def _request(wanted: Mapping[str, Any]) -> ocp.args.PyTreeRestore:
+    """Asks Orbax for the wanted arrays alone."""
+    targets = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
+    kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
+    return ocp.args.PyTreeRestore(targets, restore_args=kinds, partial_restore=True)
 
 
 def _fit(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

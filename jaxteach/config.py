@@ -61,8 +61,11 @@ class PPOConfig:
     """lambda of generalized advantage estimation; 1 gives plain returns to go, as the reference has"""
     clip: float = 0.2
     """how far PPO lets the policy's ratio, and the value, move"""
+    min_advantage_std: float = 0.03
+    """advantages are divided by their standard deviation, but at least by this, in units of the returns: where
+    nothing is rewarded, no noise is learnt"""
     value_coef: float = 0.5
-    """weight of the value loss"""
+    """weight of the value loss, the mean squared error that the curves show"""
     entropy_coef: float = 0.001
     """weight of the entropy bonus"""
     normalize_values: bool = False
@@ -296,7 +299,7 @@ class TrainConfig:
         _check_at_least(self, at_least_one, 1)
         _check_at_least(self, ["final_eval", "devices"], 0)
         _check_at_least(self.ppo, ["rollout_length", "epochs", "batch_size", "distill_half_life"], 1)
-        _check_at_least(self.ppo, ["learning_rate", "adam_eps", "max_grad_norm", "clip"], 1e-12)
+        _check_at_least(self.ppo, ["learning_rate", "adam_eps", "max_grad_norm", "clip", "min_advantage_std"], 1e-12)
         _check_at_least(
             self.ppo,
             ["final_learning_rate", "value_coef", "entropy_coef", "distill_coef", "distill_decay", "distill_floor"],

@@ -15,6 +15,7 @@ import optax
 from envs_jax.spreading import dealt_out, everywhere
 from envs_jax.vector import VectorEnv
 from jaxteach import losses, value_scale
+from jaxteach.cohorts import Cohorts, counted, no_cohorts
 from jaxteach.config import PPOConfig
 from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, with_table
 from jaxteach.networks import Network, forward
@@ -32,6 +33,7 @@ class LearnerState(NamedTuple):
     actor: Actor
     memory: Any  # the teacher's, leaves [N, ...]; () without a teacher
     value_scale: ValueScale | None  # None: values are not normalised
+    cohorts: Cohorts
     key: jax.Array
 
 
@@ -93,7 +95,8 @@ class Learner:
         params = self.network.init(params_key, inputs[None], actor.first[None], actor.carry)
         memory = () if self.teacher is None else fresh_memory(self.teacher, self.venv.num_envs)
         scale = unknown_scale() if self.config.normalize_values else None
-        return LearnerState(params, self.optimizer.init(params), actor, memory, scale, key)
+        cohorts = no_cohorts(self.config.rollout_length, self.venv.env.max_steps)
+        return LearnerState(params, self.optimizer.init(params), actor, memory, scale, cohorts, key)
 
     def chunk(
         self, state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array, most: int
@@ -123,7 +126,8 @@ class Learner:
         """Rollout, labels, advantages, and the epochs of gradient steps; also the update's metrics.
 
         The metrics are scalars, but for `silent_captions`, int32[captions], which there is with a
-        teacher: how often each caption without plans was met.
+        teacher: how often each caption without plans was met. `episodes` and the sums beside it
+        are of the episodes that began together some iterations ago, see `cohorts.counted`.
         """
         key, act_key, label_key, shuffle_key = jax.random.split(state.key, 4)
         length = self.config.rollout_length
@@ -138,14 +142,15 @@ class Learner:
             action=trajectory.action,
             log_prob=trajectory.log_prob,
             value=trajectory.value,
-            advantage=_standardized(advantages, trajectory.active),
+            advantage=_standardized(advantages, trajectory.active, self.config.min_advantage_std),
             returns=returns,
             teacher_probs=teacher_probs,
         )
         params, opt_state, terms = self.improve(state, batch, trajectory.carry, coefficient, shuffle_key)
+        cohorts, outcomes = counted(state.cohorts, trajectory, iteration, self.venv.env.max_steps)
         metrics = (
             terms
-            | _episode_metrics(trajectory)
+            | outcomes
             | {
                 "kickstarting_coef": coefficient,
                 "silent_teacher": losses.mean((teacher_probs.sum(-1) == 0).astype(jnp.float32), trajectory.active),
@@ -153,7 +158,7 @@ class Learner:
         )
         if table is not None:
             metrics["silent_captions"] = silent_captions(table, captions)
-        return LearnerState(params, opt_state, actor, memory, scale, key), metrics
+        return LearnerState(params, opt_state, actor, memory, scale, cohorts, key), metrics
 
     def _judge(
         self, trajectory: Trajectory, scale: ValueScale | None
@@ -165,8 +170,9 @@ class Learner:
         advantages = generalized_advantages(
             trajectory.reward,
             values,
-            jnp.where(trajectory.terminated, 0, next_values),
-            trajectory.last[..., None] | trajectory.terminated,
+            next_values,
+            trajectory.discount,
+            trajectory.last[..., None],
             self.config.gamma,
             self.config.lam,
         )
@@ -269,22 +275,7 @@ class Learner:
         return loss, terms | {"loss": loss}
 
 
-def _standardized(values: jax.Array, active: jax.Array | None) -> jax.Array:
-    """The values with mean 0 and deviation 1 over the active samples."""
-    if active is None:
-        return (values - values.mean()) / (values.std() + 1e-8)
+def _standardized(values: jax.Array, active: jax.Array | None, min_std: float) -> jax.Array:
+    """The values with mean 0 over the active samples, divided by their deviation, but at least by `min_std`."""
     centred = values - losses.mean(values, active)
-    return centred / (jnp.sqrt(losses.mean(centred**2, active)) + 1e-8)
-
-
-def _episode_metrics(trajectory: Trajectory) -> dict[str, jax.Array]:
-    """Sums over the episodes that ended in the rollout; a return is the mean of the agents' ones."""
-    ended = trajectory.last
-    returns = jnp.where(ended, trajectory.episode_return.mean(-1), 0)
-    return {
-        "episodes": ended.sum(),
-        "return_sum": returns.sum(),
-        "return_square_sum": (returns**2).sum(),
-        "length_sum": jnp.where(ended, trajectory.episode_length, 0).sum(),
-        "success_sum": (ended & trajectory.success).sum(),
-    }
+    return centred / jnp.maximum(jnp.sqrt(losses.mean(centred**2, active)), min_std)

@@ -11,7 +11,7 @@ def mean(values: jax.Array, active: jax.Array | None = None) -> jax.Array:
     """float32[], the mean over the active samples of float32[B]; 0 where there are none."""
     if active is None:
         return values.mean()
-    return jnp.where(active, values, 0).sum() / jnp.maximum(active.sum(), 1)
+    return jnp.where(active, values, 0).sum() / jnp.maximum(active.sum(dtype=jnp.int32), 1).astype(jnp.float32)
 
 
 def policy_loss(
@@ -30,9 +30,9 @@ def policy_loss(
 def value_loss(
     values: jax.Array, old_values: jax.Array, returns: jax.Array, clip: float, active: jax.Array | None = None
 ) -> jax.Array:
-    """Half the squared error, the worse of the value and the value clipped near the old one, float32[]."""
+    """The squared error of the value or of the value clipped near the old one, whichever is larger, float32[]."""
     clipped = old_values + jnp.clip(values - old_values, -clip, clip)
-    return 0.5 * mean(jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2), active)
+    return mean(jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2), active)
 
 
 def entropy(logits: jax.Array, active: jax.Array | None = None) -> jax.Array:

@@ -1,6 +1,6 @@
 """What runs keep on the disk while they train: curves, checkpoints, and the final evaluation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ TRAIN_TAGS = {
     "kickstarting_coef": "Train/Kickstarting Coef",
     "silent_teacher": "Train/Silent Teacher",
 }
+SUMS = ("episodes", "return_sum", "return_square_sum", "length_sum", "success_sum")
+"""The metrics that are sums over episodes."""
 MOST_POINTS = 5000
 """Points that a run writes for each of TensorBoard's training tags: long runs leave iterations out."""
 TEST_TAGS = {"return_mean": "Test/Return", "episode_length": "Test/Eplen", "success_rate": "Test/Success Rate"}
@@ -93,16 +95,19 @@ class Record:
         count, stride = metrics["episodes"].shape[1], -(-self.config.iterations // MOST_POINTS)
         points = []
         for i, seed in enumerate(seeds):
-            rows = [_train_values({name: leaf[i, j] for name, leaf in metrics.items()}) for j in range(count)]
-            for number, row in enumerate(rows, done - count + 1):
+            whole = {name: leaf[i] for name, leaf in metrics.items()}
+            for j in range(count):
+                number = done - count + 1 + j
                 if number % stride:
                     continue
+                row = _train_values({name: leaf[j : j + 1] for name, leaf in whole.items()})
                 tags = {tag: row[name] for name, tag in TRAIN_TAGS.items() if row.get(name) is not None}
                 self._log.scalars(seed, tags, number, number * steps)
             test = summary(_row(outcome, i))
             self._log.scalars(seed, {tag: test[name] for name, tag in TEST_TAGS.items()}, done, done * steps)
             place = {"iteration": done, "env_steps": done * steps, "wall_s": wall_s, "seed": seed}
-            points.append(place | test | dict(_averages(rows)) | {"steps_per_s": speed * len(seeds)})
+            training = {f"train_{name}" if name in test else name: x for name, x in _train_values(whole).items()}
+            points.append(place | test | training | {"steps_per_s": speed * len(seeds)})
         self._log.points(points)
         return points
 
@@ -149,23 +154,15 @@ def _row(outcome: Episodes, place: int) -> Episodes:
     return jax.tree.map(lambda leaf: leaf[place], outcome)
 
 
-def _train_values(row: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """The values of one iteration; None for what no ended episode could tell."""
-    sums = {"episodes", "return_sum", "return_square_sum", "length_sum", "success_sum"}
-    values: dict[str, float | None] = {name: float(value) for name, value in row.items() if name not in sums}
-    episodes = int(row["episodes"])
-    names = ("return_mean", "return_std", "episode_length", "success_rate")
-    if episodes == 0:
-        return values | dict.fromkeys(names)
-    mean = float(row["return_sum"]) / episodes
-    variance = float(row["return_square_sum"]) / episodes - mean**2
-    length, success = float(row["length_sum"]) / episodes, float(row["success_sum"]) / episodes
-    return values | dict(zip(names, (mean, max(variance, 0.0) ** 0.5, length, success)))
+def _train_values(metrics: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """The values of some iterations, of metrics [iterations]: means over iterations, and over all episodes together.
 
-
-def _averages(rows: list[dict[str, float | None]]) -> Iterator[tuple[str, float | None]]:
-    """Means over the iterations of a chunk; what an evaluation also tells gets the prefix `train_`."""
-    for name in rows[0]:
-        known = [value for row in rows if (value := row[name]) is not None]
-        prefix = "train_" if name in ("return_mean", "return_std", "episode_length", "success_rate") else ""
-        yield prefix + name, float(np.mean(known)) if known else None
+    None for what no episode could tell.
+    """
+    means = {name: float(np.mean(leaf, dtype=np.float64)) for name, leaf in metrics.items() if name not in SUMS}
+    episodes, *sums = (float(np.sum(metrics[name], dtype=np.float64)) for name in SUMS)
+    if not episodes:
+        return means | {"episodes": 0} | dict.fromkeys(("return_mean", "return_std", "episode_length", "success_rate"))
+    mean, square, length, success = (total / episodes for total in sums)
+    told = {"return_mean": mean, "return_std": max(square - mean**2, 0.0) ** 0.5}
+    return means | {"episodes": int(episodes)} | told | {"episode_length": length, "success_rate": success}

@@ -18,8 +18,8 @@ from jaxteach.convolution import Convolution
 from jaxteach.evaluate import run_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.experiment import Experiment
 from jaxteach.features import NEAR, egocentric_features
-from jaxteach.learner import Learner
-from jaxteach.networks import forward, make_network
+from jaxteach.learner import Batch, Learner, LearnerState, _standardized
+from jaxteach.networks import Output, forward, make_network
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import collect, start
 from jaxteach.teacher import make_teacher
@@ -27,12 +27,22 @@ from jaxteach.team import TeamWorld
 
 
 def test_advantages_by_hand():
-    """Three steps, the episode ends after the second; gamma 1/2, lambda 1/2."""
+    """Three steps, the episode ends after the second; gamma 1/2, lambda 1/2; the world's own discount last."""
     rewards, values = jnp.array([1.0, 2.0, 4.0]), jnp.array([0.5, 1.0, 2.0])
     next_values, last = jnp.array([1.0, 3.0, 6.0]), jnp.array([False, True, False])
     # deltas: 1 + 0.5 - 0.5 = 1; 2 + 1.5 - 1 = 2.5; 4 + 3 - 2 = 5
-    advantages = generalized_advantages(rewards, values, next_values, last, 0.5, 0.5)
+    advantages = generalized_advantages(rewards, values, next_values, jnp.ones(3), last, 0.5, 0.5)
     np.testing.assert_allclose(advantages, [1 + 0.25 * 2.5, 2.5, 5.0])
+    # deltas: 1 + 0.25 - 0.5 = 0.75; terminated, 2 - 1 = 1; 4 + 0.6 - 2 = 2.6
+    advantages = generalized_advantages(rewards, values, next_values, jnp.array([0.5, 0, 0.2]), last, 0.5, 0.5)
+    np.testing.assert_allclose(advantages, [0.75 + 0.125 * 1, 1, 2.6])
+
+
+def test_the_world_s_discount_counts_where_the_learner_s_is_1():
+    """Rewards of 1 in five steps that halve what follows: 1 + 1/2 + ... + 1/16."""
+    zeros, ones = jnp.zeros(5), jnp.ones(5)
+    advantages = generalized_advantages(ones, zeros, zeros, 0.5 * ones, jnp.zeros(5, bool), 1.0, 1.0)
+    np.testing.assert_allclose(advantages, [1.9375, 1.875, 1.75, 1.5, 1])
 
 
 def test_lambda_1_gives_the_discounted_return_to_go():
@@ -41,7 +51,7 @@ def test_lambda_1_gives_the_discounted_return_to_go():
     next_values = np.append(values[1:], tail)
     expected = [sum(0.9**k * r for k, r in enumerate(rewards[t:])) + 0.9 ** (20 - t) * tail for t in range(20)]
     arguments = [jnp.asarray(x, jnp.float32) for x in (rewards, values, next_values)]
-    advantages = generalized_advantages(*arguments, jnp.zeros(20, bool), 0.9, 1.0)
+    advantages = generalized_advantages(*arguments, jnp.ones(20), jnp.zeros(20, bool), 0.9, 1.0)
     np.testing.assert_allclose(advantages + values, expected, rtol=1e-4)
 
 
@@ -50,13 +60,105 @@ def test_losses_by_hand():
     # ratios 1.5 and 0.5, clipped to 1.2 and 0.8: min(1.5, 1.2) * 1 and min(-0.5, -0.8)
     assert losses.policy_loss(new, old, jnp.array([1.0, -1.0]), 0.2) == pytest.approx(-(1.2 - 0.8) / 2)
     # 1.0 may move to 0.2 only: the larger error of (1 - 2)^2 and (0.2 - 2)^2
-    assert losses.value_loss(jnp.ones(1), jnp.zeros(1), 2 * jnp.ones(1), 0.2) == pytest.approx(0.5 * 1.8**2)
+    assert losses.value_loss(jnp.ones(1), jnp.zeros(1), 2 * jnp.ones(1), 0.2) == pytest.approx(1.8**2)
+    # Old value 0, return 1, new value 0: the whole error, of which `value_coef` is the weight.
+    assert losses.value_loss(jnp.zeros(1), jnp.zeros(1), jnp.ones(1), 0.2) == 1
     assert losses.entropy(jnp.zeros((3, 4))) == pytest.approx(np.log(4))
     teacher = jnp.array([[1.0, 0.0], [0.0, 0.0]])
     logits = jnp.log(jnp.array([[0.25, 0.75], [0.9, 0.1]]))
     assert losses.kickstarting_loss(logits, teacher) == pytest.approx(-np.log(0.25) / 2)
     silent = jax.grad(losses.kickstarting_loss)(logits, jnp.zeros((2, 2)))
     np.testing.assert_array_equal(silent, 0)
+
+
+class Table:
+    """A network whose parameters are its logits and its value, whatever is seen; it remembers what it began with."""
+
+    def __init__(self, recurrent=False):
+        self.recurrent = recurrent
+
+    def apply(self, params, inputs, first, carry):
+        del first
+        value = jnp.broadcast_to(params["value"], inputs.shape[:3])
+        if self.recurrent:
+            value = value + inputs[..., 0] - carry[0]
+        return Output(jnp.broadcast_to(params["logits"], (*inputs.shape[:3], 2)), value), carry
+
+    def initial_carry(self, num_envs):
+        return (jnp.zeros((num_envs, 1)),) if self.recurrent else ()
+
+
+def samples(count, **given):
+    """A `Batch` of [T, N, A] = [2, count, 1]: nothing to learn from, but for what is given."""
+    zeros = jnp.zeros((2, count, 1))
+    batch = Batch(
+        inputs=zeros[..., None],
+        first=jnp.zeros((2, count), bool),
+        active=None,
+        action=zeros.astype(jnp.int32),
+        log_prob=jnp.full_like(zeros, np.log(0.25)),
+        value=zeros,
+        advantage=zeros,
+        returns=zeros,
+        teacher_probs=jnp.zeros((2, count, 1, 2)),
+    )
+    return batch._replace(**given)
+
+
+def learner_with(network, **changes):
+    config = PPOConfig(rollout_length=2, epochs=3, batch_size=4, **changes)
+    return Learner(VectorEnv(TeamWorld(envs_jax.make("SimpleDoorKey")), 8), network, config, None, 1)
+
+
+def test_the_loss_is_the_sum_of_its_weighted_terms():
+    """Catches a term's sign or weight: an entropy that is lost, or a value loss that is halved."""
+    learner = learner_with(Table(), value_coef=0.5, entropy_coef=0.1)
+    params = {"logits": jnp.log(jnp.array([0.25, 0.75])), "value": jnp.float32(0)}
+    ones = jnp.ones((2, 8, 1))
+    entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    given = {
+        "entropy": ({}, 0),
+        "value_loss": ({"returns": ones}, 0.5 * 1.0),
+        "policy_loss": ({"advantage": 2 * ones}, -2.0),
+        "kickstarting_loss": (
+            {"teacher_probs": jnp.broadcast_to(jnp.array([0.0, 1]), (2, 8, 1, 2))},
+            -3 * np.log(0.75),
+        ),
+    }
+    for name, (fields, expected) in given.items():
+        loss, terms = learner._loss(params, samples(8, **fields), (), jnp.float32(3))
+        np.testing.assert_allclose(loss, expected - 0.1 * entropy, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(terms["entropy"], entropy, rtol=1e-5)
+        assert terms["value_loss"] == (1 if name == "value_loss" else 0)
+    # What is paid for undecidedness makes the policy less decided.
+    grads = jax.grad(lambda params: learner._loss(params, samples(8), (), jnp.float32(0))[0])(params)
+    assert grads["logits"][0] < 0 < grads["logits"][1]
+
+
+def test_minibatches_with_memory_keep_each_to_its_own_environment():
+    """Catches memories of other environments than the samples', and environments left out or taken twice."""
+    learner = learner_with(Table(recurrent=True), learning_rate=1e-12)
+    params = {"logits": jnp.zeros(2), "value": jnp.float32(0)}
+    state = LearnerState(params, learner.optimizer.init(params), *[None] * 5)  # type: ignore[arg-type]
+    assert learner.minibatches() == (2, 4)
+    names = jnp.arange(8.0)[:, None]
+    batch = samples(8, inputs=jnp.broadcast_to(names[..., None], (2, 8, 1, 1)))
+    improve = jax.jit(lambda batch, carry: learner.improve(state, batch, carry, jnp.float32(0), jax.random.key(1))[2])
+    assert improve(batch, (names,))["value_loss"] == 0
+    assert improve(batch, (names[::-1],))["value_loss"] > 1
+    # Each environment's error counts as often as the others'.
+    errors = batch._replace(returns=jnp.broadcast_to(names, (2, 8, 1)), value=jnp.broadcast_to(names, (2, 8, 1)))
+    np.testing.assert_allclose(improve(errors, (names,))["value_loss"], np.mean(np.arange(8.0) ** 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("active", [None, jnp.array([True, True, False])])
+def test_advantages_are_scaled_by_their_deviation_but_never_blown_up(active):
+    """Catches noise that is made as large as a signal; the third agent has finished where there is a mask."""
+    values = jnp.array([1.0, 3.0, 2.0]) if active is None else jnp.array([1.0, 3.0, 700.0])
+    std = np.std([1, 3, 2] if active is None else [1, 3])
+    scaled, small = (_standardized(values * unit, active, 0.01) for unit in (1, 1e-5))
+    np.testing.assert_allclose(scaled[:2], [-1 / std, 1 / std], rtol=1e-5)
+    np.testing.assert_allclose(small[:2], [-1e-3, 1e-3], rtol=1e-3)
 
 
 def test_schedules_of_the_teacher_s_weight():
@@ -75,52 +177,13 @@ def rollout(network_name="egocentric", recurrent=False, length=12, max_steps=7, 
     actor = start(venv, network, jax.random.key(0))
     inputs = jax.vmap(jax.vmap(network.prepare))(actor.obs)
     params = network.init(jax.random.key(1), inputs[None], actor.first[None], actor.carry)
-    after, trajectory = collect(venv, network, params, actor, jax.random.key(2), length)
-    return env, network, params, actor, after, trajectory
-
-
-def replay(env, actor, trajectory):
-    """The values of the observations that followed each step, from single environments."""
-    finals = []
-    for n in range(trajectory.action.shape[1]):
-        state = jax.tree.map(lambda leaf, n=n: leaf[n], actor.env.env)
-        row = []
-        for t in range(trajectory.action.shape[0]):
-            state, timestep = _step(env)(state, trajectory.action[t, n, 0])
-            row.append((timestep.observation, timestep.discount))
-            if timestep.last():
-                state, _ = env.reset(state.key)
-        finals.append(row)
-    return finals
-
-
-def _step(env):
-    if not hasattr(env, "jitted_step"):
-        env.jitted_step = jax.jit(env.step)
-    return env.jitted_step
-
-
-def test_truncated_episodes_are_bootstrapped_from_their_final_observation():
-    env, network, params, actor, after, trajectory = rollout(num_envs=4)
-    assert trajectory.last.sum() >= 4
-
-    @jax.jit
-    def value_of(obs):
-        inputs = network.prepare(obs)[None, None, None]
-        return forward(network, params, inputs, jnp.zeros((1, 1), bool), ())[0].value[0, 0]
-
-    for n, row in enumerate(replay(env, actor, trajectory)):
-        for t, (obs, discount) in enumerate(row):
-            assert trajectory.terminated[t, n, 0] == (discount == 0)
-            if discount == 0:
-                continue
-            np.testing.assert_allclose(trajectory.next_value[t, n], value_of(obs), atol=1e-5)
-    assert after.obs.shape == actor.obs.shape
+    program = jax.jit(lambda params, actor, key: collect(venv, network, params, actor, key, length)[1])
+    return network, params, actor, program(params, actor, jax.random.key(2))
 
 
 def test_recurrent_rollouts_equal_the_network_run_along_them():
     """What the student said step by step is what the loss computes in one go, resets included."""
-    *_, network, params, actor, _, trajectory = rollout("reference", recurrent=True, num_envs=4)
+    network, params, actor, trajectory = rollout("reference", recurrent=True, num_envs=4)
     output, _ = forward(network, params, trajectory.inputs, trajectory.first, trajectory.carry)
     np.testing.assert_allclose(output.value, trajectory.value, atol=1e-5)
     log_probs = jax.nn.log_softmax(output.logits)

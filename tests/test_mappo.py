@@ -324,8 +324,8 @@ def test_one_agent_learns_as_without_an_axis():
     advantages, returns, scale = learner._judge(trajectory, None)
     assert scale is None
     reward, value, following = (x[..., 0] for x in (trajectory.reward, trajectory.value, trajectory.next_value))
-    following = jnp.where(trajectory.terminated[..., 0], 0, following)
-    plain = generalized_advantages(reward, value, following, trajectory.last, config.ppo.gamma, config.ppo.lam)
+    discount, gamma, lam = trajectory.discount[..., 0], config.ppo.gamma, config.ppo.lam
+    plain = generalized_advantages(reward, value, following, discount, trajectory.last, gamma, lam)
     np.testing.assert_array_equal(advantages[..., 0], plain)
     np.testing.assert_array_equal(returns[..., 0], plain + value)
     assert trajectory.last.any()
@@ -346,7 +346,7 @@ def tiny(task, **changes):
     "task", ["simple_world_comm", *(pytest.param(t, marks=pytest.mark.slow) for t in ("LockedHallway-2Rooms", *MPE))]
 )
 def test_every_world_trains(task):
-    experiment = Experiment(tiny(task, world=WorldConfig(max_steps=8)))
+    experiment = Experiment(tiny(task, world=WorldConfig(max_steps=7)))
     inputs = (experiment.table, experiment.numbers, jnp.int32(0), jnp.int32(2))
     state, metrics = experiment.compile_chunk()(experiment.init(), *inputs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
