@@ -91,7 +91,7 @@ def learner_of(world, config, recurrent=False, iterations=10, num_envs=4):
     return Learner(VectorEnv(world, num_envs), network, config, None, iterations)
 
 
-@pytest.mark.parametrize("kind", [ChexState, FlaxState, dict])
+@pytest.mark.parametrize("kind", [ChexState, dict])
 def test_a_state_may_be_any_pytree_with_a_key(kind, tmp_path):
     """Catches a state that must be a NamedTuple: dataclasses are Jumanji's own habit."""
     world = TeamWorld(Counter(kind))
@@ -114,7 +114,7 @@ def test_a_state_may_be_any_pytree_with_a_key(kind, tmp_path):
 
 def test_episodes_that_never_end_are_stopped_and_told_of():
     """Catches an evaluation that hangs, and a film that is longer than its buffer."""
-    world = TeamWorld(Counter(end=1000))
+    world = TeamWorld(Counter(FlaxState, end=1000))
     outcome, film = jax.jit(lambda key: film_episodes(world, uniform((3,)), (), key, 6, 1))(jax.random.key(0))
     np.testing.assert_array_equal(outcome.length, 5)
     assert not outcome.success.any()
