@@ -18,7 +18,7 @@ from envs_jax.grid.constants import COLOR_TO_IDX, DOOR, EMPTY, KEY, NO_DIRECTION
 from envs_jax.grid.render import COLORS, render_observation, render_views, render_world
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.render import entity_colors, messages, render_particles
-from envs_jax.vector import vectorize
+from envs_jax.vector import VectorState
 from tests.test_mpe import Reference
 
 TILE = 24
@@ -275,16 +275,18 @@ def test_the_last_picture_stays(fps, last, tmp_path):
 def test_many_worlds_are_no_film(tmp_path):
     """Catches a batch of worlds that is filmed as if one followed the other."""
     env = envs_jax.make("SimpleDoorKey")
-    states, timestep = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 3))
-    several = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), states)
+    states, observations = walk(env)
+    state, obs = states[0], observations[0]
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), state)
+    several = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), batch)
     frames = {
-        "of one moment": states,
+        "of one moment": batch,
         "one world": several,
-        "a film shows one world": [states],
-        "and these are many": jnp.stack([timestep.observation] * 2),
-        "needs several states": jax.tree.map(lambda leaf: leaf[0], states),
-        "observations of DoorKey, not ": timestep.observation[0],
-        "not VectorState": [vectorize(env, 2).reset(jax.random.key(0))[0]],
+        "a film shows one world": [batch],
+        "and these are many": jnp.stack([obs] * 4).reshape(2, 2, *obs.shape),
+        "needs several states": state,
+        "observations of DoorKey, not ": obs,
+        "not VectorState": [VectorState(state, jnp.float32(0), jnp.int32(0))],
     }
     for told, given in frames.items():
         with pytest.raises(ValueError, match=told):
