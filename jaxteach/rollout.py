@@ -123,7 +123,7 @@ def _keep_final(truncated: _Truncated, cut: jax.Array, env: Any, carry: Carry) -
 
 
 def _cloned(leaf: jax.Array) -> jax.Array:
-    """The same; keys cloned, as those of final states are never drawn from, which the check for reused keys can't see."""
+    """The same; a key as a clone, since nobody draws from final states, which the check for reused keys can't know."""
     return jax.random.clone(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 

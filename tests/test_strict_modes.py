@@ -1,4 +1,4 @@
-"""Everything works alike in JAX's checking modes: 64 bits, strict types, strict ranks, and the check for reused keys."""
+"""Everything works alike in JAX's modes: 64 bits, strict types, strict ranks, and the check for reused keys."""
 
 from contextlib import ExitStack
 from dataclasses import replace
