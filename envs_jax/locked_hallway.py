@@ -166,10 +166,10 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         Raises:
             ValueError: the action is none, see `checked_action`, or the order has other numbers.
         """
-        actions = checked_action(action, [NUM_ACTIONS] * self.num_agents).astype(jnp.int32)
+        actions = checked_action(action, [NUM_ACTIONS] * self.num_agents)
         if order is not None:
             order = checked_action(order, [self.num_agents] * self.num_agents)
-        state, turns = self._draw_order(state) if order is None else (state, jnp.asarray(order, jnp.int32))
+        state, turns = self._draw_order(state) if order is None else (state, order)
         state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)
         unlocked, share = self._judge(state, actions)
         state = state._replace(step_count=state.step_count + 1, unlocked=unlocked)

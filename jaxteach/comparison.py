@@ -122,8 +122,8 @@ def _label(names: list[str]) -> str:
 
 
 def _unused(label: str, used: set[str]) -> str:
-    number = 2
-    while (fresh := label if number == 2 else f"{label} ({number - 1})") in used:
+    number = 1
+    while (fresh := label if number == 1 else f"{label} ({number})") in used:
         number += 1
     return fresh
 

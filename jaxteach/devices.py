@@ -17,7 +17,7 @@ ACCELERATORS = {
     "an NVIDIA GPU": (("/dev/nvidia0", "/proc/driver/nvidia"), "nvidia-smi", "jax[cuda13]"),
     "a TPU": (("/dev/accel0", "/dev/vfio/0"), None, "jax[tpu]"),
 }
-"""What shows that a machine has an accelerator, files or a program; and the JAX that uses it."""
+"""What shows that a machine has an accelerator (files, a program), and the JAX package that uses it."""
 
 
 def take_devices(count: int, num_envs: int) -> list[Any]:
@@ -37,7 +37,7 @@ def take_devices(count: int, num_envs: int) -> list[Any]:
 
 
 def describe(devices: list[Any]) -> str:
-    """What devices are, for a person: "cpu, 2 cores (TFRT_CPU_0)", "4 x NVIDIA H100 (cuda:0, cuda:1, ...)"."""
+    """What devices are, for a person: "cpu, 2 cores (cpu:0)", "4 x NVIDIA H100 (cuda:0, cuda:1, ...)"."""
     first, cores = devices[0], ""
     if first.platform == "cpu":
         count = visible_cores()

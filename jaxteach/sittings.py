@@ -1,4 +1,4 @@
-"""The sittings in which a run is trained: from where to where, by whom taught, and on what machine."""
+"""The sittings in which a run is trained: the iterations, plans and machine of each."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from jaxteach.files import read_json, write_json
 
 FILE = "sittings.json"
 MACHINE = ("cores", "platform", "jax")
-"""What a run's bits depend on beside its options."""
+"""What a run's bits depend on besides its options."""
 
 
 def visible_cores() -> int:
@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
 
 
 def read_sittings(folder: Path) -> list[dict[str, Any]]:
-    """The sittings of a run so far, in order; none of one that is older than they are.
+    """The sittings of a run so far, in order; empty for a run from before they were recorded.
 
     Raises:
         UserError: they can't be read.
@@ -45,7 +45,7 @@ def read_sittings(folder: Path) -> list[dict[str, Any]]:
 
 
 def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
-    """Writes down a sitting that begins now.
+    """Records a sitting that begins now.
 
     Raises:
         UserError: the file can't be read or written.
@@ -55,7 +55,7 @@ def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def plans_digest(folder: Path) -> str | None:
-    """The digest of the plans that a run is taught by (`PlanFile.digest`); None where it is not known.
+    """The digest of the plans that teach a run (`PlanFile.digest`); None where it is not known.
 
     Raises:
         UserError: the sittings can't be read.
