@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from envs_jax.spreading import AXIS
+from jaxteach.cores import visible_cores
 from jaxteach.errors import UserError
 from jaxteach.learner import LearnerState
-from jaxteach.sittings import visible_cores
 
 ACCELERATORS = {
     "an NVIDIA GPU": (("/dev/nvidia0", "/proc/driver/nvidia"), "nvidia-smi", "jax[cuda13]"),

@@ -1,6 +1,5 @@
 """The sittings in which a run is trained: the iterations, plans and machine of each."""
 
-import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +7,13 @@ from typing import Any
 
 import jax
 
+from jaxteach.cores import visible_cores
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json
 
 FILE = "sittings.json"
 MACHINE = ("cores", "platform", "jax")
 """What a run's bits depend on besides its options."""
-
-
-def visible_cores() -> int:
-    """How many cores this process may use; XLA has a thread for each, and divides sums among them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:
