@@ -13,7 +13,7 @@ from jaxteach.intervals import Interval, interval
 from jaxteach.options import NOT_LEARNT, marked
 
 OTHERWISE_COMPARED = {"n_itr", "total_steps", "plans"}
-"""Options that say by a word or a path, or in two ways, what `_Kind` has."""
+"""Options that `_Kind` compares by what they stand for: the plans' digest, the number of iterations."""
 SHOWN_OF_A_DIGEST = 8
 NOTHING = "\N{EN DASH}"
 """A figure that does not exist."""

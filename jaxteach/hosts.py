@@ -65,7 +65,7 @@ def join(arguments: list[str]) -> None:
     computes as it is imported.
 
     Raises:
-        UserError: it is not told well where the others are.
+        UserError: the options don't say where the others are, or these don't come.
     """
     if not any(argument.startswith("--coordinator") for argument in arguments) or {"-h", "--help"} & {*arguments}:
         return
