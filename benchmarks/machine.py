@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from jaxteach.cores import visible_cores
+
 VERSIONED = ("jax", "jaxlib", "numpy", "jumanji", "flax")
 
 
@@ -16,7 +18,7 @@ def describe_machine() -> dict[str, Any]:
     """Processor, cores, load, devices, versions and git revision, for a benchmark's JSON."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": visible_cores(),
         "load_average": round(os.getloadavg()[0], 2),
         "devices": [device.device_kind for device in jax.devices()],
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
 """`python -m benchmarks.readme_figures`: the figures of README and docs: measured, kept as JSON, written into the text.
 
 `docs/figures.json` has for each figure what was measured, on what, and when. The tables and sentences between
-`<!-- figures:NAME -->` and `<!-- end -->` in README.md and docs/ are made from it, by nobody else.
+`<!-- figures:NAME -->` and `<!-- end -->` in README.md and docs/ are made from it, never by hand.
 """
 
 import json
@@ -127,7 +127,7 @@ def _provenance(kept: dict[str, Any]) -> str:
     for name, figure in FIGURES.items():
         on = kept[name]["on"]
         where = f"{on['processor']}, {on['cores']} core{'s' if on['cores'] > 1 else ''}, jax {on['versions']['jax']}"
-        rows.append((f"`{name}`", figure.how, where, on["date"], f"{on['revision']}"))
+        rows.append((f"`{name}`", figure.how, where, on["date"], on["revision"]))
     return table(("figure", "how", "on", "date", "revision"), rows)
 
 
@@ -192,7 +192,7 @@ def teams_alone_text(data: Any) -> str:
 
 
 def train(folder: Path, task: str, name: str, *options: object) -> Path:
-    """A run of a name, gone on with where it was begun; its folder."""
+    """Trains a run, or goes on with it if it was begun, and returns its folder."""
     run = folder / "ppo" / task / name
     if not (run / "summary.json").is_file():
         more = ["--resume"] if run.is_dir() else []
@@ -201,7 +201,7 @@ def train(folder: Path, task: str, name: str, *options: object) -> Path:
 
 
 def outcome(run: Path, measure: str = "success_rate", threshold: float = THRESHOLD) -> dict[str, Any]:
-    """What a run came to, and when each of its seeds first was at a threshold."""
+    """The final results of a run, and when each of its seeds first reached a threshold."""
     final = json.loads((run / "summary.json").read_text("utf-8"))
     points = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     first = [
@@ -219,7 +219,6 @@ def outcome(run: Path, measure: str = "success_rate", threshold: float = THRESHO
 
 def draw(runs: Iterable[Path], picture: str) -> None:
     """The learning curves of runs as a picture of docs/."""
-
     tasks: dict[str, list[Line]] = {}
     for line in lines_of([load_run(run) for run in runs], apart=True)[0]:
         tasks.setdefault(line.task, []).append(line)
@@ -303,7 +302,6 @@ def screen_text(data: Any) -> str:
 
 
 def measure_sweep(folder: Path, before: Any) -> Any:
-
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "sweeps.md").read_text("utf-8"), re.DOTALL)
     (folder / "distill.toml").write_text(text, "utf-8")
     call("jaxteach.sweep", folder / "distill.toml", "--logdir", folder)

@@ -39,7 +39,7 @@ def register(task: str, world: Callable[..., Any]) -> None:
         world: makes the world.
 
     Raises:
-        ValueError: the name is none, or taken.
+        ValueError: the name is not allowed, or taken.
     """
     if not isinstance(task, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", task):
         raise ValueError(f"{task!r} can't name a task: use few letters, digits and . _ + - only")
@@ -82,7 +82,7 @@ def make(task: str, **overrides: Any) -> Any:
 
     Raises:
         ValueError: an unknown task or override; the message lists the known ones. Or a parameter
-            is not of its kind, or there is no such world.
+            has the wrong type, or a value for which there is no world.
     """
     task = canonical(task)
     factory, defaults = _TASKS[task]

@@ -37,8 +37,8 @@ def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps:
         fps: pictures a second.
 
     Raises:
-        ValueError: another ending, no frames, observations of a particle world, or what many
-            worlds show: states of one moment, or with an axis for worlds.
+        ValueError: another ending, no frames, observations of a particle world, or frames
+            of many worlds: states of one moment, or with an axis for worlds.
         ImportError: an MP4 is wanted and imageio-ffmpeg is not installed.
         OSError: the file can't be written.
     """
@@ -66,7 +66,7 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     """uint8[H, W, 3], RGB: the picture of a state or of an observation.
 
     Raises:
-        ValueError: an observation of a particle world, or what many worlds show.
+        ValueError: an observation of a particle world, or a frame of many worlds.
     """
     if isinstance(env, ParticleWorld) and not hasattr(frame, "step_count"):
         raise ValueError("observations of particle worlds are not drawn; give states")
@@ -90,7 +90,7 @@ def _draw_all(env: Environment[Any, Any, Any], frames: list[Any]) -> list[np.nda
 
 
 def _check_single(env: Environment[Any, Any, Any], frame: Any) -> None:
-    """Raises `ValueError` for what is no state or observation, or those of many worlds."""
+    """Raises `ValueError` for what is not a state or observation of one world."""
     if hasattr(frame, "step_count"):
         extra = np.ndim(frame.step_count)
     elif not isinstance(env, DoorKey | LockedHallway):

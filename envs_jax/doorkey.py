@@ -40,8 +40,8 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
     - observation: `uint8[size, size, 4 * frame_stack]`: object id, colour and state of every
       cell that was ever seen, with its present content, and the agent's direction at its cell
       (4 elsewhere); the agent's own cell shows what it carries.
-    - action: int32 in 0..6, MiniGrid's `Actions`; another number is refused, or in a compiled
-      program does nothing.
+    - action: int32 in 0..6, MiniGrid's `Actions`; another number raises an error or, in a
+      compiled program, does nothing.
     - reward: float32, `1 - 0.9 * step_count / max_steps` for a toggle after which a door is open.
     - termination (discount 0): success, or lava entered; truncation (discount 1): `max_steps`.
 
@@ -55,7 +55,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
         frame_stack: how many observations are stacked on the channel axis, newest last, 1..256.
 
     Raises:
-        ValueError: a parameter is not of its kind, or there is no such world.
+        ValueError: a parameter has the wrong type, or a value for which there is no world.
     """
 
     num_doors = 1
@@ -157,7 +157,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
         """One step: count, act, look, judge.
 
         Raises:
-            ValueError: the action is none, see `checked_action`.
+            ValueError: the action is invalid, see `checked_action`.
         """
         action, history = checked_action(action, NUM_ACTIONS), self._push_frame(state)
         state, in_lava = act(state, action, self.size)

@@ -18,7 +18,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_process() -> None:
-    """Returns where JAX works.
+    """Checks that JAX works in this process.
 
     Raises:
         RuntimeError: this process was forked from one in which JAX was running already.
@@ -31,7 +31,7 @@ def check_process() -> None:
 
 
 class NotForked:
-    """Objects that are neither made nor unpickled in such a process; see `check_process`."""
+    """Objects that can't be made or unpickled in such a process; see `check_process`."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         del args, kwargs

@@ -40,7 +40,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
       Unlike in MiniGrid, an agent hides what it stands on, so others see through a closed
       door in which an agent stands.
     - action: int32[A] in 0..6, MiniGrid's `Actions`; the agents act in an order drawn in each step.
-      Another number is refused, or in a compiled program does nothing.
+      Another number raises an error or, in a compiled program, does nothing.
     - reward: float32[A], `1 - 0.9 * step_count / max_steps` for each door unlocked for the first
       time, judged after all have acted: to all agents, or to the first agent (by number) that
       toggled that door.
@@ -59,7 +59,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         see_through_walls: whether walls and doors hide nothing.
 
     Raises:
-        ValueError: a parameter is not of its kind, or there is no such world.
+        ValueError: a parameter has the wrong type, or a value for which there is no world.
     """
 
     def __init__(
@@ -164,12 +164,12 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
                 if None. With an order given, or a single agent, nothing is drawn and the key stays.
 
         Raises:
-            ValueError: the action is none, see `checked_action`, or the order has other numbers.
+            ValueError: the action is invalid, see `checked_action`, or the order has other numbers.
         """
-        actions = checked_action(action, [NUM_ACTIONS] * self.num_agents).astype(jnp.int32)
+        actions = checked_action(action, [NUM_ACTIONS] * self.num_agents)
         if order is not None:
             order = checked_action(order, [self.num_agents] * self.num_agents)
-        state, turns = self._draw_order(state) if order is None else (state, jnp.asarray(order, jnp.int32))
+        state, turns = self._draw_order(state) if order is None else (state, order)
         state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)
         unlocked, share = self._judge(state, actions)
         state = state._replace(step_count=state.step_count + 1, unlocked=unlocked)

@@ -16,10 +16,10 @@ MOST_ENTITIES: Final = 128
 
 
 def checked_integer(name: str, value: Any, least: int, most: int) -> int:
-    """An integer, Python's or NumPy's, as Python's.
+    """An integer of Python or NumPy, as a Python int.
 
     Raises:
-        ValueError: it is another kind of thing, or not within `least`..`most`.
+        ValueError: it is of another type, or not within `least`..`most`.
     """
     number = _integer(name, value)
     if not least <= number <= most:
@@ -28,7 +28,7 @@ def checked_integer(name: str, value: Any, least: int, most: int) -> int:
 
 
 def checked_odd(name: str, value: Any, least: int, most: int) -> int:
-    """As `checked_integer`, of an odd one."""
+    """As `checked_integer`, for an odd one."""
     number = _integer(name, value)
     if number % 2 == 0 or not least <= number <= most:
         raise ValueError(f"{name} must be odd and within {least}..{most}, not {number}")
@@ -36,7 +36,7 @@ def checked_odd(name: str, value: Any, least: int, most: int) -> int:
 
 
 def checked_count(name: str, value: Any, least: int = 1, most: int = MOST_ENTITIES) -> int:
-    """As `checked_integer`, of how many there are; only very many are too many."""
+    """As `checked_integer`, for a number of things; the message names only the bound that is broken."""
     number = _integer(name, value)
     if number < least:
         raise ValueError(f"{name} must be at least {least}, not {number}")
@@ -51,7 +51,7 @@ def checked_neighbors(name: str, value: Any) -> int | None:
 
 
 def checked_steps(name: str, value: Any) -> int:
-    """As `checked_count`, of the steps of an episode."""
+    """As `checked_count`, for the steps of an episode."""
     return checked_count(name, value, most=MOST_STEPS)
 
 
@@ -66,10 +66,10 @@ def _integer(name: str, value: Any) -> int:
 
 
 def checked_flag(name: str, value: Any) -> bool:
-    """A bool, Python's or NumPy's, as Python's.
+    """A bool of Python or NumPy, as a Python bool.
 
     Raises:
-        ValueError: it is another kind of thing.
+        ValueError: it is of another type.
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, not {value!r}")
@@ -77,10 +77,10 @@ def checked_flag(name: str, value: Any) -> bool:
 
 
 def checked_ratio(name: str, value: Any) -> float:
-    """A number within 0..1, Python's or NumPy's, as Python's.
+    """A number of Python or NumPy within 0..1, as a Python float.
 
     Raises:
-        ValueError: it is another kind of thing, or not within 0..1.
+        ValueError: it is of another type, or not within 0..1.
     """
     if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number, not {value!r}")
@@ -92,14 +92,14 @@ def checked_ratio(name: str, value: Any) -> float:
 def checked_action(action: Any, counts: Any) -> jax.Array:
     """Discrete actions as an array, for a step.
 
-    While a program is traced, the numbers are not known yet: one that is no action does nothing there.
+    While a program is traced, the numbers are not known yet: there, an invalid action does nothing.
 
     Args:
         action: int[...], of the shape of `counts`.
-        counts: int[...], how many actions there are.
+        counts: int[...], how many actions there are, for each place.
 
     Raises:
-        ValueError: the shape or the type is another, or a number that is known is no action.
+        ValueError: the shape or the type is wrong, or a known number is not an action.
     """
     given, counts = action if isinstance(action, jax.Array) else np.asarray(action), np.asarray(counts)
     if given.shape != counts.shape or given.dtype.kind not in "iu":
@@ -114,7 +114,7 @@ def checked_action(action: Any, counts: Any) -> jax.Array:
 
 
 def checked_push(action: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Continuous actions as an array float32[...], as `checked_action`; numbers that are known must be finite."""
+    """As `checked_action`, for continuous actions, as float32[...]; known numbers must be finite."""
     given = action if isinstance(action, jax.Array) else np.asarray(action)
     if given.shape != shape or given.dtype.kind not in "iuf":
         raise ValueError(f"an action is numbers of shape {shape}, not {given.dtype} of shape {given.shape}")

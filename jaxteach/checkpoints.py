@@ -88,7 +88,7 @@ class Checkpoints:
         return self._restore(like, ".params", iteration)
 
     def newest(self, seconds: float) -> int | None:
-        """The iteration of the newest checkpoint, None if there is none; one being written has some seconds left."""
+        """The iteration of the newest checkpoint, None if there is none; waits `seconds` for one being written."""
         pending = self._pending
         if pending is not None:
             wait([pending], seconds)

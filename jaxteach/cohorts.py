@@ -19,7 +19,7 @@ MOST_COHORTS = 256
 class Cohorts(NamedTuple):
     """Sums over the episodes of each cohort, those that began in the same iterations.
 
-    A ring: cohort `c` has place `c % B`. A return is the mean of the agents' ones.
+    A ring: cohort `c` has place `c % B`. A return is the mean over the agents.
     """
 
     begun: jax.Array  # int32[B], episodes that began

@@ -13,7 +13,7 @@ from jaxteach.intervals import Interval, interval
 from jaxteach.options import NOT_LEARNT, marked
 
 OTHERWISE_COMPARED = {"n_itr", "total_steps", "plans"}
-"""Options that say by a word or a path, or in two ways, what `_Kind` has."""
+"""Options that `_Kind` compares by what they stand for: the plans' digest, the number of iterations."""
 SHOWN_OF_A_DIGEST = 8
 NOTHING = "\N{EN DASH}"
 """A figure that does not exist."""
@@ -122,8 +122,8 @@ def _label(names: list[str]) -> str:
 
 
 def _unused(label: str, used: set[str]) -> str:
-    number = 2
-    while (fresh := label if number == 2 else f"{label} ({number - 1})") in used:
+    number = 1
+    while (fresh := label if number == 1 else f"{label} ({number})") in used:
         number += 1
     return fresh
 

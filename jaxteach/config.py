@@ -29,7 +29,7 @@ from jaxteach.teacher.policy import DOMAINS
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
-# Larger arrays than of these sizes no machine holds, so that nobody need try.
+# No machine holds arrays of larger sizes.
 Count = Annotated[int, Within(1, 2**24)]
 Length = Annotated[int, Within(1, 2**20)]
 Few = Annotated[int, Within(1, 2**8)]
@@ -83,7 +83,7 @@ class PPOConfig:
     learning_rate: Positive = 1e-3
     """of Adam, at first"""
     final_learning_rate: Weight = 0.0
-    """of Adam at the end of the run; between, it falls in a line. The reference keeps 1e-3"""
+    """of Adam at the end of the run; it falls linearly. The reference keeps 1e-3"""
     adam_eps: Positive = 1e-8
     """of Adam"""
     max_grad_norm: Limit = 0.5
@@ -93,7 +93,7 @@ class PPOConfig:
     lam: Share = 0.95
     """lambda of generalized advantage estimation; 1 gives plain returns to go, as the reference has"""
     clip: Limit = 0.2
-    """how far PPO lets the policy's ratio, and the value, move; inf lets them"""
+    """how far PPO lets the policy's ratio, and the value, move; inf sets no limit"""
     min_advantage_std: Positive = 0.03
     """advantages are divided by their standard deviation, but at least by this, in units of the returns: where
     nothing is rewarded, no noise is learnt"""
@@ -136,7 +136,7 @@ class PPOConfig:
 PPO_CONSTANTS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule"}
 """The options of `PPOConfig` that shape the compiled program."""
 OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
-"""What options of the world are called in some of the worlds, exact to their references."""
+"""Other names of the world's options, in worlds that keep those of their references."""
 
 
 @dataclass(frozen=True)

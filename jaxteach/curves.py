@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxteach.config import TrainConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.runs import plans_of, read_config, read_metrics, read_summary
+from jaxteach.runs import is_folder, plans_of, read_config, read_metrics, read_summary
 from jaxteach.sittings import plans_digest
 from jaxteach.teacher.plans import WORDS
 
@@ -23,7 +23,7 @@ class Curve:
     success_rate: np.ndarray  # float64[points]
     return_mean: np.ndarray  # float64[points]
     final_success: float  # in `summary.json`'s episodes, or where there is none for this end, in the last point's
-    final_return: float  # so too
+    final_return: float  # likewise
     judged: bool  # whether both are of `summary.json`
 
     def area(self) -> float:
@@ -76,7 +76,7 @@ def load_run(folder: Path) -> RunCurves:
     Raises:
         UserError: the folder is no run, or has no points yet.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(f"there is no run {folder}")
     config = read_config(folder)
     rows, judged = read_metrics(folder), read_summary(folder)

@@ -9,15 +9,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from envs_jax.spreading import AXIS
+from jaxteach.cores import visible_cores
 from jaxteach.errors import UserError
 from jaxteach.learner import LearnerState
-from jaxteach.sittings import visible_cores
 
 ACCELERATORS = {
     "an NVIDIA GPU": (("/dev/nvidia0", "/proc/driver/nvidia"), "nvidia-smi", "jax[cuda13]"),
     "a TPU": (("/dev/accel0", "/dev/vfio/0"), None, "jax[tpu]"),
 }
-"""What shows that a machine has an accelerator, files or a program; and the JAX that uses it."""
+"""What shows that a machine has an accelerator (files, a program), and the JAX package that uses it."""
 
 
 def take_devices(count: int, num_envs: int) -> list[Any]:
@@ -37,7 +37,7 @@ def take_devices(count: int, num_envs: int) -> list[Any]:
 
 
 def describe(devices: list[Any]) -> str:
-    """What devices are, for a person: "cpu, 2 cores (TFRT_CPU_0)", "4 x NVIDIA H100 (cuda:0, cuda:1, ...)"."""
+    """What devices are, for a person: "cpu, 2 cores (cpu:0)", "4 x NVIDIA H100 (cuda:0, cuda:1, ...)"."""
     first, cores = devices[0], ""
     if first.platform == "cpu":
         count = visible_cores()

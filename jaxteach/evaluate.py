@@ -130,7 +130,7 @@ def told_unfinished(outcome: Episodes, max_steps: int) -> str | None:
 
 
 def frame_of(world: TeamWorld, state: Any, obs: Any) -> Any:
-    """What a film shows: what a lone agent of a grid world observes, else the state less its keys."""
+    """What a film shows: the observation in a DoorKey world, else the state without its keys."""
     if isinstance(world.env, DoorKey):
         return obs[0]
     return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)

@@ -14,7 +14,7 @@ from tensorboardX.record_writer import masked_crc32c
 from jaxteach.files import replacing
 
 BY_STEPS = "EnvSteps/"
-"""What the names of the scalars begin with that are told against environment steps."""
+"""The prefix of the tags of scalars that are logged against environment steps."""
 
 
 class EventFile:
@@ -22,7 +22,7 @@ class EventFile:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        # A later file sorts after an earlier one, even of the same second: in this order TensorBoard reads them.
+        # TensorBoard reads files in the order of their names: a later one must sort last, even within a second.
         number = len(_files(folder))
         name = f"events.out.tfevents.{int(time.time()):010}.{socket.gethostname()}.{number:04}"
         self._file = (folder / name).open("xb")
@@ -46,14 +46,13 @@ class EventFile:
 def keep_until(folder: Path, iteration: int, env_steps: int) -> None:
     """Drops the points after an iteration, which come again, from the event files of a folder.
 
-    TensorBoard itself would forget them after an event that says from which step on. But steps are iterations
-    here and environment steps there, and it forgets all tags alike.
+    TensorBoard itself drops points after an event that marks a restart, but from the same step on for all tags, and
+    the steps of some tags are iterations, those of others environment steps.
     """
     for leftover in folder.glob("events.out.tfevents.*.partial"):
         leftover.unlink()
     known: set[tuple[int, str]] = set()
-    # Backwards, since older runs have points twice, and before the second an event that made TensorBoard forget the
-    # first.
+    # Backwards: logs of older versions have some points twice, the second after such an event, and the second counts.
     for path in reversed(_files(folder)):
         content, kept = path.read_bytes(), []
         for event, record in reversed(list(_records(content))):

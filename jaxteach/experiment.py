@@ -60,7 +60,7 @@ class Experiment:
         self._check_minibatches()
 
     def check(self) -> None:
-        """Raises `UserError` for what shows without compiling: a model that can't be asked, a want of memory."""
+        """Raises `UserError` for what shows without compiling: a model that can't be asked, a lack of memory."""
         if self.config.online and self.teacher is not None:
             check_askable(self.config, self.teacher)
         self._check_memory()
@@ -79,7 +79,7 @@ class Experiment:
 
     @property
     def rounded(self) -> Iterator[str]:
-        """What comes out otherwise than the options ask, in lines."""
+        """Where the run differs from what the options ask, in lines."""
         config, size = self.config, self.config.steps_per_iteration
         steps = config.iterations * size
         if config.total_steps not in (None, steps):

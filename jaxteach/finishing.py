@@ -82,7 +82,7 @@ def state_of(run: TrainConfig) -> str:
     """How far a run is: "new", "begun" or "finished".
 
     Raises:
-        UserError: the run's folder is one with other options, or the run has come further than it shall.
+        UserError: the run's folder is one with other options, or the run has come further than it should.
     """
     folder = folder_of(run.logdir, run.task, str(run.savedir))
     if not (folder / "config.json").is_file():

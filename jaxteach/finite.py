@@ -1,4 +1,4 @@
-"""Whether training still computes with numbers."""
+"""Whether the numbers of training are still finite."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ WATCHED: Final = {"loss": "loss", "grad_norm": "gradient's norm"}
 
 
 class Trouble(NamedTuple):
-    """The first metric that is no number."""
+    """The first metric that is not finite."""
 
     place: int  # of the iteration among those looked at
     seed: int  # its place among the seeds

@@ -53,6 +53,8 @@ class HostsConfig:
             raise UserError(f"--coordinator must be host:port or auto, not {self.coordinator}")
         if self.processes is None or self.process_id is None:
             raise UserError("--coordinator host:port needs --processes and --process_id too")
+        if self.processes < 1:
+            raise UserError(f"--processes must be at least 1, not {self.processes}")
         if not 0 <= self.process_id < self.processes:
             raise UserError(f"--process_id must be within 0..{self.processes - 1}, not {self.process_id}")
 
@@ -64,7 +66,7 @@ def join(arguments: list[str]) -> None:
     computes as it is imported.
 
     Raises:
-        UserError: it is not told well where the others are.
+        UserError: the options don't say where the others are, or these don't come.
     """
     if not any(argument.startswith("--coordinator") for argument in arguments) or {"-h", "--help"} & {*arguments}:
         return

@@ -1,4 +1,4 @@
-"""What many seeds or episodes say: means and their confidence intervals, as arXiv 2108.13264 advises for seeds."""
+"""Means over seeds or episodes with their confidence intervals; over seeds, as arXiv 2108.13264 advises."""
 
 from typing import NamedTuple
 
@@ -46,14 +46,14 @@ def interval(*samples: np.ndarray) -> Interval:
 
 
 def interval_of_share(happened: np.ndarray) -> tuple[float, float]:
-    """Wilson's interval of a probability, from bool[n], whether it happened in each of n trials."""
+    """Wilson's interval of a probability, from bool[n], whether the event happened in each of n trials."""
     trials = stats.binomtest(int(happened.sum()), len(happened))
     found = trials.proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)
 
 
 def interval_of_mean(values: np.ndarray) -> tuple[float, float] | None:
-    """Student's interval of a mean, from [n]; None where the values, or the only one, do not differ."""
+    """Student's interval of a mean, from [n]; None where all values are equal."""
     if np.ptp(values) == 0:
         return None
     mean, error = float(np.mean(values, dtype=float)), float(stats.sem(values.astype(float)))

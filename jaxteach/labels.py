@@ -35,7 +35,7 @@ class TeamTeacher(Protocol):
         Returns:
             The memory after the last step; float32[T, N, A, actions], a row of zeros where the
             teacher is silent; int32[T, N, A], the captions' numbers, -1 for none; other numbers
-            that are none are counted as captions outside the list.
+            outside the table are counted as unlisted.
         """
         ...
 

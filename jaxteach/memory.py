@@ -1,4 +1,4 @@
-"""Memory: what a program is known to take, compared with what there is, and its want told in a sentence."""
+"""Memory: what a program is known to need, compared with what there is; a lack of it gets one sentence."""
 
 import math
 import os
@@ -21,14 +21,14 @@ def size_of(tree: Any) -> int:
 
 
 def check_memory(needed: int) -> None:
-    """Raises `UserError` where a device has less memory than so many bytes."""
+    """Raises `UserError` where a device has less memory than `needed` bytes."""
     there = _there_is()
     if there is not None and needed > there:
         raise UserError(f"this takes at least {_told(needed)} of memory, and there are {_told(there)}; {ADVICE}")
 
 
 def check_program(program: Any) -> None:
-    """As `check_memory`, of a compiled program with its arguments and results."""
+    """As `check_memory`, for a compiled program with its arguments and results."""
     facts = program.memory_analysis()
     if facts is not None:
         own = facts.temp_size_in_bytes + facts.output_size_in_bytes - facts.alias_size_in_bytes
@@ -37,7 +37,7 @@ def check_program(program: Any) -> None:
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Turns a want of memory inside the block into a `UserError`."""
+    """Turns an error for lack of memory inside the block into a `UserError`."""
     try:
         yield
     except MemoryError:
@@ -49,7 +49,7 @@ def enough_memory() -> Iterator[None]:
 
 
 def _there_is() -> int | None:
-    """The bytes of a device's memory, of the machine's for a CPU; None where nobody tells."""
+    """The bytes of a device's memory, or of the machine's for a CPU; None where they are not known."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         return stats.get("bytes_limit")

@@ -1,4 +1,4 @@
-"""What an option may be, and beside which others it has an effect: declared where the option is, as `Annotated`."""
+"""Which values an option may have, and with which others it has an effect: markers of its `Annotated` type."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -9,27 +9,28 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 from jaxteach.errors import UserError
 
 MOST: Final = 2**62
-"""The largest integer that an option may be, unless it says otherwise: sums of a few of them fit 64 bits."""
+"""The largest integer an option may be, unless it says otherwise: sums of a few of them fit in 64 bits."""
 MOST_REAL: Final = 1e38
-"""The largest finite number, which float32 still holds."""
+"""The largest finite float an option may be; float32 still holds it."""
 INFINITE: Final = "inf"
 """How infinity is written in JSON, which has no number for it."""
 SHOWN: Final = 60
+"""How many characters of a wrong value a message shows."""
 
 
 @dataclass(frozen=True)
 class Within:
-    """The least and the largest value of a number, or of each in a tuple; `high` is `math.inf` where that is one."""
+    """The bounds of a number, or of each in a tuple; `high` is `math.inf` where infinity is allowed."""
 
     low: float
     high: float = MOST
 
     def holds(self, value: float) -> bool:
-        """Whether a value is one of these; what is no number is not."""
+        """Whether a value is within the bounds; NaN is not."""
         return self.low <= value <= min(self.high, MOST_REAL) or value == self.high
 
     def told(self, value: float) -> str:
-        """What a value that is none of these must be."""
+        """What a value outside the bounds must be, for a message."""
         if self.high not in (MOST, math.inf):
             return f"within {self.low:.10g}..{self.high:.10g}"
         return f"at most {min(self.high, MOST_REAL):.10g}" if value > self.low else f"at least {self.low:g}"
@@ -37,10 +38,10 @@ class Within:
 
 @dataclass(frozen=True)
 class Only:
-    """An option has an effect only where another one has one of these values; without values, where it is given.
+    """An option has an effect only if another one has one of these values or, without values, if it is given.
 
-    `other` is an option of the same part, or else an attribute of the whole; a whole that lacks it has nothing
-    against the option. `told` says why there is no effect, where the other's name does not.
+    `other` is an option of the same part, or else an attribute of the whole configuration; where that lacks it,
+    the option has its effect. `told` says why there is no effect, where the other's name does not.
     """
 
     other: str
@@ -48,11 +49,11 @@ class Only:
     told: str = ""
 
     def holds(self, value: Any) -> bool:
-        """Whether the option has an effect beside this value."""
+        """Whether the option has an effect with this value of the other."""
         return value in self.values if self.values else bool(value)
 
     def reason(self, value: Any) -> str:
-        """Why it has none beside this value."""
+        """Why it has none with this value."""
         if self.told:
             return self.told
         words = [wanted for wanted in self.values if isinstance(wanted, str)]
@@ -62,9 +63,9 @@ class Only:
 
 
 ON_RESUME: Final = "on resume"
-"""Marks an option that may be another one when a run goes on."""
+"""Marks an option that may change when a run is resumed."""
 NOT_LEARNT: Final = "not learnt"
-"""Marks an option that changes nothing of what a run learns: runs that differ in it alone are alike."""
+"""Marks an option that does not affect what a run learns: runs that differ only in such options are alike."""
 
 
 class Option(NamedTuple):
@@ -113,7 +114,7 @@ def _check_bounds(option: Option, bounds: Within) -> None:
 
 
 def without_effect(config: Any, given: Collection[str]) -> dict[str, str]:
-    """Those of the given options that change nothing beside the others, each with the reason."""
+    """The given options that have no effect with the values of the others, each with the reason."""
     idle = {}
     for option in options_of(config):
         for only in option.markers:

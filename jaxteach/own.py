@@ -1,4 +1,4 @@
-"""Tasks and students of one's own: what a module registers is known to every command.
+"""Users' own tasks and students: what a module registers is known to every command.
 
 The commands import the modules that the environment variable `JAXTEACH_IMPORT` names, with commas between them.
 """
@@ -78,8 +78,8 @@ def register_task(
         prompt: the text file with which a language model is asked, `{objects}` and `{caption}` in it.
 
     Raises:
-        ValueError: the name is one of ours, or none; the steps are missing; a default makes no
-            sense; or the domain's words can't be told and read again, see `Words`.
+        ValueError: the name is built in or not allowed; the steps are missing; a default makes no
+            sense; or the domain's words can't be written and read back, see `Words`.
     """
     name, steps = defaults.task, defaults.total_steps
     if steps is None:
@@ -98,12 +98,12 @@ def register_task(
 
 
 def register_network(name: str, make: Callable[[TeamWorld], Student]) -> None:
-    """Makes a student known by a name, for `--network`; `make` is given the world that it shall fit.
+    """Makes a student known by a name, for `--network`; `make` is given the world that it must fit.
 
     A name that was registered before then stands for the new one.
 
     Raises:
-        ValueError: the name is one of ours, or `make` is no function.
+        ValueError: the name is built in or not allowed, or `make` is not a function.
     """
     if name in NETWORKS:
         raise UserError(f"there is a network {name} already; choose another name")
@@ -128,7 +128,7 @@ class Words:
         skills: those that plans may use, of `explore`, `goto`, `pickup`, `drop`, `toggle`, `wait`.
 
     Raises:
-        ValueError: a name is none, or stands there twice; or a caption tells of no object.
+        ValueError: a name is not allowed or stands there twice, or a caption names something that is no object.
     """
 
     sees: list[list[str]]

@@ -23,8 +23,8 @@ class Section:
 
     task: str
     rows: list[dict[str, str]]
-    curves: bytes  # PNG, for a page of some width
-    narrow: bytes  # the same for a narrow one
+    curves: bytes  # PNG, for a wide page
+    narrow: bytes  # PNG, for a narrow page
     films: list[Film]
 
 

@@ -145,7 +145,7 @@ def load_student(
 def load_students(
     folder: Path, trained: TrainConfig, seeds: Sequence[int], iteration: int | None = None
 ) -> tuple[Experiment, list[Any], int]:
-    """The students of a run's seeds: their experiment, less the teacher; their parameters; and their iteration.
+    """The students of a run's seeds: their experiment, without the teacher; their parameters; and their iteration.
 
     Args:
         folder: the run's.
@@ -164,7 +164,7 @@ def load_students(
 
 
 def _students(config: EvalConfig) -> tuple[str, Players]:
-    """The students of some of the run's seeds, in the run's world less what the options change."""
+    """The students of some of the run's seeds, in the run's world but for what the options change."""
     folder, trained = _run(config)
     seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
     for seed in seeds:

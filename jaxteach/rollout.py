@@ -63,7 +63,7 @@ def collect(
 ) -> tuple[Actor, Trajectory]:
     """`length` steps of every environment with the student's own sampled actions."""
     prepare = jax.vmap(jax.vmap(network.prepare))
-    # As many as an environment needs that truncates after `max_steps` alone; more are valued one by one.
+    # Enough for environments that truncate only after `max_steps`; further truncations are valued one by one.
     slots = (length - 1) // venv.env.max_steps + 1
     env, carry = jax.tree.map(
         lambda leaf: jnp.stack([_cloned(leaf) for _ in range(slots)]), (actor.env.env, actor.carry)

@@ -103,7 +103,7 @@ def resume_run(config: TrainConfig) -> Path:
     folder, stored = find_run(config.logdir, config.task, config.savedir)
     check_resumable(config, stored, folder)
     for entry in folder.iterdir():
-        # Whoever gives away a run could so have files of the one who resumes it overwritten.
+        # A link in a run from somebody else could have files of whoever resumes it overwritten.
         if entry.is_symlink():
             raise UserError(f"{entry} is a link, which no run has; put what it leads to in its place")
     return folder
@@ -192,7 +192,7 @@ def plans_of(config: TrainConfig) -> PlanFile | None:
 
 
 def _plans_now(config: TrainConfig) -> str | None:
-    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs them not."""
+    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs none."""
     try:
         plans = plans_of(config)
     except UserError:
@@ -225,7 +225,7 @@ def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
         UserError: the run's files can't be read or written.
     """
     stored, before, plans = read_config(folder, config.task), read_sittings(folder), plans_of(config)
-    # Where a run lies, and that it was resumed, is no option of its own.
+    # Where a run's folder is, and that it was resumed, are not options of the run itself.
     config = replace(config, **{name: getattr(stored, name) for name in ("savedir", "logdir", "resume")})
     changed = changes(config, stored)
     facts = {

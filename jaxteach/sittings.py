@@ -1,6 +1,5 @@
-"""The sittings in which a run is trained: from where to where, by whom taught, and on what machine."""
+"""The sittings in which a run is trained: the iterations, plans and machine of each."""
 
-import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +7,13 @@ from typing import Any
 
 import jax
 
+from jaxteach.cores import visible_cores
 from jaxteach.errors import UserError
 from jaxteach.files import read_json, write_json
 
 FILE = "sittings.json"
 MACHINE = ("cores", "platform", "jax")
-"""What a run's bits depend on beside its options."""
-
-
-def visible_cores() -> int:
-    """How many cores this process may use; XLA has a thread for each, and divides sums among them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""What a run's bits depend on besides its options."""
 
 
 def machine() -> dict[str, Any]:
@@ -27,7 +22,7 @@ def machine() -> dict[str, Any]:
 
 
 def read_sittings(folder: Path) -> list[dict[str, Any]]:
-    """The sittings of a run so far, in order; none of one that is older than they are.
+    """The sittings of a run so far, in order; empty for a run from before they were recorded.
 
     Raises:
         UserError: they can't be read.
@@ -45,7 +40,7 @@ def read_sittings(folder: Path) -> list[dict[str, Any]]:
 
 
 def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
-    """Writes down a sitting that begins now.
+    """Records a sitting that begins now.
 
     Raises:
         UserError: the file can't be read or written.
@@ -55,7 +50,7 @@ def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def plans_digest(folder: Path) -> str | None:
-    """The digest of the plans that a run is taught by (`PlanFile.digest`); None where it is not known.
+    """The digest of the plans that teach a run (`PlanFile.digest`); None where it is not known.
 
     Raises:
         UserError: the sittings can't be read.

@@ -1,4 +1,4 @@
-"""Ctrl-C: a command is left at once, whatever is computed, with a word on what is kept."""
+"""Ctrl-C: it ends a command at once, whatever is being computed, with a word on what is kept."""
 
 import os
 import signal
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Final
 
 PATIENCE_S: Final = 0.8
-"""How long the last words may take, a checkpoint included that is just being written."""
+"""How long the last words may take, including a checkpoint that is just being written."""
 INTERRUPTED: Final = 130
-"""The exit code of a command that Ctrl-C has ended."""
+"""The exit code of a command that was ended by Ctrl-C."""
 
 _last_words: list[Callable[[], str]] = []
 
@@ -39,7 +39,7 @@ def left_at_once() -> Iterator[None]:
         yield
         return
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # Somebody else cares for the signal, or it is switched off.
+    if before is not signal.default_int_handler:  # The signal is handled elsewhere, or ignored.
         yield
         return
     heard, told = socket.socketpair()

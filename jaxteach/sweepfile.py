@@ -37,7 +37,7 @@ class Trial:
     config: TrainConfig  # without seeds and folder
     name: str  # what the names of its runs' folders begin with
     seeds: tuple[int, ...]
-    idle: tuple[str, ...] = ()  # which options have no effect in some combinations, in sentences
+    idle: tuple[str, ...] = ()  # which options have no effect in this combination, in sentences
 
 
 def read_sweep(path: Path) -> list[Trial]:
@@ -64,7 +64,7 @@ def read_sweep(path: Path) -> list[Trial]:
         names.setdefault(alike, _name(sweep_name(path), tried))
         seeds.setdefault(alike, {}).update(dict.fromkeys(config.seed_list))
         idle[alike] = without_effect
-    for name in set.intersection(*map(set, idle.values())):
+    for name in sorted(set.intersection(*map(set, idle.values()))):
         reason = next(iter(idle.values()))[name]
         raise UserError(f"{path}: {name} has no effect {reason}; leave it out")
     return [

@@ -47,7 +47,7 @@ def _show(runs: list[TrainConfig]) -> None:
     """Lists the runs, and how far they are.
 
     Raises:
-        UserError: some can't be trained so, in the end.
+        UserError: some can't be trained; raised after all are listed.
     """
     refused = 0
     for run in runs:

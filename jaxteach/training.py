@@ -258,7 +258,7 @@ class Session:
         self._told |= set(captions)
 
     def _hear_of_unlisted(self, count: int) -> None:
-        """Tells, once, that the task's domain gives numbers of captions that it doesn't have."""
+        """Tells, once, that the task's domain gives numbers outside its list of captions."""
         if count and UNLISTED not in self._told:
             self._told.add(UNLISTED)
             self.progress.say(

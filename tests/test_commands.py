@@ -423,6 +423,7 @@ def test_mistakes_in_reports(logdir, tmp_path, monkeypatch, capsys):
         return refuse("report", *arguments, "--out", tmp_path / "r", monkeypatch=monkeypatch, capsys=capsys)
 
     assert "there is no run" in said(tmp_path / "nothing")
+    assert "there is no run" in said(tmp_path / ("long" * 100))
     assert "no run of jaxteach" in said(tmp_path)
     assert "--threshold" in said(logdir / "ppo" / "SimpleDoorKey" / "single", "--threshold", 2)
 

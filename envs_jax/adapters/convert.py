@@ -13,7 +13,7 @@ from jumanji.specs import jumanji_specs_to_gym_spaces
 def count_agents(env: Environment[Any, Any, Any]) -> int | None:
     """A, if the actions have an axis for agents, else None.
 
-    It is that of a world that says so with `num_agents`, or that rewards each row of an action.
+    The world says so with `num_agents`, or by a reward for each row of an action.
     """
     shape = env.action_spec.shape
     if not shape:

@@ -38,7 +38,7 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
         self.action_space = to_space(env.action_spec)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode; `options` are accepted and mean nothing.
+        """Starts an episode; `options` are accepted and ignored.
 
         Raises:
             gymnasium.error.Error: the seed is negative or not an integer.

@@ -75,7 +75,7 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Starts an episode; `options` are accepted and mean nothing.
+        """Starts an episode; `options` are accepted and ignored.
 
         Raises:
             gymnasium.error.Error: the seed is negative or not an integer.

@@ -76,7 +76,7 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
             seed: the episodes are those of `jax.random.key(seed)`, or of a hash of a seed of more
                 than 32 bits; None goes on with the key that the last reset left, or at first with
                 a random one.
-            options: accepted; they mean nothing.
+            options: accepted and ignored.
 
         Returns:
             The first observations, [N, ...], and an empty info.

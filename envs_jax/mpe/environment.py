@@ -41,8 +41,8 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
     - observation: `float32[A, max(observation_sizes)]`; agent i's is the first
       `observation_sizes[i]` numbers of its row, the rest are zeros.
     - action: `int32[A]`, agent i's below `num_actions[i]`: `move + 5 * word` for agents that move
-      and speak, else the one they can; moves are none, left, right, down, up. Other numbers are
-      refused, or in a compiled program neither move nor speak. If continuous,
+      and speak, else the one they can; moves are none, left, right, down, up. Other numbers
+      raise an error or, in a compiled program, neither move nor speak. If continuous,
       `float32[A, max(num_actions)]`, clipped to [0, 1], agent i's the first `num_actions[i]`
       numbers of its row: none, left, right, down, up, then its message.
     - reward: `float32[A]`.
@@ -126,7 +126,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
         """One step: act, move, speak, judge.
 
         Raises:
-            ValueError: the action is none, see `checked_action`.
+            ValueError: the action is invalid, see `checked_action`.
         """
         push, words = self._decode(action)
         p_pos, p_vel = advance(self.world, state.p_pos, state.p_vel, push)

@@ -28,7 +28,7 @@ FIXED_SCALE: Final = 0.5  # of the picture a unit of a disc's radius, if it does
 
 
 def camera_of(positions: np.ndarray) -> float:
-    """How far from the origin a picture must reach on each axis to show places float[..., 2]."""
+    """How far from the origin a picture must reach on each axis to show the positions float[..., 2]."""
     return max(float(np.abs(positions).max()), 1e-6)
 
 

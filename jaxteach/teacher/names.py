@@ -17,12 +17,12 @@ NOTHING: Final = "nothing"
 
 
 def folded(text: str) -> str:
-    """A text as texts are compared: in one case, with one form of each letter and single blanks."""
+    """A text as it is compared: in one case, with one form of each letter and single blanks."""
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
 
 
 def check_vocabulary(vocabulary: Vocabulary) -> None:
-    """Checks that every plan and caption in these words can be told, and read again.
+    """Checks that every plan and caption in these words can be written and read back.
 
     Raises:
         UserError: a name is not legal or ambiguous, or there are no words at all.

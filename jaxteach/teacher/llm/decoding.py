@@ -5,7 +5,6 @@ their tokens are the same, and part where they differ. All live branches advance
 """
 
 import ctypes
-import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from typing import Any, Protocol
 
 import llama_cpp
 import numpy as np
+
+from jaxteach.cores import visible_cores
 
 PROMPT_SEQUENCE = 0
 
@@ -191,7 +192,7 @@ class TreeDecoder:
         params.n_ctx, params.n_seq_max, params.kv_unified = context, self.parallel, True
         params.n_batch = params.n_ubatch = self.batch_size = min(context, max(512, self.parallel))
         params.n_outputs_max = self.parallel
-        params.n_threads = params.n_threads_batch = threads or usable_cores()
+        params.n_threads = params.n_threads_batch = threads or visible_cores()
         params.no_perf = True
         self._context: Any = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self._context:
@@ -352,13 +353,6 @@ def shared_start(prompts: Sequence[list[int]]) -> int:
     shortest, longest = min(prompts), max(prompts)
     most = min(len(prompt) for prompt in prompts) - 1
     return next((i for i in range(most) if shortest[i] != longest[i]), most)
-
-
-def usable_cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @llama_cpp.llama_log_callback
