@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import chex
 import jax
@@ -11,9 +11,11 @@ from jumanji.env import Environment
 from jumanji.types import TimeStep
 
 from envs_jax.equality import EqualByArguments
+from envs_jax.options import checked_count
 from envs_jax.spreading import on_own
 
 State = TypeVar("State")
+MOST_ENVS: Final = 2**24
 
 
 class VectorState(NamedTuple, Generic[State]):
@@ -37,12 +39,10 @@ class VectorEnv(EqualByArguments, Generic[State]):
     """
 
     def __init__(self, env: Any, num_envs: int) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
         if not hasattr(env, "observe"):
             raise ValueError(f"{type(env).__name__} needs observe(state), the observation after a reset")
         self.env = env
-        self.num_envs = num_envs
+        self.num_envs = checked_count("num_envs", num_envs, most=MOST_ENVS)
 
     @partial(jax.jit, static_argnums=0, inline=True)
     def reset(self, key: jax.Array) -> tuple[VectorState[Any], TimeStep[Any]]:

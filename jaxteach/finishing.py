@@ -9,7 +9,7 @@ from dataclasses import replace
 from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.runs import check_resumable, find_run, folder_of, further, read_summary
+from jaxteach.runs import check_resumable, find_run, folder_of, further, is_folder, read_summary
 from jaxteach.training import train_side_by_side
 
 
@@ -85,8 +85,10 @@ def state_of(run: TrainConfig) -> str:
         UserError: the run's folder is one with other options, or the run has come further than it should.
     """
     folder = folder_of(run.logdir, run.task, str(run.savedir))
+    if not is_folder(folder):
+        return "new"
     if not (folder / "config.json").is_file():
-        return "begun" if folder.is_dir() else "new"
+        return "begun"
     check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1], folder)
     done = _last_checkpoint(run)
     if done > run.iterations:
