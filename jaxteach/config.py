@@ -265,7 +265,7 @@ class TeachConfig:
     """for several agents: how often each is asked again, knowing what the others propose"""
     situations: Annotated[Length, Only("debate_rounds"), ASKS] = 32
     """the situations debated about, those that the agents meet most often"""
-    episodes: Annotated[Count, Only("show")] = 500
+    episodes: Annotated[Length, Only("show")] = 500
     """episodes that the teacher plays alone for --show"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)
