@@ -1,8 +1,9 @@
 """Gridworlds and particle worlds as pure JAX functions, exact to their references."""
 
 import inspect
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from jumanji.env import Environment
 
@@ -18,6 +19,9 @@ _TASKS: dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any
     **WORLDS,
     **SCENARIOS,
 }
+_BUILT_IN: Final = frozenset(_TASKS)
+_FIXED: Final = {task: ("num_rooms",) for task in WORLDS}
+"""What a task's name tells, so that it can't be another."""
 
 
 def tasks() -> list[str]:
@@ -28,12 +32,35 @@ def tasks() -> list[str]:
 def register(task: str, world: Callable[..., Any]) -> None:
     """Makes a world known by a name; the parameters of `world` are its overrides.
 
+    A name that was registered before, as by a notebook's cell that runs again, then stands for the new world.
+
+    Args:
+        task: few letters, digits and . _ + - only; it also names the folders of runs.
+        world: makes the world.
+
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is none, or taken.
     """
-    if task in _TASKS:
-        raise ValueError(f"there is a task {task} already; choose another name")
+    if not isinstance(task, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", task):
+        raise ValueError(f"{task!r} can't name a task: use few letters, digits and . _ + - only")
+    if not callable(world):
+        raise ValueError(f"the task {task} needs a function or class that makes its world, not {world!r}")
+    taken = next((name for name in _TASKS if name.lower() == task.lower()), task)
+    if taken in _BUILT_IN or taken != task:
+        raise ValueError(f"there is a task {taken} already; choose another name")
     _TASKS[task] = (world, {})
+
+
+def canonical(task: str) -> str:
+    """A task's name as it is spelt in `tasks`, for a name in upper or lower case.
+
+    Raises:
+        ValueError: an unknown task; the message lists the known ones.
+    """
+    by_lower = {name.lower(): name for name in _TASKS}
+    if not isinstance(task, str) or task.lower() not in by_lower:
+        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}")
+    return by_lower[task.lower()]
 
 
 def parameters(task: str) -> list[str]:
@@ -42,20 +69,30 @@ def parameters(task: str) -> list[str]:
     Raises:
         ValueError: an unknown task; the message lists the known ones.
     """
-    if task not in _TASKS:
-        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}")
-    return [name for name in inspect.signature(_TASKS[task][0]).parameters if name != "self"]
+    task = canonical(task)
+    return [name for name in inspect.signature(_TASKS[task][0]).parameters if name not in _FIXED.get(task, ())]
 
 
 def make(task: str, **overrides: Any) -> Any:
     """The environment of a task, with the task's defaults changed by `overrides`.
 
+    Args:
+        task: a name of `tasks`, in upper or lower case.
+        overrides: parameters of the world, see `parameters`.
+
     Raises:
-        ValueError: an unknown task or override; the message lists the known ones.
+        ValueError: an unknown task or override; the message lists the known ones. Or a parameter
+            is not of its kind, or there is no such world.
     """
-    known = parameters(task)
-    unknown = sorted(set(overrides) - set(known))
-    if unknown:
-        raise ValueError(f"{task} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    task = canonical(task)
     factory, defaults = _TASKS[task]
+    fixed = {name: defaults[name] for name in _FIXED.get(task, ())}
+    known = parameters(task)
+    for name in sorted(set(overrides) - set(known)):
+        if name in fixed and overrides[name] == fixed[name]:
+            continue
+        if name in fixed:
+            raise ValueError(f"{task} has {name} {fixed[name]}, not {overrides[name]!r}; take another of the tasks")
+        has = ", ".join(known) or "no parameters"
+        raise ValueError(f"{task} has no parameter {name}; it has {has}")
     return factory(**{**defaults, **overrides})

@@ -28,6 +28,7 @@ from envs_jax.grid.observe import coordinates, paint_observation, see, unpack_wo
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
 from envs_jax.grid.state import NOWHERE, Capacity, RoomState, from_arrays, to_arrays
 from envs_jax.grid.step import act
+from envs_jax.options import MOST_FRAMES, checked_action, checked_count, checked_integer, checked_odd, checked_steps
 
 
 class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
@@ -38,7 +39,8 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
     - observation: `uint8[size, size, 4 * frame_stack]`: object id, colour and state of every
       cell that was ever seen, with its present content, and the agent's direction at its cell
       (4 elsewhere); the agent's own cell shows what it carries.
-    - action: int32 in 0..6, MiniGrid's `Actions`.
+    - action: int32 in 0..6, MiniGrid's `Actions`; another number is refused, or in a compiled
+      program does nothing.
     - reward: float32, `1 - 0.9 * step_count / max_steps` for a toggle after which a door is open.
     - termination (discount 0): success, or lava entered; truncation (discount 1): `max_steps`.
 
@@ -49,11 +51,15 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
         view_size: side of the square the agent sees in front of it, odd.
         num_keys: keys in the room, of different colours; the first fits the door.
         max_steps: steps until an episode is truncated.
-        frame_stack: how many observations are stacked on the channel axis, newest last.
+        frame_stack: how many observations are stacked on the channel axis, newest last, 1..256.
+
+    Raises:
+        ValueError: a parameter is not of its kind, or there is no such world.
     """
 
     num_doors = 1
     num_lava = 0
+    most_keys = NUM_COLORS  # One for each colour.
     fixed_colors: tuple[int, ...] = ()
     keys_avoid_door = False
 
@@ -66,25 +72,28 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
         max_steps: int = 150,
         frame_stack: int = 1,
     ) -> None:
-        self.size, self.room_size = world_size, (int(room_size[0]), int(room_size[1]))
-        self.view_size, self.num_keys = view_size, num_keys
-        self.max_steps, self.frame_stack = max_steps, frame_stack
-        self._check_parameters()
+        self.size = checked_integer("world_size", world_size, 5, 32)
+        self.room_size = self._checked_room(room_size)
+        self.view_size = checked_odd("view_size", view_size, 3, self.size)
+        self.num_keys = checked_integer("num_keys", num_keys, 1, self.most_keys)
+        self.max_steps = checked_steps("max_steps", max_steps)
+        self.frame_stack = checked_count("frame_stack", frame_stack, most=MOST_FRAMES)
         super().__init__()
 
-    def _check_parameters(self) -> None:
-        low, high = self.room_size
-        if not 5 <= low <= high <= self.size <= 32:
-            raise ValueError(
-                f"room_size and world_size must satisfy 5 <= {low} <= {high} <= {self.size} <= 32 "
-                "(smallest room, largest room, world)"
-            )
-        if self.view_size % 2 == 0 or not 3 <= self.view_size <= self.size:
-            raise ValueError(f"view_size must be odd and within 3..{self.size}, not {self.view_size}")
-        if self.max_steps < 1 or self.frame_stack < 1:
-            raise ValueError("max_steps and frame_stack must be at least 1")
-        if not 1 <= self.num_keys <= NUM_COLORS:
-            raise ValueError(f"num_keys must be within 1..{NUM_COLORS}, one for each colour, not {self.num_keys}")
+    def _checked_room(self, room_size: Any) -> tuple[int, int]:
+        """The smallest and the largest side of the room."""
+        try:
+            low, high = room_size
+        except (TypeError, ValueError):
+            wanted = "room_size must be two integers, the smallest and the largest side"
+            raise ValueError(f"{wanted}, not {room_size!r}") from None
+        low, high = (
+            checked_integer("room_size[0]", low, 5, self.size),
+            checked_integer("room_size[1]", high, 5, self.size),
+        )
+        if low > high:
+            raise ValueError(f"room_size must be the smallest side and then the largest, not {(low, high)}")
+        return low, high
 
     @property
     def capacity(self) -> Capacity:
@@ -143,9 +152,13 @@ class DoorKey(Environment[Any, specs.DiscreteArray, chex.Array]):
         )
 
     def step(self, state: RoomState, action: chex.Array) -> tuple[RoomState, TimeStep[chex.Array]]:
-        """One step: count, act, look, judge."""
-        history = self._push_frame(state)
-        state, in_lava = act(state, jnp.asarray(action), self.size)
+        """One step: count, act, look, judge.
+
+        Raises:
+            ValueError: the action is none, see `checked_action`.
+        """
+        action, history = checked_action(action, NUM_ACTIONS), self._push_frame(state)
+        state, in_lava = act(state, action, self.size)
         state = state._replace(step_count=state.step_count + 1, history=history)
         state = state._replace(seen=tuple(map(jnp.bitwise_or, state.seen, see(state, self.size, self.view_size))))
         success = (action == Actions.toggle) & (state.door_state == OPEN).any()
@@ -283,11 +296,17 @@ class TwoDoor(DoorKey):
     """Two doors of one colour on opposite sides, the key in the middle (the paper's DivergedDoorKey)."""
 
     num_doors = 2
+    most_keys = 1
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.num_keys != 1 or self.room_size[0] < 2 + (self.size - 2) // 2 + 1:
-            raise ValueError("TwoDoor has one key, and rooms large enough for the 2x2 block in the world's middle")
+    def _checked_room(self, room_size: Any) -> tuple[int, int]:
+        low, high = super()._checked_room(room_size)
+        least = 2 + (self.size - 2) // 2 + 1
+        if low < least:
+            raise ValueError(
+                f"room_size[0] must be at least {least} in a TwoDoor of world_size {self.size}, "
+                f"whose key lies in the 2x2 block in its middle, not {low}"
+            )
+        return low, high
 
     def _draw_doors(self, words: Any, room: jax.Array) -> jax.Array:
         axis = uniform_below(next(words), 2)

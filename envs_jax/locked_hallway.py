@@ -19,6 +19,7 @@ from envs_jax.grid.hallway import HallwayState, from_arrays, lay_out, to_arrays
 from envs_jax.grid.hallway_step import act_in_order, front_cells
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
 from envs_jax.grid.state import NOWHERE
+from envs_jax.options import checked_action, checked_count, checked_flag, checked_integer, checked_odd, checked_steps
 
 
 class Observation(NamedTuple):
@@ -38,6 +39,7 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
       Unlike in MiniGrid, an agent hides what it stands on, so others see through a closed
       door in which an agent stands.
     - action: int32[A] in 0..6, MiniGrid's `Actions`; the agents act in an order drawn in each step.
+      Another number is refused, or in a compiled program does nothing.
     - reward: float32[A], `1 - 0.9 * step_count / max_steps` for each door unlocked for the first
       time, judged after all have acted: to all agents, or to the first agent (by number) that
       toggled that door.
@@ -54,6 +56,9 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
         allow_agent_overlap: whether agents may stand on one cell.
         agent_view_size: side of the square an agent sees in front of it, odd, 3..15.
         see_through_walls: whether walls and doors hide nothing.
+
+    Raises:
+        ValueError: a parameter is not of its kind, or there is no such world.
     """
 
     def __init__(
@@ -69,28 +74,23 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
         agent_view_size: int = 7,
         see_through_walls: bool = False,
     ) -> None:
-        self.num_rooms, self.num_agents, self.room_size = num_rooms, num_agents, room_size
-        self.max_hallway_keys, self.max_keys_per_room = max_hallway_keys, max_keys_per_room
-        self.max_steps = 8 * num_rooms * room_size**2 if max_steps is None else max_steps
-        self.joint_reward, self.allow_agent_overlap = joint_reward, allow_agent_overlap
-        self.agent_view_size, self.see_through_walls = agent_view_size, see_through_walls
-        self._check_parameters()
-        self._layout = lay_out(num_rooms, room_size)
+        self.num_rooms = checked_count("num_rooms", num_rooms)
+        if self.num_rooms not in (2, 4, 6):
+            raise ValueError(f"num_rooms must be 2, 4 or 6, not {self.num_rooms}")
+        self.num_agents = checked_integer("num_agents", num_agents, 1, 4)
+        self.room_size = checked_integer("room_size", room_size, 4, 10)
+        self.max_hallway_keys = checked_count("max_hallway_keys", max_hallway_keys)
+        self.max_keys_per_room = checked_count("max_keys_per_room", max_keys_per_room)
+        default = 8 * self.num_rooms * self.room_size**2
+        self.max_steps = default if max_steps is None else checked_steps("max_steps", max_steps)
+        self.joint_reward = checked_flag("joint_reward", joint_reward)
+        self.allow_agent_overlap = checked_flag("allow_agent_overlap", allow_agent_overlap)
+        self.agent_view_size = checked_odd("agent_view_size", agent_view_size, 3, 15)
+        self.see_through_walls = checked_flag("see_through_walls", see_through_walls)
+        self._layout = lay_out(self.num_rooms, self.room_size)
         self._check_capacity()
-        self._tables = view_tables(self._layout, agent_view_size, see_through_walls)
+        self._tables = view_tables(self._layout, self.agent_view_size, self.see_through_walls)
         super().__init__()
-
-    def _check_parameters(self) -> None:
-        if self.num_rooms not in (2, 4, 6) or self.num_agents not in (1, 2, 3, 4):
-            raise ValueError(
-                f"num_rooms must be 2, 4 or 6 and num_agents 1..4, not {self.num_rooms} and {self.num_agents}"
-            )
-        if not 4 <= self.room_size <= 10:
-            raise ValueError(f"room_size must be within 4..10, not {self.room_size}")
-        if self.agent_view_size not in range(3, 16, 2):
-            raise ValueError(f"agent_view_size must be odd and within 3..15, not {self.agent_view_size}")
-        if min(self.max_steps, self.max_hallway_keys, self.max_keys_per_room) < 1:
-            raise ValueError("max_steps, max_hallway_keys and max_keys_per_room must be at least 1")
 
     def _check_capacity(self) -> None:
         hall = self._hall_cells - self.num_agents
@@ -156,8 +156,13 @@ class LockedHallway(Environment[Any, specs.MultiDiscreteArray, Observation]):
             action: int32[A].
             order: int32[A], the agents in the order in which they act; drawn from the state's key
                 if None. With an order given, or a single agent, nothing is drawn and the key stays.
+
+        Raises:
+            ValueError: the action is none, see `checked_action`, or the order has other numbers.
         """
-        actions = jnp.asarray(action, jnp.int32)
+        actions = checked_action(action, [NUM_ACTIONS] * self.num_agents).astype(jnp.int32)
+        if order is not None:
+            order = checked_action(order, [self.num_agents] * self.num_agents)
         state, turns = self._draw_order(state) if order is None else (state, jnp.asarray(order, jnp.int32))
         state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)
         unlocked, share = self._judge(state, actions)

@@ -1,5 +1,6 @@
 """Every option of training and evaluation, with its default and its help; the commands are made from it."""
 
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -119,18 +120,40 @@ class WorldConfig:
     """how many observations are stacked"""
 
     def make(self, task: str) -> Any:
-        """The environment of a task."""
+        """The environment of a task.
+
+        Raises:
+            UserError: it has not all of the parameters, or there is no such world.
+        """
+        names = self._names(task)
+        known, given = envs_jax.parameters(task), self.overrides(task)
+        for option, name in names.items():
+            if name in given and name not in known:
+                has = (
+                    ", ".join(f"--{other}" for other, named in names.items() if named in known)
+                    or "none of these options"
+                )
+                raise UserError(f"{task} has no --{option}; it has {has}")
         try:
-            return envs_jax.make(task, **self.overrides(task))
+            return envs_jax.make(task, **given)
         except ValueError as error:
-            raise UserError(str(error)) from None
+            reason = str(error)
+        for option, name in names.items():
+            if name in given:
+                reason = re.sub(rf"(?<![\w-]){name}\b", f"--{option}", reason)
+        raise UserError(reason)
 
     def overrides(self, task: str) -> dict[str, int]:
         """The parameters that were given, by the names that the task's world has for them."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {
+            name: value for option, name in self._names(task).items() if (value := getattr(self, option)) is not None
+        }
+
+    def _names(self, task: str) -> dict[str, str]:
+        """What the options are called in the task's world."""
         known = envs_jax.parameters(task)
-        names = {name: next((other for other in OTHER_NAMES.get(name, ()) if other in known), name) for name in given}
-        return {names[name]: value for name, value in given.items()}
+        options = [option.name for option in fields(self)]
+        return {name: next((other for other in OTHER_NAMES.get(name, ()) if other in known), name) for name in options}
 
     def updated(self, other: "WorldConfig") -> "WorldConfig":
         """This world with what the other one gives."""
@@ -436,7 +459,8 @@ def canonical_task(name: str) -> str:
     """
     by_lower = {task.lower(): task for task in TASK_STEPS}
     if name.lower() not in by_lower:
-        raise UserError(f"unknown task {name!r}; known are {', '.join(TASK_STEPS)}")
+        known = ", ".join(TASK_STEPS)
+        raise UserError(f"unknown task {name!r}; known are {known}, and what modules named in JAXTEACH_IMPORT register")
     return by_lower[name.lower()]
 
 

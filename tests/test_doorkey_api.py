@@ -1,5 +1,7 @@
 """The DoorKey environments as a user meets them: specs, traces, injection, parameters, automatic resets."""
 
+import inspect
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jumanji.testing.env_not_smoke import check_env_does_not_smoke, check_env_sp
 from jumanji.types import StepType
 
 import envs_jax
+from envs_jax.doorkey import LavaDoorKey
 from envs_jax.grid.constants import KEY, NO_DIRECTION
 from envs_jax.vector import vectorize
 from tests.traces import TASKS
@@ -99,12 +102,100 @@ def test_worlds_that_a_state_can_t_hold(change, message):
         ("SimpleDoorKey", {"room_size": (3, 10)}, "room_size"),
         ("SimpleDoorKey", {"max_steps": 0}, "max_steps"),
         ("ColoredDoorKey", {"num_keys": 7}, "num_keys"),
-        ("TwoDoor", {"num_keys": 2}, "TwoDoor has one key"),
+        ("TwoDoor", {"num_keys": 2}, "num_keys must be 1, not 2"),
     ],
 )
 def test_unknown_tasks_and_parameters(task, overrides, message):
     with pytest.raises(ValueError, match=message):
         envs_jax.make(task, **overrides)
+
+
+INTEGERS = [3.0, 2.5, True, np.bool_(True), "3", None, [3], -1, -(2**70), 2**70, float("nan")]
+FLAGS = ["no", 0, 1, 1.0, None, [True]]
+RATIOS = ["0.5", True, None, -0.1, 1.1, float("nan"), [0.5], 2**70]
+PAIRS = [(6, 7, 8), 6, (6,), (6.0, 7), ("6", "7"), (7, 6), (True, 7), None, "66", (5, 2**70)]
+WORLDS = [pytest.param(task, id=task) for task in envs_jax.tasks() if task not in ("LavaDoorKey", "ColoredDoorKey")]
+
+
+def wrong_values(name, default):
+    """What no parameter of this kind takes."""
+    if name == "room_size" and default != 5:
+        return PAIRS
+    if name == "local_ratio":
+        return RATIOS
+    if isinstance(default, bool):
+        return FLAGS
+    optional = default is None
+    return [value for value in INTEGERS if value is not None or not optional]
+
+
+@pytest.mark.parametrize("task", WORLDS)
+def test_every_parameter_is_checked(task):
+    """Catches a parameter that takes what it can't mean, or refuses it in other words than its own."""
+    factory = type(envs_jax.make(task))
+    defaults = {name: parameter.default for name, parameter in inspect.signature(factory).parameters.items()}
+    for name in envs_jax.parameters(task):
+        for value in wrong_values(name, defaults[name]):
+            with pytest.raises(ValueError, match=rf"^{name}(\[[01]\])? must ") as refusal:
+                envs_jax.make(task, **{name: value})
+            assert "\n" not in str(refusal.value)
+
+
+def test_numpy_s_numbers_are_parameters():
+    """Catches checks that take no numbers of NumPy, or keep them, which would be other constants in a program."""
+    env = envs_jax.make("SimpleDoorKey", view_size=np.int64(5), room_size=np.array([6, 7]), max_steps=np.uint8(9))
+    assert [type(value) for value in (env.view_size, *env.room_size, env.max_steps)] == [int] * 4
+    env = envs_jax.make("simple_spread", N=jnp.int32(2), local_ratio=np.float32(0.5), curriculum=np.bool_(True))
+    assert (env.num_agents, env.local_ratio) == (2, 0.5)
+
+
+def test_a_hallway_s_name_tells_its_rooms():
+    """Catches a task that is another than its name says."""
+    assert "num_rooms" not in envs_jax.parameters("LockedHallway-2Rooms")
+    assert envs_jax.make("LockedHallway-2Rooms", num_rooms=2).num_rooms == 2
+    with pytest.raises(ValueError, match="LockedHallway-2Rooms has num_rooms 2, not 6"):
+        envs_jax.make("LockedHallway-2Rooms", num_rooms=6)
+
+
+def test_names_in_any_case():
+    assert type(envs_jax.make("lavadoorkey")) is LavaDoorKey
+    assert envs_jax.parameters("SIMPLE_TAG") == envs_jax.parameters("simple_tag")
+
+
+ACTIONS = {
+    "SimpleDoorKey": 7,
+    "LockedHallway-2Rooms": [7, 0],
+    "simple_spread": [0, 5, 0],
+    "simple_world_comm": [20] + [0] * 5,
+}
+
+
+@pytest.mark.parametrize("task", ACTIONS)
+def test_what_is_no_action_is_refused_or_does_nothing(task):
+    """Catches actions that are clamped or wrapped to others: known ones are refused, traced ones change nothing."""
+    env = envs_jax.make(task)
+    state, _ = jax.jit(env.reset)(jax.random.key(0))
+    beyond, below = np.array(ACTIONS[task]), np.where(np.array(ACTIONS[task]) > 0, -1, 0)
+    for wrong in (beyond, below, beyond * 1.0, beyond > 0, np.zeros(9, int), jnp.asarray(beyond)):
+        with pytest.raises(ValueError, match="an action"):
+            env.step(state, wrong)
+    step = jax.jit(env.step)
+    nothing = step(state, jnp.full(beyond.shape, 6 if "simple_" not in task else 0, jnp.int32))
+    for wrong in (beyond, below):
+        done = step(state, jnp.where(beyond > 0, wrong, 6 if "simple_" not in task else 0).astype(jnp.int32))
+        if task == "simple_world_comm":  # To do nothing is to be silent, which the action 0 is not.
+            assert not done[0].c.any()
+            np.testing.assert_array_equal(done[0].p_vel, nothing[0].p_vel)
+        else:
+            chex.assert_trees_all_equal(done, nothing)
+
+
+def test_continuous_actions_are_numbers():
+    env = envs_jax.make("simple_tag", continuous_actions=True)
+    state, _ = jax.jit(env.reset)(jax.random.key(0))
+    for wrong in (np.full((4, 5), np.nan), np.zeros((4, 6)), np.zeros((4, 5), bool)):
+        with pytest.raises(ValueError, match="an action"):
+            env.step(state, wrong)
 
 
 def test_parameters_change_the_world():

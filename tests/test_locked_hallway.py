@@ -478,7 +478,7 @@ def test_make_state_says_what_it_cant_hold(changes, message):
     ("parameters", "message"),
     [
         (dict(num_rooms=3), "num_rooms must be 2, 4 or 6"),
-        (dict(num_agents=5), "num_agents 1..4"),
+        (dict(num_agents=5), "num_agents must be within 1..4, not 5"),
         (dict(room_size=3), "room_size must be within"),
         (dict(agent_view_size=6), "agent_view_size must be odd"),
         (dict(max_steps=0), "must be at least 1"),

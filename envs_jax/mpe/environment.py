@@ -14,6 +14,7 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.mpe.observe import stack_padded
 from envs_jax.mpe.world import World, advance
+from envs_jax.options import checked_action, checked_flag, checked_push, checked_steps
 
 # The directions of a discrete action, and the two components of a continuous one for each axis.
 MOVES: Final = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], np.float32)
@@ -39,7 +40,8 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
     - observation: `float32[A, max(observation_sizes)]`; agent i's is the first
       `observation_sizes[i]` numbers of its row, the rest are zeros.
     - action: `int32[A]`, agent i's below `num_actions[i]`: `move + 5 * word` for agents that move
-      and speak, else the one they can; moves are none, left, right, down, up. If continuous,
+      and speak, else the one they can; moves are none, left, right, down, up. Other numbers are
+      refused, or in a compiled program neither move nor speak. If continuous,
       `float32[A, max(num_actions)]`, clipped to [0, 1], agent i's the first `num_actions[i]`
       numbers of its row: none, left, right, down, up, then its message.
     - reward: `float32[A]`.
@@ -63,10 +65,9 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
     terminate_on_success = False
 
     def __init__(self, world: World, max_cycles: int, continuous_actions: bool, dynamic_rescaling: bool) -> None:
-        if max_cycles < 1:
-            raise ValueError(f"max_cycles must be at least 1, not {max_cycles}")
-        self.world, self.max_cycles = world, max_cycles
-        self.continuous_actions, self.dynamic_rescaling = continuous_actions, dynamic_rescaling
+        self.world, self.max_cycles = world, checked_steps("max_cycles", max_cycles)
+        self.continuous_actions = checked_flag("continuous_actions", continuous_actions)
+        self.dynamic_rescaling = checked_flag("dynamic_rescaling", dynamic_rescaling)
         self.agents, self.num_agents = world.names, world.num_agents
         self.num_actions = self._count_actions()
         self.observation_sizes = self._measure_observations()
@@ -121,8 +122,12 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
         )
 
     def step(self, state: WorldState, action: chex.Array) -> tuple[WorldState, TimeStep[chex.Array]]:
-        """One step: act, move, speak, judge."""
-        push, words = self._decode(jnp.asarray(action))
+        """One step: act, move, speak, judge.
+
+        Raises:
+            ValueError: the action is none, see `checked_action`.
+        """
+        push, words = self._decode(action)
         p_pos, p_vel = advance(self.world, state.p_pos, state.p_vel, push)
         c = words if self.world.speaks.any() else state.c
         state = state._replace(step_count=state.step_count + 1, p_pos=p_pos, p_vel=p_vel, c=c)
@@ -199,17 +204,23 @@ class ParticleWorld(Environment[Any, specs.BoundedArray, chex.Array]):
             goals=(draws[count:] * self.world.num_landmarks).astype(jnp.int32),
         )
 
-    def _decode(self, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _decode(self, action: Any) -> tuple[jax.Array, jax.Array]:
         """The forces float32[A, 2] and messages float32[A, dim_c] of an action."""
-        push, words = (self._decode_continuous if self.continuous_actions else self._decode_discrete)(action)
+        if self.continuous_actions:
+            push, words = self._decode_continuous(checked_push(action, self.action_spec.shape))
+        else:
+            push, words = self._decode_discrete(checked_action(action, self.num_actions))
         return push * self.world.accel[:, None], jnp.where(self.world.speaks[:, None], words, 0)
 
     def _decode_discrete(self, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         world = self.world
         move = word = action
         if (world.moves & world.speaks).any():  # else no division, which is slow on a CPU
-            move, word = action % NUM_MOVES, jnp.where(world.moves, action // NUM_MOVES, action)
-        return jnp.asarray(MOVES)[move], jax.nn.one_hot(word, world.dim_c, dtype=jnp.float32)
+            known = (action >= 0) & (action < np.array(self.num_actions, np.int32))
+            move = jnp.where(known, action % NUM_MOVES, 0)
+            word = jnp.where(known, jnp.where(world.moves, action // NUM_MOVES, action), -1)
+        push = jnp.asarray(MOVES).at[move].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+        return push, jax.nn.one_hot(word, world.dim_c, dtype=jnp.float32)
 
     def _decode_continuous(self, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         dim_c = self.world.dim_c

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
-from envs_jax.mpe.options import check_counts
 from envs_jax.mpe.world import Agent, Landmark, World, norm
+from envs_jax.options import checked_count, checked_neighbors
 
 
 class SimpleAdversary(ParticleWorld):
@@ -34,8 +34,9 @@ class SimpleAdversary(ParticleWorld):
         num_agent_neighbors: int | None = None,
         num_landmark_neighbors: int | None = None,
     ) -> None:
-        check_counts(N=N, num_agent_neighbors=num_agent_neighbors, num_landmark_neighbors=num_landmark_neighbors)
-        self.num_agent_neighbors, self.num_landmark_neighbors = num_agent_neighbors, num_landmark_neighbors
+        N = checked_count("N", N)
+        self.num_agent_neighbors = checked_neighbors("num_agent_neighbors", num_agent_neighbors)
+        self.num_landmark_neighbors = checked_neighbors("num_landmark_neighbors", num_landmark_neighbors)
         names = ["adversary_0", *(f"agent_{i}" for i in range(N))]
         agents = [Agent(name, size=0.15, collides=False) for name in names]
         world = World(agents, [Landmark(size=0.08)] * N, dim_c=2)

@@ -8,8 +8,8 @@ import numpy as np
 
 from envs_jax.mpe.environment import ParticleWorld, WorldState, mix_rewards
 from envs_jax.mpe.observe import join, landmark_offsets
-from envs_jax.mpe.options import checked_ratio
 from envs_jax.mpe.world import Agent, Landmark, World, norm
+from envs_jax.options import checked_ratio
 
 COLORS: Final = np.array([(0.75, 0.25, 0.25), (0.25, 0.75, 0.25), (0.25, 0.25, 0.75)], np.float32)
 
@@ -36,7 +36,7 @@ class SimpleReference(ParticleWorld):
         continuous_actions: bool = False,
         dynamic_rescaling: bool = True,
     ) -> None:
-        self.local_ratio = checked_ratio(local_ratio)
+        self.local_ratio = checked_ratio("local_ratio", local_ratio)
         agents = [Agent(f"agent_{i}", collides=False, speaks=True) for i in range(2)]
         world = World(agents, [Landmark()] * 3, dim_c=10)
         super().__init__(world, max_cycles, continuous_actions, dynamic_rescaling)

@@ -8,8 +8,8 @@ import numpy as np
 
 from envs_jax.mpe.environment import ParticleWorld, WorldState, mix_rewards
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
-from envs_jax.mpe.options import check_counts, checked_ratio, checked_stage
 from envs_jax.mpe.world import Agent, Landmark, World, distances, fold, touches
+from envs_jax.options import checked_count, checked_flag, checked_integer, checked_neighbors, checked_ratio
 
 CAPTURE_RADIUS: Final = 0.1
 PENALTY_BY_STAGE: Final = (False, True)
@@ -47,11 +47,13 @@ class SimpleSpread(ParticleWorld):
         num_landmark_neighbors: int | None = None,
         curriculum_stage: int = 0,
     ) -> None:
-        check_counts(N=N, num_agent_neighbors=num_agent_neighbors, num_landmark_neighbors=num_landmark_neighbors)
-        self.local_ratio = checked_ratio(local_ratio)
-        self.touching_costs = PENALTY_BY_STAGE[checked_stage(curriculum_stage, PENALTY_BY_STAGE)] or not curriculum
-        self.terminate_on_success = terminate_on_success
-        self.num_agent_neighbors, self.num_landmark_neighbors = num_agent_neighbors, num_landmark_neighbors
+        N = checked_count("N", N)
+        self.local_ratio = checked_ratio("local_ratio", local_ratio)
+        stage = checked_integer("curriculum_stage", curriculum_stage, 0, len(PENALTY_BY_STAGE) - 1)
+        self.touching_costs = not checked_flag("curriculum", curriculum) or PENALTY_BY_STAGE[stage]
+        self.terminate_on_success = checked_flag("terminate_on_success", terminate_on_success)
+        self.num_agent_neighbors = checked_neighbors("num_agent_neighbors", num_agent_neighbors)
+        self.num_landmark_neighbors = checked_neighbors("num_landmark_neighbors", num_landmark_neighbors)
         agents = [Agent(f"agent_{i}", size=0.15) for i in range(N)]
         super().__init__(World(agents, [Landmark()] * N, dim_c=2), max_cycles, continuous_actions, dynamic_rescaling)
 

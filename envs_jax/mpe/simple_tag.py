@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from envs_jax.mpe.chase import OBSTACLE, adversary, good_agent, outside
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, keep_nearest, landmark_offsets, others
-from envs_jax.mpe.options import check_counts, checked_stage
 from envs_jax.mpe.world import World, fold, touches
+from envs_jax.options import checked_count, checked_flag, checked_integer, checked_neighbors
 
 CATCH_REWARD: Final = 10.0
 SPEED_BY_STAGE: Final = (0.5, 0.75, 1.0)
@@ -47,14 +47,15 @@ class SimpleTag(ParticleWorld):
         num_landmark_neighbors: int | None = None,
         curriculum_stage: int = 0,
     ) -> None:
-        check_counts(num_good=num_good, num_adversaries=num_adversaries)
-        check_counts(num_agent_neighbors=num_agent_neighbors, num_landmark_neighbors=num_landmark_neighbors)
-        check_counts(least=0, num_obstacles=num_obstacles)
-        stage = checked_stage(curriculum_stage, SPEED_BY_STAGE)
-        self.terminate_on_success = terminate_on_success
-        self.num_agent_neighbors, self.num_landmark_neighbors = num_agent_neighbors, num_landmark_neighbors
+        num_good = checked_count("num_good", num_good)
+        num_adversaries = checked_count("num_adversaries", num_adversaries)
+        num_obstacles = checked_count("num_obstacles", num_obstacles, 0)
+        stage = checked_integer("curriculum_stage", curriculum_stage, 0, len(SPEED_BY_STAGE) - 1)
+        self.terminate_on_success = checked_flag("terminate_on_success", terminate_on_success)
+        self.num_agent_neighbors = checked_neighbors("num_agent_neighbors", num_agent_neighbors)
+        self.num_landmark_neighbors = checked_neighbors("num_landmark_neighbors", num_landmark_neighbors)
         self.adversaries, self.good = slice(0, num_adversaries), slice(num_adversaries, num_adversaries + num_good)
-        speed = SPEED_BY_STAGE[stage] if curriculum else 1.0
+        speed = SPEED_BY_STAGE[stage] if checked_flag("curriculum", curriculum) else 1.0
         agents = [adversary(f"adversary_{i}") for i in range(num_adversaries)]
         agents += [good_agent(f"agent_{i}", size=0.05, speed=speed) for i in range(num_good)]
         world = World(agents, [OBSTACLE] * num_obstacles, dim_c=2)

@@ -9,8 +9,8 @@ import numpy as np
 from envs_jax.mpe.chase import LANDMARK_SPREAD, OBSTACLE, adversary, good_agent, outside
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
-from envs_jax.mpe.options import check_counts
 from envs_jax.mpe.world import Landmark, World, distances, fold, touches
+from envs_jax.options import checked_count
 
 FOOD: Final = Landmark(size=0.03, spread=LANDMARK_SPREAD)
 FOREST: Final = Landmark(size=0.3, spread=LANDMARK_SPREAD)
@@ -50,8 +50,11 @@ class SimpleWorldComm(ParticleWorld):
         continuous_actions: bool = False,
         dynamic_rescaling: bool = True,
     ) -> None:
-        check_counts(num_good=num_good, num_adversaries=num_adversaries, num_food=num_food)
-        check_counts(least=0, num_obstacles=num_obstacles, num_forests=num_forests)
+        num_good = checked_count("num_good", num_good)
+        num_adversaries = checked_count("num_adversaries", num_adversaries)
+        num_food = checked_count("num_food", num_food)
+        num_obstacles = checked_count("num_obstacles", num_obstacles, 0)
+        num_forests = checked_count("num_forests", num_forests, 0)
         agents = [adversary("leadadversary_0", speaks=True)]
         agents += [adversary(f"adversary_{i}") for i in range(num_adversaries - 1)]
         agents += [good_agent(f"agent_{i}", size=0.045) for i in range(num_good)]

@@ -1,0 +1,121 @@
+"""Checks of the worlds' parameters and actions, each with one clear sentence."""
+
+import operator
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+MOST_STEPS: Final = 2**31 - 1
+"""Steps are counted in int32."""
+MOST_FRAMES: Final = 256
+MOST_ENTITIES: Final = 128
+"""Of one kind: in particle worlds the matrix of contacts grows with the cube of all."""
+
+
+def checked_integer(name: str, value: Any, least: int, most: int) -> int:
+    """An integer, Python's or NumPy's, as Python's.
+
+    Raises:
+        ValueError: it is another kind of thing, or not within `least`..`most`.
+    """
+    number = _integer(name, value)
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be {f'within {least}..{most}' if least < most else most}, not {number}")
+    return number
+
+
+def checked_odd(name: str, value: Any, least: int, most: int) -> int:
+    """As `checked_integer`, of an odd one."""
+    number = _integer(name, value)
+    if number % 2 == 0 or not least <= number <= most:
+        raise ValueError(f"{name} must be odd and within {least}..{most}, not {number}")
+    return number
+
+
+def checked_count(name: str, value: Any, least: int = 1, most: int = MOST_ENTITIES) -> int:
+    """As `checked_integer`, of how many there are; only very many are too many."""
+    number = _integer(name, value)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most}, not {number}")
+    return number
+
+
+def checked_neighbors(name: str, value: Any) -> int | None:
+    """As `checked_count`; None stands for all."""
+    return None if value is None else checked_count(name, value)
+
+
+def checked_steps(name: str, value: Any) -> int:
+    """As `checked_count`, of the steps of an episode."""
+    return checked_count(name, value, most=MOST_STEPS)
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise ValueError(f"{name} must be an integer, not {value!r}")
+    return number
+
+
+def checked_flag(name: str, value: Any) -> bool:
+    """A bool, Python's or NumPy's, as Python's.
+
+    Raises:
+        ValueError: it is another kind of thing.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def checked_ratio(name: str, value: Any) -> float:
+    """A number within 0..1, Python's or NumPy's, as Python's.
+
+    Raises:
+        ValueError: it is another kind of thing, or not within 0..1.
+    """
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be within 0..1, not {value}")
+    return float(value)
+
+
+def checked_action(action: Any, counts: Any) -> jax.Array:
+    """Discrete actions as an array, for a step.
+
+    While a program is traced, the numbers are not known yet: one that is no action does nothing there.
+
+    Args:
+        action: int[...], of the shape of `counts`.
+        counts: int[...], how many actions there are.
+
+    Raises:
+        ValueError: the shape or the type is another, or a number that is known is no action.
+    """
+    given, counts = action if isinstance(action, jax.Array) else np.asarray(action), np.asarray(counts)
+    if given.shape != counts.shape or given.dtype.kind not in "iu":
+        raise ValueError(f"an action is integers of shape {counts.shape}, not {given.dtype} of shape {given.shape}")
+    if not isinstance(given, Tracer):
+        numbers = np.asarray(given)
+        if not ((numbers >= 0) & (numbers < counts)).all():
+            raise ValueError(f"an action must be at least 0 and below {counts.tolist()}, not {numbers.tolist()}")
+    return jnp.asarray(given)
+
+
+def checked_push(action: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Continuous actions as an array float[...], as `checked_action`; numbers that are known must be finite."""
+    given = action if isinstance(action, jax.Array) else np.asarray(action)
+    if given.shape != shape or given.dtype.kind not in "iuf":
+        raise ValueError(f"an action is numbers of shape {shape}, not {given.dtype} of shape {given.shape}")
+    if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
+        raise ValueError(f"an action must be finite, not {np.asarray(given).tolist()}")
+    return jnp.asarray(given)
