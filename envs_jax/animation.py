@@ -1,22 +1,31 @@
 """Films of any world, as GIF or MP4."""
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import imageio.v3 as iio
 import jax
 import numpy as np
 from jumanji.env import Environment
 
+from envs_jax.doorkey import DoorKey
 from envs_jax.grid.render import render_observation, render_views
 from envs_jax.locked_hallway import LockedHallway
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.mpe import ParticleWorld
+from envs_jax.mpe.render import camera_of, render_particles
+
+LAST_S: Final = 1.0
+"""Seconds for which the last picture stays."""
+OF_MANY: Final = "these are many worlds; choose one, such as jax.tree.map(lambda leaf: leaf[:, 0], states)"
 
 
 def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps: float = 5) -> None:
-    """Writes a film of states or observations of a world.
+    """Writes a film of states or observations of one world, whose last picture stays for a second.
+
+    The pictures of a particle world all reach as far as the whole film needs.
 
     Args:
         env: the world.
@@ -26,19 +35,23 @@ def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps:
         fps: pictures a second.
 
     Raises:
-        ValueError: another ending, no frames, or observations of a particle world.
+        ValueError: another ending, no frames, observations of a particle world, or what many
+            worlds show: states of one moment, or with an axis for worlds.
         ImportError: an MP4 is wanted and PyAV is not installed.
     """
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
         raise ValueError(f"a film is a .gif or an .mp4, not {path.name}")
-    pictures = [draw(env, frame) for frame in _each(frames)]
+    if not 0 < fps <= 1000:
+        raise ValueError(f"fps must be above 0 and at most 1000, not {fps}")
+    pictures = _draw_all(env, list(_each(frames)))
     if not pictures:
         raise ValueError("a film needs at least one state or observation")
     if path.suffix == ".gif":
-        iio.imwrite(path, pictures, duration=1000 / fps, loop=0)
+        durations = [1000 / fps] * (len(pictures) - 1) + [1000 * max(LAST_S, 1 / fps)]
+        iio.imwrite(path, pictures, duration=durations, loop=0)
     else:
-        _write_mp4(path, pictures, fps)
+        _write_mp4(path, pictures + pictures[-1:] * (math.ceil(LAST_S * fps) - 1), fps)
 
 
 def has_pictures(env: Environment[Any, Any, Any]) -> bool:
@@ -50,20 +63,60 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     """uint8[H, W, 3], RGB: the picture of a state or of an observation.
 
     Raises:
-        ValueError: an observation of a particle world.
+        ValueError: an observation of a particle world, or what many worlds show.
     """
-    if hasattr(frame, "step_count"):
-        return env.render(frame)
-    if isinstance(env, ParticleWorld):
+    if isinstance(env, ParticleWorld) and not hasattr(frame, "step_count"):
         raise ValueError("observations of particle worlds are not drawn; give states")
-    if isinstance(env, LockedHallway):
-        return render_views(frame.view)
-    return render_observation(frame)
+    _check_single(env, frame)
+    if hasattr(frame, "step_count") or not isinstance(env, DoorKey | LockedHallway):
+        return env.render(frame)
+    return render_views(frame.view) if isinstance(env, LockedHallway) else render_observation(frame)
+
+
+def _draw_all(env: Environment[Any, Any, Any], frames: list[Any]) -> list[np.ndarray]:
+    """The pictures of a film."""
+    if type(env).render is not ParticleWorld.render or not all(hasattr(frame, "step_count") for frame in frames):
+        return [draw(env, frame) for frame in frames]
+    for frame in frames:
+        _check_single(env, frame)
+    camera = camera_of(np.array([frame.p_pos for frame in frames])) if frames else None
+    particles: Any = env
+    return [render_particles(particles, frame, camera=camera) for frame in frames]
+
+
+def _check_single(env: Environment[Any, Any, Any], frame: Any) -> None:
+    """Raises `ValueError` for what is no state or observation, or those of many worlds."""
+    if hasattr(frame, "step_count"):
+        extra = np.ndim(frame.step_count)
+    elif not isinstance(env, DoorKey | LockedHallway):
+        return  # The states of users' worlds may have any form.
+    elif isinstance(env, LockedHallway) and isinstance(frame, HallwayObservation):
+        extra = frame.view.ndim - 4
+    elif isinstance(env, DoorKey) and isinstance(frame, jax.Array | np.ndarray):
+        extra = frame.ndim - 3
+    else:
+        extra = -1
+    if extra > 0:
+        raise ValueError(f"a film shows one world, and {OF_MANY}")
+    if extra < 0:
+        raise ValueError(f"a film shows states or observations of {type(env).__name__}, not {type(frame).__name__}")
+
+
+def _check_moments(states: Any) -> None:
+    """Raises `ValueError` where states stacked on one axis are not those of a world that goes on."""
+    counts = np.asarray(states.step_count)
+    if counts.ndim == 0:
+        raise ValueError("a film needs several states, in a list or stacked on a leading time axis, not one")
+    if counts.ndim == 1 and len(counts) > 1 and (counts == counts[0]).all():
+        raise ValueError(f"these {len(counts)} states are of one moment, step {counts[0]}, so {OF_MANY}")
 
 
 def _each(frames: Any) -> Iterator[Any]:
     """The frames one by one, on the host if they are stacked."""
-    if isinstance(frames, jax.Array | np.ndarray | HallwayObservation) or hasattr(frames, "step_count"):
+    if hasattr(frames, "step_count"):
+        _check_moments(frames)
+    is_tree = type(frames) not in (list, tuple) and not jax.tree_util.all_leaves([frames])
+    if isinstance(frames, jax.Array | np.ndarray) or is_tree:
         stacked = jax.device_get(frames)
         length = len(jax.tree.leaves(stacked)[0])
         return (jax.tree.map(lambda leaf: leaf[time], stacked) for time in range(length))  # noqa: B023

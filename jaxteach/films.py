@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from envs_jax.animation import animate, has_pictures
 from jaxteach.curves import RunCurves
@@ -46,8 +47,9 @@ def film_student(run: RunCurves, path: Path) -> Film:
 
     outcome, film = jax.device_get(program(params, jax.random.key(0)))
     length = int(outcome.length[0])
-    every = -(-(length + 1) // MOST_FRAMES)
-    shown = jax.tree.map(lambda leaf: leaf[: length + 1 : every, 0], film)
+    every = -(-length // (MOST_FRAMES - 1))
+    moments = np.append(np.arange(0, length, every), length)  # The end is always shown.
+    shown = jax.tree.map(lambda leaf: leaf[moments, 0], film)
     animate(experiment.world.env, shown, path, fps=FPS)
     told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
     told += ", success" if outcome.success[0] else ""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
+from PIL import Image, ImageSequence
 
 import envs_jax
 from envs_jax.animation import animate, draw
@@ -16,6 +17,7 @@ from envs_jax.grid.constants import COLOR_TO_IDX, DOOR, EMPTY, KEY, NO_DIRECTION
 from envs_jax.grid.render import COLORS, render_observation, render_views, render_world
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.render import entity_colors, messages, render_particles
+from envs_jax.vector import VectorState
 from tests.test_mpe import Reference
 
 TILE = 24
@@ -243,12 +245,60 @@ def walk(env):
     return states, observations
 
 
+def test_a_film_s_camera_stands_still(tmp_path, monkeypatch):
+    """Catches pictures each of its own scale, in which what rests seems to move."""
+    env, cameras = envs_jax.make("simple"), []
+    monkeypatch.setattr("envs_jax.animation.render_particles", lambda env, state, camera: cameras.append(camera) or RED)
+    places = [((x, 0), (0.2, 0.2)) for x in (0.5, 2.0, 1.0)]
+    states = [env.make_state(p_pos, np.zeros((1, 2)), step_count=i) for i, p_pos in enumerate(places)]
+    animate(env, states, tmp_path / "film.gif")
+    assert cameras == [2.0] * 3
+    monkeypatch.undo()
+    landmark = [render_particles(env, state, 100, camera=2.0)[40:51, 50:60] for state in states[1:]]
+    np.testing.assert_array_equal(*landmark)
+
+
+RED = np.full((8, 8, 3), (200, 0, 0), np.uint8)
+
+
+@pytest.mark.parametrize(("fps", "last"), [(5, 1000), (0.5, 2000)])
+def test_the_last_picture_stays(fps, last, tmp_path):
+    env = envs_jax.make("SimpleDoorKey")
+    states, _ = walk(env)
+    animate(env, states, tmp_path / "film.gif", fps=fps)
+    with Image.open(tmp_path / "film.gif") as film:
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(film)]
+    assert durations == [1000 / fps] * 3 + [last]
+
+
+def test_many_worlds_are_no_film(tmp_path):
+    """Catches a batch of worlds that is filmed as if one followed the other."""
+    env = envs_jax.make("SimpleDoorKey")
+    states, observations = walk(env)
+    state, obs = states[0], observations[0]
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), state)
+    several = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), batch)
+    frames = {
+        "of one moment": batch,
+        "one world": several,
+        "a film shows one world": [batch],
+        "and these are many": jnp.stack([obs] * 4).reshape(2, 2, *obs.shape),
+        "needs several states": state,
+        "observations of DoorKey, not ": obs,
+        "not VectorState": [VectorState(state, jnp.float32(0), jnp.int32(0))],
+    }
+    for told, given in frames.items():
+        with pytest.raises(ValueError, match=told):
+            animate(env, given, tmp_path / "film.gif")
+    assert not list(tmp_path.iterdir())
+
+
 def test_mp4(tmp_path):
     pytest.importorskip("av")
     env = envs_jax.make("simple")
     states, _ = walk(env)
     animate(env, states, tmp_path / "film.mp4")
-    assert iio.imread(tmp_path / "film.mp4", plugin="pyav").shape == (4, 700, 700, 3)
+    assert iio.imread(tmp_path / "film.mp4", plugin="pyav").shape == (8, 700, 700, 3)
 
 
 def test_films_that_can_t_be_made(tmp_path, monkeypatch):

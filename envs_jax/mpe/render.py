@@ -27,7 +27,12 @@ MARGIN: Final = 0.9  # how far from the centre of the picture the centre of a di
 FIXED_SCALE: Final = 0.5  # of the picture a unit of a disc's radius, if it does not follow the camera
 
 
-def render_particles(env: ParticleWorld, state: WorldState, size: int = 700) -> np.ndarray:
+def camera_of(positions: np.ndarray) -> float:
+    """How far from the origin a picture must reach on each axis to show places float[..., 2]."""
+    return max(float(np.abs(positions).max()), 1e-6)
+
+
+def render_particles(env: ParticleWorld, state: WorldState, size: int = 700, camera: float | None = None) -> np.ndarray:
     """A world as `mpe2` draws it, with two differences.
 
     Larger discs lie below smaller ones, so that an agent in a forest can be seen; and where discs
@@ -38,12 +43,13 @@ def render_particles(env: ParticleWorld, state: WorldState, size: int = 700) -> 
         env: the world, for its entities and colours.
         state: what to draw.
         size: pixels a side.
+        camera: how far the picture reaches from the origin; by default as far as the state needs.
 
     Returns:
         uint8[size, size, 3], RGB.
     """
     positions = np.asarray(state.p_pos, np.float32)
-    camera = max(float(np.abs(positions).max()), 1e-6)
+    camera = camera_of(positions) if camera is None else camera
     centres = (1 + MARGIN * positions * (1, -1) / camera) * size / 2
     scale = MARGIN / camera / 2 if env.dynamic_rescaling else FIXED_SCALE
     pixels = np.full((size, size, 3), 255, np.float32)
