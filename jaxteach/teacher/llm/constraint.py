@@ -1,5 +1,6 @@
 """Grammars: which tokens may follow, and which must."""
 
+import codecs
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -58,11 +59,12 @@ class Grammar:
         return int(first[0]) if same and int(first[0]) in self._byte_tokens else None
 
     def _split(self, run: bytes) -> list[int]:
-        """The tokens of a text within an answer."""
-        tokens = self._model.tokenize(run.decode("utf-8"), special=False, start=False) if run else []
-        if self._text(tokens) == run:
-            return tokens
-        return [self._byte_tokens[byte] for byte in run]
+        """The tokens of a text within an answer, which may end in the midst of a letter of several bytes."""
+        text, length = codecs.utf_8_decode(run, "ignore", False)
+        tokens = self._model.tokenize(text, special=False, start=False) if text else []
+        if self._text(tokens) != run[:length]:
+            tokens = [self._byte_tokens[byte] for byte in run[:length]]
+        return tokens + [self._byte_tokens[byte] for byte in run[length:]]
 
     def _text(self, tokens: Sequence[int]) -> bytes:
         return b"".join(map(self._model.piece, tokens))

@@ -13,17 +13,20 @@ MAX_STEPS: Final = 6
 
 def plan_grammar(vocabulary: Vocabulary) -> str:
     """GBNF of the answers that are plans in a task's words."""
-    alone = [f'"{phrase_of(skill)}"' for skill in vocabulary.skills if skill in WITHOUT_OBJECT]
-    verbs = [f'"{phrase_of(skill)}"' for skill in vocabulary.skills if skill not in WITHOUT_OBJECT]
-    objects = [f'"<{name}>"' for name in vocabulary.object_names]
-    return "\n".join(
-        [
-            f'root ::= "Action: {{" step (", " step){{0,{MAX_STEPS - 1}}} "}}"',
-            f'step ::= {" | ".join([*alone, """verb " " object"""])}',
-            f"verb ::= {' | '.join(verbs)}",
-            f"object ::= {' | '.join(objects)}",
-        ]
-    )
+    alone = [_literal(phrase_of(skill)) for skill in vocabulary.skills if skill in WITHOUT_OBJECT]
+    verbs = [_literal(phrase_of(skill)) for skill in vocabulary.skills if skill not in WITHOUT_OBJECT]
+    objects = [_literal(f"<{name}>") for name in vocabulary.object_names]
+    rules = [f'root ::= "Action: {{" step (", " step){{0,{MAX_STEPS - 1}}} "}}"']
+    if not verbs or not objects:
+        return "\n".join([*rules, f"step ::= {' | '.join(alone)}"])
+    rules += [f'step ::= {" | ".join([*alone, """verb " " object"""])}']
+    return "\n".join([*rules, f"verb ::= {' | '.join(verbs)}", f"object ::= {' | '.join(objects)}"])
+
+
+def _literal(text: str) -> str:
+    """A text as GBNF quotes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def candidate_plans(vocabulary: Vocabulary) -> list[Skills]:

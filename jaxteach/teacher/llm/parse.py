@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.names import ARTICLE, folded
 from jaxteach.teacher.plans import MAX_SKILLS, WITHOUT_OBJECT
 
 ANSWER: Final = r"(?i)action\s*:\s*\{([^{}]*)\}"
@@ -49,7 +50,7 @@ def parse_answer(text: str, vocabulary: Vocabulary) -> Skills:
 
 
 def _skill(item: str, vocabulary: Vocabulary) -> tuple[str, str | None]:
-    words = re.sub(r"\s+", " ", re.sub(r"[<>]", " ", item)).strip().lower()
+    words = folded(re.sub(r"[<>]", " ", item))
     for phrase, skill in WORDS.items():
         if skill in vocabulary.skills and (words == phrase or words.startswith(phrase + " ")):
             return skill, _target(skill, words[len(phrase) :].strip(), vocabulary.object_names)
@@ -63,10 +64,11 @@ def _target(skill: str, name: str, object_names: Sequence[str]) -> str | None:
         return None
     if not name:
         raise Rejected(f"{skill} without an object")
-    name = name.removeprefix("the ")
-    if name not in object_names:
+    known = {folded(known): known for known in object_names}
+    name = name.removeprefix(ARTICLE)
+    if name not in known:
         raise Rejected("an unknown object")
-    return name
+    return known[name]
 
 
 def phrase_of(skill: str) -> str:

@@ -40,12 +40,23 @@ def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
     Raises:
         UserError: there is none.
     """
-    # The hallways differ in the number of rooms alone, and share their prompt.
-    file = (
-        OWN_PROMPTS.get(task)
-        or resources.files("jaxteach.teacher.llm") / "prompts" / f"{task.split('-', maxsplit=1)[0]}.md"
-    )
-    if not file.is_file():
-        raise UserError(f"no prompt ships for {task}, so no model can be asked about it")
-    objects = ", ".join(f"<{name}>" for name in object_names)
-    return Prompt(file.read_text("utf-8").replace(OBJECTS, objects))
+    if task in OWN_PROMPTS:
+        text = _own_prompt(task)
+    else:
+        # The hallways differ in the number of rooms alone, and share their prompt.
+        file = resources.files("jaxteach.teacher.llm") / "prompts" / f"{task.split('-', maxsplit=1)[0]}.md"
+        if not file.is_file():
+            raise UserError(f"no prompt ships for {task}, so no model can be asked about it")
+        text = file.read_text("utf-8")
+    return Prompt(text.replace(OBJECTS, ", ".join(f"<{name}>" for name in object_names)))
+
+
+def _own_prompt(task: str) -> str:
+    path = OWN_PROMPTS[task]
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"can't read the prompt {path} of {task}: {error}") from None
+    if CAPTION not in text:
+        raise UserError(f"the prompt {path} of {task} has no {CAPTION}, where it is told what the agent sees")
+    return text

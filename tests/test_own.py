@@ -1,0 +1,302 @@
+"""Tasks and networks of users: names that every part reads alike, modules that fail, registering again."""
+
+import re
+import unicodedata
+
+import jax.numpy as jnp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jumanji import specs
+from jumanji.env import Environment
+
+import envs_jax
+from jaxteach.config import OWN_DEFAULTS, TASK_STEPS, TrainConfig, WorldConfig, canonical_task
+from jaxteach.errors import UserError
+from jaxteach.networks import OWN_NETWORKS
+from jaxteach.own import PlainDomain, Words, import_own, register_network, register_task
+from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.llm.asking import Tally
+from jaxteach.teacher.llm.constraint import Grammar
+from jaxteach.teacher.llm.decoding import Model
+from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
+from jaxteach.teacher.llm.parse import answer_text, parse_answer
+from jaxteach.teacher.llm.prompts import OWN_PROMPTS, task_prompt
+from jaxteach.teacher.plans import SKILLS, PlanFile, load_plans, save_plans
+from jaxteach.teacher.policy import DOMAINS, task_domain
+from jaxteach.teacher.table import compile_plans
+from tests.language_model import MODEL
+
+
+class Empty(Environment):
+    max_steps = 5
+    action_spec = specs.DiscreteArray(2)
+    observation_spec = specs.Array((1,), jnp.float32)
+
+    def reset(self, key):
+        raise NotImplementedError
+
+    def step(self, state, action):
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Forgets what a test registers."""
+    registries = [envs_jax._TASKS, TASK_STEPS, OWN_DEFAULTS, DOMAINS, OWN_PROMPTS, OWN_NETWORKS]
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, kept in zip(registries, before):
+        registry.clear()
+        registry.update(kept)
+
+
+def words(*names):
+    return Words([list(names)], list(names), SKILLS)
+
+
+def domain_of(vocabulary):
+    return PlainDomain(vocabulary, 2, caption=lambda obs: obs, actions=lambda obs: {})
+
+
+letters = st.characters(categories=["L", "N"], include_characters="-_")
+written = st.lists(st.text(letters, min_size=1, max_size=6), min_size=1, max_size=3).map(" ".join)
+anything = st.text(max_size=8) | st.sampled_from(
+    ["the key", "go to", "Key", "KEY", "a, b", "{a}", "<a>", "Nothing", "ß", "ss"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(names=st.lists(written | anything, min_size=1, max_size=3))
+def test_every_legal_name_comes_back_from_an_answer(names, tmp_path_factory):
+    """Catches names that prompts, grammars, answers, plan files and tables don't read alike."""
+    try:
+        vocabulary = words(*names)
+    except UserError:
+        return
+    register_task(Empty, TrainConfig("Names", total_steps=1), domain_of(vocabulary))
+    grammar = plan_grammar(vocabulary)
+    quoted = re.findall(r'"<((?:[^"\\]|\\.)*)>"', grammar)
+    assert [re.sub(r"\\(.)", r"\1", name) for name in quoted] == names
+    tally = Tally(0)
+    for plan in candidate_plans(vocabulary):
+        text = answer_text(plan)
+        loose = text.replace("<", "the  ").replace(">", "")
+        for answer in (
+            text,
+            text.casefold(),
+            f"Of course!\n{text}\nGood luck.",
+            loose,
+            unicodedata.normalize("NFD", text),
+        ):
+            assert parse_answer(answer, vocabulary) == plan
+        tally.add(text, vocabulary)
+    entry = tally.entry(vocabulary)
+    path = tmp_path_factory.mktemp("names") / "plans.json"
+    plans = PlanFile(("Names",), (entry,))
+    save_plans(plans, path)
+    assert load_plans(path, "Names") == plans
+    assert compile_plans(plans, vocabulary).probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rote Tür", "Schlüssel-2", "KEY", "_", "goto", "pick up", "鍵", "the", "ключ", "x" * 100, "nothing else"],
+)
+def test_what_names_may_be(name):
+    assert words(name).object_names == [name]
+
+
+BAD_NAMES = [
+    "",
+    " key",
+    "key ",
+    "red  key",
+    "a,b",
+    "{key}",
+    "<key>",
+    "key\n",
+    "a\tb",
+    'a"b',
+    "a\\b",
+    "the key",
+    "Nothing",
+]
+BAD_NAMES += ["x" * 101, "u\u0308", "\ud800", None, 3]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_what_names_may_not_be(name):
+    with pytest.raises(UserError, match=r"name") as refusal:
+        words(name)
+    assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sees", "names", "skills", "told"),
+    [
+        ([["key"], ["key"]], ["key"], ("goto",), "the caption 'Agent sees <key>.' stands there twice"),
+        ([["key"], ["KEY"]], ["key"], ("goto",), "stands there twice, also as"),
+        ([["key"]], ["key", "Key"], ("goto",), "the object 'Key' stands there twice, also as 'key'"),
+        (["key"], ["key"], ("goto",), "caption 0 must be a list"),
+        ([[3]], ["key"], ("goto",), "an object's name is a text, not 3"),
+        ([["door"]], ["key"], ("goto",), "caption 0 tells of 'door', and the objects are key"),
+        ([["keyhole"]], ["hole"], ("goto",), "caption 0 tells of 'keyhole'"),
+        ([], ["key"], ("goto",), "there must be captions"),
+        ([[]], [], ("goto",), "there is no plan without an object"),
+        ([["key"]], ["key"], ("fly",), "skills are some of explore"),
+        ([["key"]], ["key"], (), "there is no plan without"),
+    ],
+)
+def test_words_are_checked(sees, names, skills, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        Words(sees, names, skills)
+
+
+def test_captions_may_say_more_of_an_object():
+    assert Words([["lit red switch"], []], ["red switch"]).texts[0] == "Agent sees <lit red switch>."
+
+
+def test_the_words_of_a_domain_of_one_s_own_are_checked():
+    """Catches a `Domain` with a vocabulary that is not `Words`, of which nothing is checked."""
+
+    class Loose(Vocabulary):
+        texts, sees, holds, object_names, skills = ["sees a, b"], [["a, b"]], [None], ["a, b"], ("goto",)
+
+    with pytest.raises(UserError, match="'a, b' can't name an object"):
+        register_task(Empty, TrainConfig("Loose", total_steps=1), domain_of(Loose()))
+    assert "Loose" not in envs_jax.tasks()
+
+
+@pytest.mark.parametrize(
+    "task", ["SimpleDoorKey", "ColoredDoorKey", "TwoDoor", "LockedHallway-2Rooms", "simple_spread"]
+)
+def test_our_own_words_are_legal(task):
+    names = task_domain(envs_jax.make(task), task).vocabulary.object_names
+    assert words(*names).object_names == names
+
+
+def test_plans_without_objects_have_a_grammar():
+    vocabulary = Words([[]], [], ("explore", "wait"))
+    assert plan_grammar(vocabulary).endswith('step ::= "explore" | "wait"')
+
+
+def test_a_grammar_with_letters_of_several_bytes():
+    """Catches a run of forced bytes that ends within a letter: ä and ö begin with the same byte."""
+    vocabulary = Words([["ä", "ö"]], ["ä", "ö"], ("goto",))
+    model = Model(str(MODEL))
+    grammar = Grammar(model, plan_grammar(vocabulary))
+    tokens, text = [], ""
+    while not text.endswith("}"):
+        forced = grammar.forced(tokens)
+        tokens += forced or [int(grammar.allowed(tokens).nonzero()[0][-1])]
+        text = b"".join(map(model.piece, tokens)).decode("utf-8", "ignore")
+    assert {name for _, name in parse_answer(text, vocabulary)} <= {"ä", "ö"}
+
+
+def test_registering_again_replaces(tmp_path):
+    """Catches a notebook's cell that can't run twice, and a domain or prompt of before that stays."""
+    prompt = tmp_path / "p.md"
+    prompt.write_text("{caption}")
+    register_task(Empty, TrainConfig("Mine", total_steps=1), domain_of(words("a")), prompt)
+    register_task(Empty, TrainConfig("Mine", total_steps=2), domain_of(words("b")))
+    assert (TASK_STEPS["Mine"], task_domain(None, "Mine").vocabulary.object_names) == (2, ["b"])
+    with pytest.raises(UserError, match="no prompt ships for Mine"):
+        task_prompt("Mine", ["b"])
+    register_task(Empty, TrainConfig("Mine", total_steps=2))
+    assert not TrainConfig("Mine").taught
+    register_network("mine", int)
+    register_network("mine", float)
+    assert OWN_NETWORKS["mine"] is float
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("simpledoorkey", "there is a task SimpleDoorKey already"),
+        ("mine", "there is a task Mine already"),
+        ("../up", "can't name a task"),
+        ("", "can't name a task"),
+        ("a b", "can't name a task"),
+    ],
+)
+def test_names_of_tasks(name, told):
+    register_task(Empty, TrainConfig("Mine", total_steps=1))
+    with pytest.raises(ValueError, match=told):
+        register_task(Empty, TrainConfig(name, total_steps=1))
+
+
+def test_mistakes_in_registering():
+    with pytest.raises(UserError, match="there is a network team already"):
+        register_network("team", float)
+    with pytest.raises(ValueError, match="give total_steps"):
+        register_task(Empty, TrainConfig("Mine"))
+    with pytest.raises(ValueError, match="needs a function or class"):
+        register_task(3, TrainConfig("Mine", total_steps=1))
+    with pytest.raises(ValueError, match="total_steps must be at least 1"):
+        register_task(Empty, TrainConfig("Mine", total_steps=0))
+    wrong = PlainDomain(words("a"), 2, lambda obs: obs, lambda obs: {("goto", "b"): jnp.int32(0)})
+    with pytest.raises(UserError, match="the domain's actions are of 'goto', 'b'"):
+        wrong.skill_results(jnp.zeros(0), 0, None, jnp.zeros(1, int))
+
+
+def test_prompts_that_can_t_be_used(tmp_path):
+    register_task(Empty, TrainConfig("Mine", total_steps=1), domain_of(words("a")), tmp_path / "none.md")
+    with pytest.raises(UserError, match=r"can't read the prompt .*none\.md of Mine"):
+        task_prompt("Mine", ["a"])
+    (tmp_path / "none.md").write_text("What now?")
+    with pytest.raises(UserError, match=r"has no \{caption\}"):
+        task_prompt("Mine", ["a"])
+
+
+def test_options_are_told_as_they_are_typed():
+    register_task(Empty, TrainConfig("Mine", total_steps=1))
+    with pytest.raises(UserError, match=r"^--view_size must be odd and within 3\.\.15, not 4$"):
+        WorldConfig(view_size=4).make("LockedHallway-2Rooms")
+    with pytest.raises(UserError, match=r"^--num_agents must be at least 1, not 0$"):
+        WorldConfig(num_agents=0).make("simple_spread")
+    with pytest.raises(UserError, match=r"^--max_steps must be at least 1, not 0$"):
+        WorldConfig(max_steps=0).make("simple_tag")
+    with pytest.raises(UserError, match=r"^simple_tag has no --view_size; it has --max_steps$"):
+        WorldConfig(view_size=3).make("simple_tag")
+    with pytest.raises(UserError, match=r"^Mine has no --max_steps; it has none of these options$"):
+        WorldConfig(max_steps=3).make("Mine")
+    with pytest.raises(ValueError, match=r"Mine has no parameter size; it has no parameters$"):
+        envs_jax.make("mine", size=3)
+    with pytest.raises(UserError, match=r"unknown task 'Mime'; .*JAXTEACH_IMPORT"):
+        canonical_task("Mime")
+
+
+FAILING = {
+    "syntax": ("x = 1\ndef f(:\n", "invalid syntax", 2),
+    "raises": ("import json\n\njson.loads('{')\n", "JSONDecodeError: Expecting", 3),
+    "leaves": ("import sys\nsys.exit(3)\n", "SystemExit: 3", 2),
+    "needs": ("import nowhere_at_all\n", "No module named 'nowhere_at_all'", 1),
+    "taken": (
+        "from jaxteach.config import TrainConfig\nfrom jaxteach.own import register_task\n"
+        "register_task(dict, TrainConfig('TwoDoor', total_steps=1))\n",
+        "there is a task TwoDoor already",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_module_that_fails_is_told_in_one_sentence(name, tmp_path, monkeypatch):
+    """Catches a traceback, and a sentence that does not say where."""
+    text, told, line = FAILING[name]
+    (tmp_path / f"own_{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("JAXTEACH_IMPORT", f"json, own_{name},")
+    with pytest.raises(UserError, match=f"JAXTEACH_IMPORT names own_{name}, and it can't be imported") as refusal:
+        import_own()
+    assert told in str(refusal.value)
+    assert str(refusal.value).endswith(f"({tmp_path / f'own_{name}.py'}, line {line})")
+
+
+def test_blanks_and_empty_items_are_no_modules(monkeypatch):
+    monkeypatch.setenv("JAXTEACH_IMPORT", " json , ,string,")
+    import_own()
+    monkeypatch.setenv("JAXTEACH_IMPORT", "..")
+    with pytest.raises(UserError, match=r"JAXTEACH_IMPORT names \.\., and"):
+        import_own()
