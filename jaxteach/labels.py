@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxteach.teacher import Teacher
+from jaxteach.teacher.captions import NO_CAPTION
 from jaxteach.teacher.table import SkillTable
 
 
@@ -33,7 +34,8 @@ class TeamTeacher(Protocol):
 
         Returns:
             The memory after the last step; float32[T, N, A, actions], a row of zeros where the
-            teacher is silent; int32[T, N, A], the captions' numbers, -1 for none.
+            teacher is silent; int32[T, N, A], the captions' numbers, -1 for none; other numbers
+            that are none are counted as captions outside the list.
         """
         ...
 
@@ -73,11 +75,17 @@ def silent_captions(table: SkillTable, captions: jax.Array) -> jax.Array:
 
     Args:
         table: of C captions.
-        captions: int32[...], the captions met; -1 counts nowhere.
+        captions: int32[...], the captions met; those that are not in the table count nowhere.
 
     Returns:
         int32[C].
     """
-    silent = jnp.asarray(table.probabilities).sum(-1) == 0
-    places = jnp.where(captions < 0, len(silent), captions).reshape(-1)
-    return jnp.where(silent, jnp.zeros(len(silent), jnp.int32).at[places].add(1, mode="drop"), 0)
+    count = table.rows.shape[0]
+    silent = jnp.asarray(table.probabilities)[:count].sum(-1) == 0
+    places = jnp.where(captions < 0, count, captions).reshape(-1)
+    return jnp.where(silent, jnp.zeros(count, jnp.int32).at[places].add(1, mode="drop"), 0)
+
+
+def unlisted_captions(table: SkillTable, captions: jax.Array) -> jax.Array:
+    """int32[], how many of the captions int32[...] are neither in the table nor -1 for none."""
+    return ((captions < NO_CAPTION) | (captions >= table.rows.shape[0])).sum(dtype=jnp.int32)

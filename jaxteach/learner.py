@@ -16,7 +16,7 @@ from envs_jax.spreading import dealt_out, everywhere
 from envs_jax.vector import VectorEnv
 from jaxteach import losses, value_scale
 from jaxteach.config import PPOConfig
-from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, with_table
+from jaxteach.labels import AnyTeacher, ask, fresh_memory, silent_captions, unlisted_captions, with_table
 from jaxteach.networks import Network, forward
 from jaxteach.returns import generalized_advantages
 from jaxteach.rollout import Actor, Trajectory, collect, start
@@ -153,6 +153,7 @@ class Learner:
         )
         if table is not None:
             metrics["silent_captions"] = silent_captions(table, captions)
+            metrics["unlisted_captions"] = unlisted_captions(table, captions)
         return LearnerState(params, opt_state, actor, memory, scale, key), metrics
 
     def _judge(

@@ -25,6 +25,7 @@ from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
 from jaxteach.runs import create_run, resume_run
 from jaxteach.stopping import PATIENCE_S, last_words
+from jaxteach.teacher.captions import UNLISTED
 from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
@@ -177,6 +178,7 @@ class Session:
             self._done = done = done + count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
+                self._hear_of_unlisted(int(rows["unlisted_captions"].sum()))
                 self._hear_of(met_silent(np.asarray(silent)), done)
             if done - saved >= self.config.save_interval or done == self.config.iterations:
                 self._save(done, state)
@@ -222,6 +224,15 @@ class Session:
         for caption in sorted(set(captions) - self._told):
             self.progress.say(f"no plans for: {texts[caption]} It has no weight in the loss; --online asks about it")
         self._told |= set(captions)
+
+    def _hear_of_unlisted(self, count: int) -> None:
+        """Tells, once, that the task's domain gives numbers of captions that it doesn't have."""
+        if count and UNLISTED not in self._told:
+            self._told.add(UNLISTED)
+            self.progress.say(
+                f"no plans for {count:,} observations whose captions have numbers outside "
+                f"0..{len(self.experiment.captions) - 1}: they have no weight in the loss; see what `caption` gives"
+            )
 
     def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
         """Logs the iterations of a chunk and the evaluation after it, in the first process."""

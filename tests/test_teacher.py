@@ -1,6 +1,8 @@
 """The teacher beyond the recordings: vocabularies, single situations, labels, plan files."""
 
+import dataclasses
 import json
+from collections import Counter
 
 import chex
 import jax
@@ -12,11 +14,72 @@ import envs_jax
 from envs_jax.grid.constants import Actions
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
-from jaxteach.teacher import make_teacher
+from jaxteach.labels import silent_captions, unlisted_captions
+from jaxteach.own import PlainDomain, Words
+from jaxteach.teacher import Teacher, make_teacher
 from jaxteach.teacher.captions import Captions
-from jaxteach.teacher.plans import load_plans, save_plans, shipped_plans
+from jaxteach.teacher.llm.asking import Tally
+from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, Told, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to
+from jaxteach.teacher.table import compile_plans
 from tests.traces import TASKS
+
+
+@pytest.fixture(scope="module")
+def numbered():
+    """A teacher of a domain whose observations are the captions' numbers; plan i is certain for caption i of 3."""
+    words = Words([["a"], ["b"], ["c"]], ["a", "b", "c"], ("goto",))
+    ways = {("goto", name): jnp.int32(i) for i, name in enumerate("abc")}
+    entries = [CaptionPlans((name,), None, (Plan(1.0, (("goto", name),)),)) for name in "abc"]
+    domain = PlainDomain(words, 3, caption=lambda obs: obs, actions=lambda obs: ways)
+    return Teacher(compile_plans(PlanFile(("Numbered",), tuple(entries)), words), domain, soft=True)
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_a_caption_outside_the_list_has_no_plans(numbered, soft):
+    """Catches a number that is clamped or wraps to another caption, whose plans are then taught."""
+    teacher = dataclasses.replace(numbered, soft=soft)
+    numbers = jnp.array([0, 1, 2, 3, 4, 1000, 2**31 - 1, -1, -2, -3, -1000, -(2**31)], jnp.int32)
+    expected = np.concatenate([np.eye(3), np.zeros((len(numbers) - 3, 3))])
+    memory = jnp.zeros((len(numbers), 0))
+    probs = jax.vmap(teacher)(memory, numbers, jax.random.split(jax.random.key(0), len(numbers)))[1]
+    np.testing.assert_array_equal(probs, expected)
+    acted, first = jnp.zeros((1, len(numbers)), jnp.int32), jnp.ones((1, len(numbers)), bool)
+    _, probs, captions = teacher.label(memory, numbers[None], acted, first, jax.random.key(0))
+    np.testing.assert_array_equal(probs[0], expected)
+    np.testing.assert_array_equal(captions[0], [0, 1, 2] + [-2] * 4 + [-1] + [-2] * 4)
+    np.testing.assert_array_equal(jax.vmap(teacher.caption)(memory, numbers), captions[0])
+    np.testing.assert_array_equal(jax.vmap(teacher.aims)(memory, numbers), -1)
+    assert unlisted_captions(teacher.table, numbers) == unlisted_captions(teacher.table, captions) == 8
+    np.testing.assert_array_equal(silent_captions(teacher.table, numbers), 0)
+
+
+class Pair(PlainDomain):
+    num_agents = 2
+
+
+def test_beside_a_caption_outside_the_list_there_are_the_agent_s_own_plans():
+    """Catches the company of a number that stands nowhere taken for another company."""
+    words = Words([["a"], ["b"], ["c"]], ["a", "b", "c"], ("goto",))
+    ways = {("goto", name): jnp.int32(i) for i, name in enumerate("abc")}
+    own = CaptionPlans(("a",), None, (Plan(1.0, (("goto", "a"),)),))
+    company = [dataclasses.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(Told((x,), None),)) for x in "bc"]
+    table = compile_plans(PlanFile(("Pair",), (own, *company)), words)
+    teacher = Teacher(table, Pair(words, 3, caption=lambda obs: obs, actions=lambda obs: ways), soft=True)
+    for other, action in {0: 0, 1: 1, 2: 2, 3: 0, -1: 0, -2: 0, 7: 0}.items():
+        probs = teacher(jnp.zeros((2, 0)), jnp.array([0, other], jnp.int32), jax.random.key(0))[1]
+        np.testing.assert_array_equal(probs[0], np.eye(3)[action])
+        assert probs[1].sum() == (other == 0)
+
+
+def test_probabilities_of_plans_are_normalised():
+    """Catches a table that keeps the sums of a file, which may be rounded, or of plans that were never in one."""
+    plans = tuple(Plan(p, (("goto", name),)) for p, name in ((0.2, "a"), (0.3, "b")))
+    words = Words([["a"], ["b"]], ["a", "b"], ("goto",))
+    table = compile_plans(PlanFile(("Any",), (CaptionPlans(("a",), None, plans),)), words)
+    np.testing.assert_allclose(table.probabilities, [[0.4, 0.6], [0, 0]], rtol=1e-6)
+    tally = Tally(0, Counter({plan.skills: weight for plan, weight in zip(plans, (1, 3))}))
+    assert sorted(plan.probability for plan in tally.entry(words).plans) == [0.25, 0.75]
 
 
 def draw(rows):

@@ -15,6 +15,8 @@ from jaxteach.teacher.plans import SKILLS
 
 NOWHERE = -1
 NO_CAPTION = -1
+UNLISTED = -2
+"""Stands for the numbers of captions that are not in a task's list."""
 
 
 class Scene(NamedTuple):

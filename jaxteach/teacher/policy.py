@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 import envs_jax
 from envs_jax.spreading import on_own
-from jaxteach.teacher.captions import NO_CAPTION
+from jaxteach.teacher.captions import NO_CAPTION, UNLISTED
 from jaxteach.teacher.domain import Domain, Vocabulary
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS, doorkey_domain
 from jaxteach.teacher.hallway import HALLWAYS, hallway_domain
@@ -86,12 +86,12 @@ class Teacher:
         return self._each(self.domain.advance)(memory, action)
 
     def caption(self, memory: Any, obs: Any) -> jax.Array:
-        """int32[A], the captions of an observation; -1 for one that no world of the task shows.
+        """int32[A], the captions of an observation; -1 for none, -2 where the domain gives a number outside its list.
 
         The memory may have taken the observation in or not.
         """
         memory, scene = self.remember(memory, obs), self._each(self.domain.read)(obs)
-        return self._each(self.domain.describe)(memory, scene)[0]
+        return self._each(self._describe)(memory, scene)[0]
 
     def __call__(self, memory: Any, obs: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         """One step of the teacher.
@@ -121,7 +121,7 @@ class Teacher:
 
         Returns:
             The memory after the last action, float32[T, N, A, actions] as `__call__` would give,
-            and int32[T, N, A], the captions' numbers.
+            and int32[T, N, A], the captions' numbers as `caption` gives them.
         """
         agents = () if self.domain.num_agents is None else (self.domain.num_agents,)
         shape = (*first.shape, *agents)
@@ -155,8 +155,14 @@ class Teacher:
         memory, scenes = self.remember(memory, obs), self._each(self.domain.read)(obs)
         return self._each(self._aim)(memory, scenes, self._rows(memory, scenes))
 
-    def _aim(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
+    def _describe(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
+        """As `Domain.describe`, of a caption that is in the list, or below 0."""
         caption, facts = self.domain.describe(memory, scene)
+        listed = (caption >= NO_CAPTION) & (caption < len(self.captions))
+        return jnp.where(listed, caption, UNLISTED), facts
+
+    def _aim(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
+        caption, facts = self._describe(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
         numbers = skills[plans[jnp.argmax(weights)]]
@@ -164,7 +170,7 @@ class Teacher:
         things = self.domain.things(scene, facts)[jnp.maximum(numbers - FIRST_OBJECT_SKILL, 0) // len(OBJECT_SKILLS)]
         first = jnp.argmax(named & (things >= 0))
         # Exploring comes before what is named behind it.
-        goes = named[first] & (numbers[0] != EXPLORE) & (weights.sum() > 0) & (caption != NO_CAPTION)
+        goes = named[first] & (numbers[0] != EXPLORE) & (weights.sum() > 0) & (caption >= 0)
         return jnp.where(goes, things[first], -1)
 
     def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,21 +181,25 @@ class Teacher:
         """int32[A], the table's rows for the agents in their company; None where captions have one row each."""
         if self.table.rows.shape[1] == 0:
             return None
-        captions = self._each(self.domain.describe)(memory, scenes)[0]
+        captions = self._each(self._describe)(memory, scenes)[0]
         rows, count = jnp.asarray(self.table.rows), self.table.rows.shape[0]
         others = [jnp.sort(jnp.delete(captions, i, assume_unique_indices=True)) for i in range(len(captions))]
-        return jnp.stack([rows[captions[i], company_number(rest, count)] for i, rest in enumerate(others)])
+        own = jnp.maximum(captions, 0)
+        found = [rows[own[i], company_number(jnp.maximum(rest, 0), count)] for i, rest in enumerate(others)]
+        # Beside one without a caption there are no plans but an agent's own.
+        known = [(rest >= 0).all() for rest in others]
+        return jnp.where(jnp.stack(known), jnp.stack(found), own)
 
     def _plan_actions(self, memory: Any, scene: Any, row: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """int32[], the caption of one agent, and its plans' actions int32[P] and probabilities float32[P].
 
         `row` is the table's; None for that of the caption.
         """
-        caption, facts = self.domain.describe(memory, scene)
+        caption, facts = self._describe(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
         results = self.domain.skill_results(memory, scene, facts, skills)
-        weights = jnp.where(caption == NO_CAPTION, 0, weights)
+        weights = jnp.where(caption < 0, 0, weights)
         return caption, _first_action(results, plans, self.domain.idle), weights
 
     def _mix(self, actions: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
