@@ -3,15 +3,13 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
-from types import NoneType
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar
 
 import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from jaxteach.config import canonical_task
 from jaxteach.errors import UserError
+from jaxteach.integers import INTEGERS
 from jaxteach.options import without_effect
 from jaxteach.own import import_own
 
@@ -31,9 +29,6 @@ OF_TRAINING: Final[dict[str, str]] = dict.fromkeys(
     "a student is played with the network and the numbers of its run",
 )
 """What the reference's commands share and a trained student does not need, with the reason."""
-MOST_DIGITS: Final = 30
-
-REGISTRY: Final = ConstructorRegistry()
 
 
 def parse(
@@ -85,43 +80,11 @@ def read_options(
     task = None if defaults is None else _task_of(kept)
     default = tyro.MISSING_NONPROP if defaults is None or task is None else defaults(task)
     markers = (tyro.conf.OmitArgPrefixes,)
-    with REGISTRY:
+    with INTEGERS:
         parsed: Any = tyro.cli(config, prog=program, args=kept, default=default, use_underscores=True, config=markers)
     if getattr(parsed, "task", None) is not None:
         parsed = replace(parsed, task=canonical_task(parsed.task))
     return parsed, without_effect(parsed, names | {name.removeprefix("no_") for name in names})
-
-
-def whole_number(text: str) -> int:
-    """An integer, also as 1e5 or 1_000.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or number.adjusted() > MOST_DIGITS or number != number.to_integral_value():
-        raise ValueError(f"{text!r} is not a whole number, such as 150000 or 1.5e5")
-    return int(number)
-
-
-@REGISTRY.primitive_rule
-def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How the parser reads integers, and those that may be left out."""
-    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(info.type)]
-    optional = set(kinds) == {int, NoneType}
-    if info.type is not int and not optional:
-        return None
-
-    def read(words: list[str]) -> int | None:
-        return None if optional and words == ["None"] else whole_number(words[0])
-
-    def is_one(value: Any) -> bool:
-        return type(value) is int or (optional and value is None)
-
-    return PrimitiveConstructorSpec(1, "INT", read, is_one, lambda value: [str(value)])
 
 
 def _name(argument: str) -> str:

@@ -125,7 +125,7 @@ class PPOConfig:
         count = iteration.astype(jnp.float32)
         if self.distill_schedule == "linear":
             line = jnp.maximum(self.distill_coef - self.distill_decay * count, self.distill_floor)
-            return jnp.where(iteration < self.distill_end, line, 0.0).astype(jnp.float32)
+            return jnp.where(count < self.distill_end, line, 0.0).astype(jnp.float32)
         halvings = count * (steps / self.distill_half_life)
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
@@ -262,7 +262,7 @@ class TeachConfig:
     """for several agents: how often each is asked again, knowing what the others propose"""
     situations: Annotated[Length, Only("debate_rounds"), ASKS] = 32
     """the situations debated about, those that the agents meet most often"""
-    episodes: Annotated[Count, Only("show")] = 500
+    episodes: Annotated[Length, Only("show")] = 500
     """episodes that the teacher plays alone for --show"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)

@@ -17,6 +17,7 @@ import tyro
 from jax.experimental import multihost_utils
 
 from jaxteach.errors import UserError, told
+from jaxteach.integers import INTEGERS
 from jaxteach.options import Only, Within, check_values
 
 Tree = TypeVar("Tree")
@@ -67,7 +68,8 @@ def join(arguments: list[str]) -> None:
     """
     if not any(argument.startswith("--coordinator") for argument in arguments) or {"-h", "--help"} & {*arguments}:
         return
-    config, _ = tyro.cli(HostsConfig, args=arguments, return_unknown_args=True, use_underscores=True)
+    with INTEGERS:
+        config, _ = tyro.cli(HostsConfig, args=arguments, return_unknown_args=True, use_underscores=True)
     config.check()
     late = f"the others have not come within {config.join_timeout} s; see that all are started, with the same "
     late += "--coordinator and --processes, and that its port can be reached, or give a longer --join_timeout"

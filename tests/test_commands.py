@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from jaxteach.config import PPOConfig
 from jaxteach.curves import Curve
 from jaxteach.errors import UserError, run_command
 from jaxteach.finite import first_trouble
+from jaxteach.memory import enough_memory
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -286,14 +288,9 @@ TRAIN_MISTAKES = {
         ["--task", "ColoredDoorKey", "--num_keys", "1"],
         "ColoredDoorKey with --num_keys 1",
     ),
-    "worlds that no memory holds": ([*TRAIN, "--num_envs", "16777216", "--frame_stack", "256"], "of memory, and there"),
     "a rollout that no memory holds": (
         [*TRAIN, "--num_envs", "1e6", "--rollout_length", "1e6"],
         "of memory, and there",
-    ),
-    "an evaluation that no memory holds": (
-        [*TRAIN, "--num_eval", "16777216", "--frame_stack", "256"],
-        "of memory, and",
     ),
     "a number that is none": ([*TRAIN, "--gamma", "nan"], "--gamma must be within 0..1, not nan"),
     "more than 64 bits": ([*TRAIN, "--save_interval", "1e30"], "--save_interval must be at most"),
@@ -316,6 +313,22 @@ def test_mistakes_in_training(arguments, message, logdir, monkeypatch, capsys):
     before = sorted(folder.rglob("*"))
     assert message in refuse("train", "--logdir", logdir, *arguments, monkeypatch=monkeypatch, capsys=capsys)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_want_of_memory_is_told(logdir, monkeypatch, capsys):
+    """Catches worlds, evaluations and programs that take more memory than there is, and XLA's pages about it."""
+    monkeypatch.setattr("jaxteach.memory._there_is", lambda: 2**20)
+    for more in (["--num_envs", 4096], ["--num_eval", 4096]):
+        given = [*TRAIN, *more, "--logdir", logdir, "--savedir", "large"]
+        line = refuse("train", *given, monkeypatch=monkeypatch, capsys=capsys)
+        assert "GiB of memory, and there are 0.0 GiB; lower --num_envs" in line
+    monkeypatch.setattr("jaxteach.memory._there_is", lambda: 2**10)
+    run = ["--task", "SimpleDoorKey", "--logdir", logdir, "--loaddir", "single"]
+    assert "GiB of memory" in refuse("eval", *run, monkeypatch=monkeypatch, capsys=capsys)
+    assert not (logdir / "ppo" / "SimpleDoorKey" / "large").exists()
+    for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")):
+        with pytest.raises(UserError, match="the memory is used up; lower"), enough_memory():
+            raise error
 
 
 @pytest.mark.parametrize("option", ["--network", "--nonsense", "--n_itr"])

@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from jaxteach.cli import parse, read_options, whole_number
+from jaxteach.cli import parse, read_options
 from jaxteach.config import (
     EvalConfig,
     PPOConfig,
@@ -20,6 +20,7 @@ from jaxteach.config import (
     to_json,
 )
 from jaxteach.errors import UserError, run_command
+from jaxteach.integers import whole_number
 from jaxteach.options import MOST, Only, Within, options_of
 from jaxteach.runs import create_run, read_config
 
