@@ -60,7 +60,7 @@ def play(config: EvalConfig) -> Path:
     with writing(folder):
         for (who, seed), film in films.items():
             name = f"{who.replace(' ', '_')}_" * (len(by_player) > 1) + f"env_seed_{seed}"
-            lengths = outcomes[who, seed].length[:filmed]
+            lengths = np.asarray(outcomes[who, seed].length[:filmed])
             videos += _write_videos(players.world.env, folder / "videos", name, film, lengths)
     episodes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes.values())
     details = {"returns": episodes.episode_return.tolist(), "lengths": episodes.length.tolist()}
