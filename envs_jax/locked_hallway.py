@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
@@ -169,7 +170,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         actions = checked_action(action, [NUM_ACTIONS] * self.num_agents)
         if order is not None:
             order = checked_action(order, [self.num_agents] * self.num_agents)
-            if not isinstance(order, jax.core.Tracer) and len({*order.tolist()}) < self.num_agents:
+            if not isinstance(order, Tracer) and len({*order.tolist()}) < self.num_agents:
                 raise ValueError(f"order must name each agent once, not {order.tolist()}")
         state, turns = self._draw_order(state) if order is None else (state, order)
         state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)

@@ -111,7 +111,7 @@ def _typed(states: Any, like: Any) -> Any:
         TypeError: a number has become one of another kind.
     """
 
-    def cast(path: Any, leaf: chex.Array, old: chex.Array) -> jax.Array:
+    def cast(path: Any, leaf: Any, old: Any) -> Any:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return leaf
         if leaf.dtype.kind != old.dtype.kind:

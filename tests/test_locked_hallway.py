@@ -490,3 +490,11 @@ def test_make_state_says_what_it_cant_hold(changes, message):
 def test_bad_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         LockedHallway(**parameters)
+
+
+def test_an_order_names_each_agent_once():
+    """Catches an agent that acts twice in a step, and another that never does."""
+    env = LockedHallway(num_rooms=2)
+    state = jax.eval_shape(env.reset, jax.random.key(0))[0]
+    with pytest.raises(ValueError, match=r"order must name each agent once, not \[0, 0\]"):
+        jax.eval_shape(lambda state: env.step(state, np.array([6, 6]), order=np.array([0, 0])), state)

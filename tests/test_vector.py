@@ -97,3 +97,9 @@ def test_a_world_without_observe():
 
     with pytest.raises(ValueError, match=r"Blind needs observe\(state\)"):
         vectorize(Blind(), 2)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.5, True, "4", 2**40])
+def test_a_number_of_environments_that_is_none(num_envs):
+    with pytest.raises(ValueError, match="num_envs must be "):
+        vectorize(DoorKey(), num_envs)
