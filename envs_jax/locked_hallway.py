@@ -169,9 +169,9 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         """
         actions = checked_action(action, [NUM_ACTIONS] * self.num_agents)
         if order is not None:
-            order = checked_action(order, [self.num_agents] * self.num_agents)
-            if not isinstance(order, Tracer) and len({*order.tolist()}) < self.num_agents:
-                raise ValueError(f"order must name each agent once, not {order.tolist()}")
+            given, order = order, checked_action(order, [self.num_agents] * self.num_agents)
+            if not isinstance(given, Tracer) and len({*np.asarray(given).tolist()}) < self.num_agents:
+                raise ValueError(f"order must name each agent once, not {np.asarray(given).tolist()}")
         state, turns = self._draw_order(state) if order is None else (state, order)
         state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)
         unlocked, share = self._judge(state, actions)
