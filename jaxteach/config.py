@@ -443,7 +443,7 @@ def canonical_task(name: str) -> str:
     return by_lower[name.lower()]
 
 
-HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True)
+HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True, value_coef=0.25)
 # In particle worlds every step is rewarded for where the agents are: a short sight learns faster.
 PARTICLE_PPO = PPOConfig(
     rollout_length=25,
