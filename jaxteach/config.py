@@ -177,7 +177,8 @@ class WorldConfig:
         unknown = [name for name in given if name not in names]
         if unknown:
             options = ", ".join(f"--{name}" for name in names)
-            raise UserError(f"{task} has no --{unknown[0]}; its world's options are {options}")
+            told = f"its world's options are {options}" if options else "its world has no options"
+            raise UserError(f"{task} has no --{unknown[0]}; {told}")
         return {names[name]: value for name, value in given.items()}
 
     @property
@@ -506,7 +507,7 @@ def canonical_task(name: str) -> str:
     return by_lower[name.lower()]
 
 
-HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True)
+HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True, value_coef=0.25)
 # In particle worlds every step is rewarded for where the agents are: a short sight learns faster.
 PARTICLE_PPO = PPOConfig(
     rollout_length=25,
@@ -570,6 +571,7 @@ def from_json(document: Any) -> TrainConfig:
     parts = {name: values.get(name, {}) for name in PARTS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise UserError("config.json is not one of a jaxteach run: a part of it is no object")
+    parts["ppo"] = _with_todays_weights(parts["ppo"])
     unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
         raise UserError(
@@ -581,6 +583,13 @@ def from_json(document: Any) -> TrainConfig:
         return from_plain(TrainConfig, values | made | {"seed_list": tuple(values["seed_list"])})
     except (TypeError, KeyError) as error:
         raise UserError(f"config.json is not one of a jaxteach run: {error}") from None
+
+
+def _with_todays_weights(ppo: dict[str, Any]) -> dict[str, Any]:
+    """An older run's options as they are today: its value loss was half of what it is, its advantages had no floor."""
+    if not ppo or "min_advantage_std" in ppo or not isinstance(ppo.get("value_coef"), int | float):
+        return ppo
+    return ppo | {"value_coef": ppo["value_coef"] / 2, "min_advantage_std": 1e-8}
 
 
 def _unknown(kind: type[Any], document: dict[str, Any]) -> list[str]:

@@ -87,6 +87,7 @@ def register_task(
     defaults.check()
     if domain is not None:
         check_vocabulary(domain.vocabulary)
+    prompt = None if prompt is None else Path(prompt)
     envs_jax.register(name, world)
     TASK_STEPS[name], OWN_DEFAULTS[name] = steps, replace(defaults, total_steps=None)
     DOMAINS.pop(name, None)
@@ -94,7 +95,7 @@ def register_task(
     if domain is not None:
         DOMAINS[name] = lambda task, env: domain
     if prompt is not None:
-        OWN_PROMPTS[name] = Path(prompt)
+        OWN_PROMPTS[name] = prompt
 
 
 def register_network(name: str, make: Callable[[TeamWorld], Student]) -> None:
@@ -203,5 +204,7 @@ class PlainDomain:
                 )
             if place is None:
                 place = FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * names.index(str(name)) + OBJECT_SKILLS.index(skill)
+            if isinstance(action, int) and action != FINISHED and not 0 <= action < self.num_actions:
+                raise UserError(f"the domain's action of {skill!r}, {name!r} is {action}: it has {self.num_actions}")
             results[place] = jnp.asarray(action, jnp.int32)
         return pick(jnp.stack(results), skills)

@@ -55,6 +55,11 @@ class TeamWorld(EqualByArguments):
         if not ("key" in state if isinstance(state, Mapping) else hasattr(state, "key")):
             raise UserError(f"the state of {_name(env)} has no key, from which the next episode is drawn")
         self.abstract_observation: Any = timestep.observation
+        if any(leaf.shape[:1] != (self.num_agents,) for leaf in jax.tree.leaves(self.abstract_observation)):
+            raise UserError(
+                f"the observations of {_name(env)} have no axis for {self.num_agents} agents, which its action_spec, a "
+                "MultiDiscreteArray, is for; one agent's action is a DiscreteArray"
+            )
 
     def reset(self, key: jax.Array) -> tuple[Any, TimeStep[Any]]:
         """A fresh state; observation leaves [A, ...], reward and discount float32[A]."""
@@ -73,9 +78,10 @@ class TeamWorld(EqualByArguments):
     def _succeeds(self, state: Any, timestep: TimeStep[Any]) -> jax.Array:
         own = (timestep.extras or {}).get("success")
         if own is not None:
-            if jnp.shape(own) != ():
-                raise UserError(f"extras['success'] of {_name(self.env)} must be bool[], not of shape {jnp.shape(own)}")
-            return jnp.asarray(own).astype(bool)
+            own = jnp.asarray(own)
+            if own.shape != () or own.dtype != bool:
+                raise UserError(f"extras['success'] of {_name(self.env)} must be bool[], not {own.dtype}{[*own.shape]}")
+            return own
         if isinstance(self.env, ParticleWorld):
             return self.env.succeeds(state)
         return (timestep.discount == 0).all() & (timestep.reward > 0).any()

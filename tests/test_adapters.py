@@ -472,6 +472,9 @@ def test_a_batch_of_tensors():
         np.testing.assert_array_equal(final.numpy(), theirs[0])
     with pytest.raises(InvalidAction):
         tensors.step(actions + 1)
+    for beyond in (2**32, 2**32 + 1, 2 - 2**32):
+        with pytest.raises(InvalidAction):
+            tensors.step(torch.full_like(actions, beyond))
 
 
 def check_tensors(torch, tensors, arrays):

@@ -92,6 +92,10 @@ def test_infinity_is_taken_where_it_means_no_limit():
 def test_an_older_configuration_and_one_of_another_version():
     """Catches a run from before an option, and a sentence that does not say which version is needed."""
     assert from_json({"task": "SimpleDoorKey", "seed_list": [0]}) == TRAIN
+    older = to_json(TRAIN)
+    del older["ppo"]["min_advantage_std"]
+    weights = from_json(older).ppo
+    assert (weights.value_coef, weights.min_advantage_std) == (0.25, 1e-8), "its value loss was halved twice"
     with pytest.raises(UserError, match=r"written by jaxteach 9.1 .* does not know: wings, claws; use that version"):
         from_json(to_json(TRAIN) | {"jaxteach_version": "9.1", "wings": 2, "ppo": {"claws": 1}})
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from dataclasses import replace
 
 import jax.numpy as jnp
 import pytest
@@ -23,7 +24,7 @@ from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.teacher.llm.parse import answer_text, parse_answer
 from jaxteach.teacher.llm.prompts import OWN_PROMPTS, task_prompt
 from jaxteach.teacher.plans import SKILLS, PlanFile, load_plans, save_plans
-from jaxteach.teacher.policy import DOMAINS, task_domain
+from jaxteach.teacher.policy import DOMAINS, make_teacher, task_domain
 from jaxteach.teacher.table import compile_plans
 from tests.language_model import MODEL
 
@@ -200,7 +201,7 @@ def test_registering_again_replaces(tmp_path):
     prompt.write_text("{caption}")
     register_task(Empty, TrainConfig("Mine", total_steps=1), domain_of(words("a")), prompt)
     register_task(Empty, TrainConfig("Mine", total_steps=2), domain_of(words("b")))
-    assert (TASK_STEPS["Mine"], task_domain(None, "Mine").vocabulary.object_names) == (2, ["b"])
+    assert (TASK_STEPS["Mine"], task_domain(Empty(), "Mine").vocabulary.object_names) == (2, ["b"])
     with pytest.raises(UserError, match="no prompt ships for Mine"):
         task_prompt("Mine", ["b"])
     register_task(Empty, TrainConfig("Mine", total_steps=2))
@@ -216,7 +217,7 @@ def test_registering_again_replaces(tmp_path):
         ("simpledoorkey", "there is a task SimpleDoorKey already"),
         ("mine", "there is a task Mine already"),
         ("../up", "can't name a task"),
-        ("", "can't name a task"),
+        ("", "--task is empty"),
         ("a b", "can't name a task"),
     ],
 )
@@ -238,6 +239,12 @@ def test_mistakes_in_registering():
     wrong = PlainDomain(words("a"), 2, lambda obs: obs, lambda obs: {("goto", "b"): jnp.int32(0)})
     with pytest.raises(UserError, match="the domain's actions are of 'goto', 'b'"):
         wrong.skill_results(jnp.zeros(0), 0, None, jnp.zeros(1, int))
+    beyond = PlainDomain(words("a"), 2, lambda obs: obs, lambda obs: {("goto", "a"): 2})
+    with pytest.raises(UserError, match="action of 'goto', 'a' is 2: it has 2"):
+        beyond.skill_results(jnp.zeros(0), 0, None, jnp.zeros(1, int))
+    register_task(Empty, TrainConfig("Mine", total_steps=1), replace(beyond, num_actions=7))
+    with pytest.raises(UserError, match="the teacher of Mine has 7 actions, but its world has 2"):
+        make_teacher("Mine", "none")
 
 
 def test_prompts_that_can_t_be_used(tmp_path):
@@ -251,15 +258,15 @@ def test_prompts_that_can_t_be_used(tmp_path):
 
 def test_options_are_told_as_they_are_typed():
     register_task(Empty, TrainConfig("Mine", total_steps=1))
-    with pytest.raises(UserError, match=r"^--view_size must be odd and within 3\.\.15, not 4$"):
+    with pytest.raises(UserError, match=r": --view_size must be odd and within 3\.\.15, not 4$"):
         WorldConfig(view_size=4).make("LockedHallway-2Rooms")
-    with pytest.raises(UserError, match=r"^--num_agents must be at least 1, not 0$"):
+    with pytest.raises(UserError, match=r": --num_agents must be at least 1, not 0$"):
         WorldConfig(num_agents=0).make("simple_spread")
-    with pytest.raises(UserError, match=r"^--max_steps must be at least 1, not 0$"):
+    with pytest.raises(UserError, match=r": --max_steps must be at least 1, not 0$"):
         WorldConfig(max_steps=0).make("simple_tag")
-    with pytest.raises(UserError, match=r"^simple_tag has no --view_size; it has --max_steps$"):
+    with pytest.raises(UserError, match=r"^simple_tag has no --view_size; its world's options are --max_steps$"):
         WorldConfig(view_size=3).make("simple_tag")
-    with pytest.raises(UserError, match=r"^Mine has no --max_steps; it has none of these options$"):
+    with pytest.raises(UserError, match=r"^Mine has no --max_steps; its world has no options$"):
         WorldConfig(max_steps=3).make("Mine")
     with pytest.raises(ValueError, match=r"Mine has no parameter size; it has no parameters$"):
         envs_jax.make("mine", size=3)

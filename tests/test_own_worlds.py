@@ -143,8 +143,13 @@ def test_what_a_world_lacks_is_one_sentence():
     for given, told in ((None, "has no max_steps"), (0, "at least 1, not 0"), (2.5, "a whole number")):
         with pytest.raises(UserError, match=told):
             TeamWorld(Counter(max_steps=given))
+    with pytest.raises(UserError, match="the observations of Broken have no axis for 2 agents"):
+        TeamWorld(broken(action_spec=specs.MultiDiscreteArray(np.array([3, 2]))))
     world = TeamWorld(broken(step=lambda self, state, action: (state, self._timestep(state, jnp.zeros(3, bool)))))
     with pytest.raises(UserError, match=r"success'\] of Broken must be bool\[\]"):
+        jax.eval_shape(world.step, world.reset(jax.random.key(0))[0], jnp.zeros(1, jnp.int32))
+    world = TeamWorld(broken(step=lambda self, state, action: (state, self._timestep(state, jnp.float32(0.5)))))
+    with pytest.raises(UserError, match=r"must be bool\[\], not float32"):
         jax.eval_shape(world.step, world.reset(jax.random.key(0))[0], jnp.zeros(1, jnp.int32))
 
 

@@ -171,15 +171,20 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
         if np.shape(actions) != (self.num_envs, *spec.shape):
             raise InvalidAction(f"actions must have shape {(self.num_envs, *spec.shape)}, not {np.shape(actions)}")
         if hasattr(actions, "detach"):
-            # Through dlpack go only dense tensors without gradients.
-            actions = jnp.from_dlpack(actions.detach().contiguous())
+            # Through dlpack go only dense tensors without gradients, and JAX cuts integers to 32 bits.
+            actions = actions.detach().contiguous()
+            if np.issubdtype(spec.dtype, np.integer) and actions.element_size() > 4 and not actions.is_floating_point():
+                actions = actions.clamp(-1, np.iinfo(spec.dtype).max)
+            actions = jnp.from_dlpack(actions)
         elif not isinstance(actions, jax.Array):
             actions = np.asarray(actions)
         if np.issubdtype(spec.dtype, np.integer):
             if not jnp.issubdtype(actions.dtype, jnp.integer):
                 raise InvalidAction(f"actions must be whole numbers, not {actions.dtype}")
             if isinstance(actions, np.ndarray):
-                actions = actions.astype(np.int64).clip(-1, np.iinfo(spec.dtype).max)
+                actions = actions.astype(np.int64)
+            least = -1 if jnp.issubdtype(actions.dtype, jnp.signedinteger) else 0
+            actions = actions.clip(least, min(np.iinfo(spec.dtype).max, jnp.iinfo(actions.dtype).max))
         return jax.device_put(actions.astype(spec.dtype), device)
 
 

@@ -8,9 +8,11 @@ from typing import Any, Final
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import envs_jax
 from envs_jax.spreading import on_own
+from jaxteach.errors import UserError
 from jaxteach.teacher.captions import NO_CAPTION, UNLISTED
 from jaxteach.teacher.domain import Domain, Vocabulary
 from jaxteach.teacher.doorkey import COLORED_CAPTIONS, doorkey_domain
@@ -243,7 +245,10 @@ def task_domain(env: Any, task: str) -> Domain:
     """
     if task not in DOMAINS:
         raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(DOMAINS)}")
-    return DOMAINS[task](task, env)
+    domain, counts = DOMAINS[task](task, env), getattr(env.action_spec, "num_values", None)
+    if counts is not None and domain.num_actions != np.max(counts):
+        raise UserError(f"the teacher of {task} has {domain.num_actions} actions, but its world has {np.max(counts)}")
+    return domain
 
 
 def start_over(first: jax.Array, fresh: Any, memory: Any) -> Any:
