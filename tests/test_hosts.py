@@ -166,6 +166,7 @@ def test_slurm_tells_where_the_processes_meet(tmp_path):
     """Catches a job script of the guide whose processes do not find each other."""
     job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     run_of(tmp_path / "0").mkdir(parents=True)
+    (run_of(tmp_path / "0") / "mine").write_text("")
     ranks = [{"SLURM_PROCID": number, "SLURM_LOCALID": number} for number in ("0", "1")]
     both = [start(tmp_path / rank["SLURM_PROCID"], "--coordinator", "auto", **job, **rank) for rank in ranks]
     first, second = map(end, both)
