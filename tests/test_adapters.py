@@ -207,9 +207,9 @@ def test_worlds_of_users():
 
 def test_registered_worlds_of_users(monkeypatch):
     monkeypatch.setattr(envs_jax, "_TASKS", dict(envs_jax._TASKS))
-    envs_jax.register("a walk/own", Line)
+    envs_jax.register("my+walk", Line)
     register_envs()
-    check_env(gymnasium.make("jaxteach/a_walk_own-v0").unwrapped, skip_render_check=True)
+    check_env(gymnasium.make("jaxteach/my_walk-v0").unwrapped, skip_render_check=True)
 
 
 def test_many_seeds():

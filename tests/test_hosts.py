@@ -203,7 +203,7 @@ def test_others_that_do_not_come_are_told_in_one_sentence(process, tmp_path):
         (HostsConfig("here:80", 0, 0), "--processes must be at least 1, not 0"),
         (HostsConfig("here:80", 2, 2), "must be within 0..1, not 2"),
         (HostsConfig(None, 2), "need a --coordinator"),
-        (HostsConfig("auto", join_timeout=0), "--join_timeout must be at least 1"),
+        (HostsConfig("auto", join_timeout=0), "--join_timeout must be within 1..1000000, not 0"),
     ],
 )
 def test_options_that_name_no_meeting_are_refused(config, words):

@@ -216,7 +216,7 @@ def test_worlds_that_no_machine_holds_are_not_made(tmp_path, monkeypatch, capsys
     ]
     call(*runs, "--out", tmp_path / "r", monkeypatch=monkeypatch)
     assert capsys.readouterr().err.splitlines() == [
-        f"left out: {runs[1]}: config.json is not one of a jaxteach run: num_agents is too large",
+        f"left out: {runs[1]}/config.json can't be used: --num_agents must be within 1..256, not {2**61}",
         "no film of long: its episodes may have more than 10,000 steps",
     ]
 

@@ -218,7 +218,8 @@ def test_a_run_that_has_come_further_than_asked_is_told_and_the_others_go_on(eng
         write_json(folder / "config.json", to_json(replace(run, total_steps=640)))
         write_json(folder / "summary.json", [{"env_steps": 640, "wall_s": 1, "success_rate": 0, "return_mean": 0}])
     told = f"the run {folder} has come to 640 steps a seed (5 iterations), further than the 256 (2) asked for"
-    sweep("s.toml", "--show", monkeypatch=monkeypatch)
+    with pytest.raises(SystemExit):
+        sweep("s.toml", "--show", monkeypatch=monkeypatch)
     first, second = capsys.readouterr().out.splitlines()[1:]
     assert first.startswith(told)
     assert second.split()[0] == "new"

@@ -77,7 +77,7 @@ def free_port():
 
 def remote(port, out):
     where = ["--backend", "openai", "--base_url", f"http://127.0.0.1:{port}/v1", "--model", "smollm2"]
-    return [*LOCAL[:2], *LOCAL[4:], *where, "--grammar", "--parallel", 2, "--out", out]
+    return [*LOCAL[:2], *LOCAL[4:-2], *where, "--grammar", "--parallel", 2, "--out", out]
 
 
 def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, capsys):
@@ -197,7 +197,7 @@ def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch,
         (["--task", "SimpleDoorKey", "--model", "m"], "give --out"),
         (SERVED, "needs --base_url"),
         (["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--score"], "--score needs"),
-        (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be at least 1"),
+        (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be within 1..1048576, not 0"),
         (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "there is no folder no/such"),
         (["--show", "none.json"], "can't read the plan file none.json"),
         (
