@@ -234,6 +234,7 @@ def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
         "total_steps": config.iterations * config.steps_per_iteration,
         "changed": {name: {"from": old, "to": new} for name, (new, old) in changed.items()},
         "devices": config.devices * jax.process_count() or jax.device_count(),
+        "device": jax.local_devices()[0].device_kind,
         **machine(),
         "plans_sha256": None if plans is None else plans.digest,
     }
