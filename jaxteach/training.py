@@ -27,10 +27,9 @@ from jaxteach.memory import enough_memory
 from jaxteach.online import OnlineTeacher, met_silent
 from jaxteach.progress import TrainingProgress
 from jaxteach.records import Record
-from jaxteach.runs import create_run, further, resume_run
+from jaxteach.runs import create_run, further, plans_of, resume_run
 from jaxteach.stopping import PATIENCE_S, last_words
 from jaxteach.teacher.captions import UNLISTED
-from jaxteach.teacher.plans import find_plans
 
 Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
@@ -118,7 +117,8 @@ def _of_teacher(config: TrainConfig) -> Iterator[str]:
     """What a person should know of who teaches."""
     if not config.taught and not config.no_teacher:
         yield f"{config.task} has no teacher: pure reinforcement learning"
-    if config.taught and find_plans(config.teacher.plans, config.task).by_hand:
+    plans = plans_of(config)
+    if plans is not None and plans.by_hand:
         yield "the teacher's plans were written by hand, not by a language model"
 
 
