@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxteach.files import write_json
+from jaxteach.runs.files import write_json
 
 Options = TypeVar("Options")
 

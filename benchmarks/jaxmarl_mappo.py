@@ -19,8 +19,8 @@ import numpy as np
 import optax
 
 from benchmarks.peers import jaxmarl_world
-from jaxteach.networks import along_steps
-from jaxteach.returns import generalized_advantages
+from jaxteach.networks.base import along_steps
+from jaxteach.ppo.gae import generalized_advantages
 
 
 @dataclass(frozen=True)

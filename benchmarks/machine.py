@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxteach.cores import visible_cores
+from jaxteach.system.cores import visible_cores
 
 VERSIONED = ("jax", "jaxlib", "numpy", "jumanji", "flax")
 

@@ -19,8 +19,8 @@ from benchmarks.machine import describe_machine, version_of
 from benchmarks.peers import MissingPeer
 from jaxteach.config import default_config
 from jaxteach.errors import UserError, run_command
-from jaxteach.evaluate import Policy, student_policy
-from jaxteach.experiment import Experiment
+from jaxteach.ppo.episodes import Policy, student_policy
+from jaxteach.training.programs import Experiment
 
 TASK: Final = "simple_spread"
 PEER_TASK: Final = "MPE_simple_spread_v3"

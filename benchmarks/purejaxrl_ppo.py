@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxteach.config import PPOConfig
-from jaxteach.networks import Network, forward
+from jaxteach.networks.base import Network, forward
 
 
 class Transition(NamedTuple):

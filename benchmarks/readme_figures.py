@@ -22,10 +22,10 @@ import tyro
 
 from benchmarks import mappo, scaling, students, throughput, training
 from benchmarks.machine import describe_machine
-from jaxteach.comparison import Line, figures_of, lines_of
-from jaxteach.curves import load_run
 from jaxteach.errors import UserError, run_command
-from jaxteach.plots import learning_curves
+from jaxteach.reports.aggregate import Line, figures_of, lines_of
+from jaxteach.reports.curves import load_run
+from jaxteach.reports.plots import learning_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES_JSON = ROOT / "docs" / "figures.json"

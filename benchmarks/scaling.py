@@ -17,7 +17,7 @@ from benchmarks.throughput import env_program
 from benchmarks.timing import Program, compile_program, time_in_turns
 from jaxteach.config import default_config
 from jaxteach.errors import UserError, run_command
-from jaxteach.experiment import Experiment, over_seeds
+from jaxteach.training.programs import Experiment, over_seeds
 
 TASKS: Final = ("SimpleDoorKey", "TwoDoor", "LockedHallway-2Rooms", "simple_spread")
 WORLD_SIZES: Final = (6, 8, 10, 14, 20, 32)

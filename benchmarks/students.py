@@ -16,7 +16,7 @@ from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.timing import Program, compile_program, time_in_turns
 from jaxteach.config import TrainConfig, canonical_task, default_config
 from jaxteach.errors import UserError, run_command
-from jaxteach.experiment import Experiment
+from jaxteach.training.programs import Experiment
 
 NAMES: Final = {
     "taught": "with the teacher",

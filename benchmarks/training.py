@@ -22,9 +22,9 @@ from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
 from jaxteach.config import canonical_task, default_config
 from jaxteach.errors import UserError, run_command
-from jaxteach.experiment import Experiment
-from jaxteach.learner import Batch
-from jaxteach.rollout import collect
+from jaxteach.ppo.learner import Batch
+from jaxteach.ppo.rollout import collect
+from jaxteach.training.programs import Experiment
 
 THRESHOLDS = (0.8, 0.9, 0.95, 0.98)
 

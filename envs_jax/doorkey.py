@@ -11,6 +11,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
+from envs_jax.checks import MOST_FRAMES, checked_action, checked_count, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.constants import (
     AGENT,
@@ -29,7 +30,6 @@ from envs_jax.grid.observe import coordinates, paint_observation, see, unpack_wo
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
 from envs_jax.grid.state import NOWHERE, Capacity, RoomState, from_arrays, to_arrays
 from envs_jax.grid.step import act
-from envs_jax.options import MOST_FRAMES, checked_action, checked_count, checked_integer, checked_odd, checked_steps
 
 
 class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array]):

@@ -14,6 +14,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
+from envs_jax.checks import checked_action, checked_count, checked_flag, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.constants import AGENT, LOCKED, NUM_ACTIONS, NUM_COLORS, Actions
 from envs_jax.grid.egocentric import look, view_tables
@@ -21,7 +22,6 @@ from envs_jax.grid.hallway import HallwayState, from_arrays, lay_out, to_arrays
 from envs_jax.grid.hallway_step import act_in_order, front_cells
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
 from envs_jax.grid.state import NOWHERE
-from envs_jax.options import checked_action, checked_count, checked_flag, checked_integer, checked_odd, checked_steps
 
 
 class Observation(NamedTuple):

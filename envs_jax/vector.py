@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
+from envs_jax.checks import checked_count
 from envs_jax.equality import EqualByArguments
-from envs_jax.options import checked_count
-from envs_jax.spreading import on_own
+from envs_jax.sharding import on_own
 
 State = TypeVar("State")
 MOST_ENVS: Final = 2**24

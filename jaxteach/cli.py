@@ -7,11 +7,11 @@ from typing import Any, Final, TypeVar
 
 import tyro
 
+from jaxteach.api.registry import import_own
 from jaxteach.config import canonical_task
 from jaxteach.errors import UserError
-from jaxteach.integers import INTEGERS
-from jaxteach.options import without_effect
-from jaxteach.own import import_own
+from jaxteach.options.integers import INTEGERS
+from jaxteach.options.markers import without_effect
 
 Config = TypeVar("Config")
 

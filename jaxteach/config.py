@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import tyro
 
 import envs_jax
+from jaxteach.distributed.multihost import HostsConfig
 from jaxteach.errors import UserError
-from jaxteach.hosts import HostsConfig
-from jaxteach.options import (
+from jaxteach.options.markers import (
     NOT_LEARNT,
     ON_RESUME,
     Only,
@@ -24,8 +24,8 @@ from jaxteach.options import (
     from_plain,
     to_plain,
 )
-from jaxteach.teacher.doorkey import COLORED_CAPTIONS
 from jaxteach.teacher.policy import DOMAINS
+from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from jaxteach.stopping import INTERRUPTED, left_at_once
+from jaxteach.system.interrupt import INTERRUPTED, left_at_once
 
 MAX_MESSAGE = 2000
 

@@ -5,9 +5,9 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     from jaxteach.cli import OF_TRAINING, parse
-    from jaxteach.compilation import use_cache
     from jaxteach.config import EvalConfig
-    from jaxteach.playing import play
+    from jaxteach.distributed.compile_cache import use_cache
+    from jaxteach.evaluation.command import play
 
     use_cache()
     play(parse(EvalConfig, "python -m jaxteach.eval", aside=OF_TRAINING))

@@ -5,9 +5,9 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     from jaxteach.cli import parse
-    from jaxteach.compilation import use_cache
     from jaxteach.config import ReportConfig
-    from jaxteach.reporting import report
+    from jaxteach.distributed.compile_cache import use_cache
+    from jaxteach.reports.command import report
 
     use_cache()
     report(parse(ReportConfig, "python -m jaxteach.report"))

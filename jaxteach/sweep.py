@@ -5,9 +5,9 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     from jaxteach.cli import parse
-    from jaxteach.compilation import use_cache
     from jaxteach.config import SweepConfig
-    from jaxteach.sweeping import sweep
+    from jaxteach.distributed.compile_cache import use_cache
+    from jaxteach.sweeps.command import sweep
 
     use_cache()
     sweep(parse(SweepConfig, "python -m jaxteach.sweep"))

@@ -5,9 +5,9 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     from jaxteach.cli import parse
-    from jaxteach.compilation import use_cache
     from jaxteach.config import TeachConfig
-    from jaxteach.teaching import show, teach
+    from jaxteach.distributed.compile_cache import use_cache
+    from jaxteach.llm.command import show, teach
 
     use_cache()
     config = parse(TeachConfig, "python -m jaxteach.teach")

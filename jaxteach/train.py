@@ -8,14 +8,14 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     started = time.perf_counter()
-    from jaxteach.hosts import join
+    from jaxteach.distributed.multihost import join
 
     join(sys.argv[1:])
     # Imported here so that wall times count the imports, as a user does, and after other processes are met.
     from jaxteach.cli import parse
-    from jaxteach.compilation import use_cache
     from jaxteach.config import TrainConfig, default_config
-    from jaxteach.training import train
+    from jaxteach.distributed.compile_cache import use_cache
+    from jaxteach.training.loop import train
 
     use_cache()
     train(parse(TrainConfig, "python -m jaxteach.train", defaults=default_config), started, sys.argv[1:])

@@ -62,7 +62,7 @@ LEARNING: Final = [
     Mutation(
         "entropy-sign",
         "the entropy is punished",
-        "jaxteach/learner.py",
+        "jaxteach/ppo/learner.py",
         '- config.entropy_coef * terms["entropy"]',
         '+ config.entropy_coef * terms["entropy"]',
         "test_mappo.py::test_finished_agents_add_nothing_to_the_gradient",
@@ -70,7 +70,7 @@ LEARNING: Final = [
     Mutation(
         "recurrent-minibatch-memory",
         "a recurrent minibatch begins with the memory of other environments",
-        "jaxteach/learner.py",
+        "jaxteach/ppo/learner.py",
         "leaf[rows], carry)",
         "leaf[: len(rows)], carry)",
         "test_mappo.py::test_a_recurrent_minibatch_has_the_memories_of_its_own_environments",
@@ -78,7 +78,7 @@ LEARNING: Final = [
     Mutation(
         "policy-loss-max",
         "the better, not the worse of ratio and clipped ratio",
-        "jaxteach/losses.py",
+        "jaxteach/ppo/losses.py",
         "jnp.minimum(ratio * advantages",
         "jnp.maximum(ratio * advantages",
         "test_learning.py::test_losses_by_hand",
@@ -86,7 +86,7 @@ LEARNING: Final = [
     Mutation(
         "policy-loss-one-sided",
         "the ratio is clipped above only",
-        "jaxteach/losses.py",
+        "jaxteach/ppo/losses.py",
         "jnp.clip(ratio, 1 - clip, 1 + clip)",
         "jnp.minimum(ratio, 1 + clip)",
         "test_learning.py::test_losses_by_hand",
@@ -94,7 +94,7 @@ LEARNING: Final = [
     Mutation(
         "value-loss-min",
         "the better, not the worse of value and clipped value",
-        "jaxteach/losses.py",
+        "jaxteach/ppo/losses.py",
         "jnp.maximum((values - returns) ** 2",
         "jnp.minimum((values - returns) ** 2",
         "test_learning.py::test_losses_by_hand",
@@ -102,7 +102,7 @@ LEARNING: Final = [
     Mutation(
         "mean-over-all",
         "finished agents count in the denominator of a mean",
-        "jaxteach/losses.py",
+        "jaxteach/ppo/losses.py",
         "jnp.maximum(active.sum(dtype=jnp.int32), 1).astype(jnp.float32)",
         "active.size",
         "test_mappo.py::test_a_mean_over_nobody_is_0",
@@ -110,7 +110,7 @@ LEARNING: Final = [
     Mutation(
         "kickstarting-axis",
         "the student's distribution is normalised over samples",
-        "jaxteach/losses.py",
+        "jaxteach/ppo/losses.py",
         "teacher_probs * jax.nn.log_softmax(logits)",
         "teacher_probs * jax.nn.log_softmax(logits, 0)",
         "test_learning.py::test_losses_by_hand",
@@ -118,7 +118,7 @@ LEARNING: Final = [
     Mutation(
         "advantages-run-on",
         "advantages reach over the ends of episodes",
-        "jaxteach/returns.py",
+        "jaxteach/ppo/gae.py",
         "gamma * lam * (discounts * (1 - last.astype(jnp.float32)))",
         "gamma * lam * discounts",
         "test_learning.py::test_advantages_by_hand",
@@ -126,7 +126,7 @@ LEARNING: Final = [
     Mutation(
         "advantages-without-gamma",
         "advantages decay by lambda alone",
-        "jaxteach/returns.py",
+        "jaxteach/ppo/gae.py",
         "decay = gamma * lam *",
         "decay = lam *",
         "test_learning.py::test_advantages_by_hand",
@@ -134,7 +134,7 @@ LEARNING: Final = [
     Mutation(
         "truncation-is-an-end",
         "nothing is expected to follow a truncated episode",
-        "jaxteach/returns.py",
+        "jaxteach/ppo/gae.py",
         "gamma * (discounts * next_values) - values",
         "gamma * (discounts * next_values) * ~last - values",
         "test_learning.py::test_advantages_by_hand",
@@ -142,7 +142,7 @@ LEARNING: Final = [
     Mutation(
         "terminated-bootstraps",
         "values count that follow an agent's end",
-        "jaxteach/returns.py",
+        "jaxteach/ppo/gae.py",
         "gamma * (discounts * next_values)",
         "gamma * next_values",
         "test_mappo.py::test_truncated_agents_are_bootstrapped_and_finished_ones_are_not",
@@ -150,7 +150,7 @@ LEARNING: Final = [
     Mutation(
         "ended-agents-go-on",
         "a finished agent's advantages run on to the episode's end",
-        "jaxteach/returns.py",
+        "jaxteach/ppo/gae.py",
         "gamma * lam * (discounts * (1 - last.astype(jnp.float32)))",
         "gamma * lam * (1 - last.astype(jnp.float32))",
         "test_mappo.py::test_truncated_agents_are_bootstrapped_and_finished_ones_are_not",
@@ -158,7 +158,7 @@ LEARNING: Final = [
     Mutation(
         "standardized-over-all",
         "advantages are centred over finished agents too",
-        "jaxteach/learner.py",
+        "jaxteach/ppo/learner.py",
         "centred = values - losses.mean(values, active)",
         "centred = values - values.mean()",
         "test_mappo.py::test_advantages_are_standardized_over_the_active_agents",
@@ -166,7 +166,7 @@ LEARNING: Final = [
     Mutation(
         "returns-without-values",
         "the critic learns advantages",
-        "jaxteach/learner.py",
+        "jaxteach/ppo/learner.py",
         "returns = advantages + values",
         "returns = advantages",
         "test_mappo.py::test_truncated_agents_are_bootstrapped_and_finished_ones_are_not",
@@ -174,7 +174,7 @@ LEARNING: Final = [
     Mutation(
         "rate-falls-too-fast",
         "the learning rate falls by updates, not by gradient steps",
-        "jaxteach/learner.py",
+        "jaxteach/ppo/learner.py",
         "iterations * config.epochs * self.minibatches()[1]",
         "iterations * config.epochs",
         "test_mappo.py::test_the_learning_rate_falls_over_all_gradient_steps",
@@ -190,7 +190,7 @@ LEARNING: Final = [
     Mutation(
         "value-scale-biased",
         "the moving average keeps the bias of its start",
-        "jaxteach/value_scale.py",
+        "jaxteach/ppo/value_norm.py",
         "mean = scale.mean / weight",
         "mean = scale.mean",
         "test_mappo.py::test_values_are_learnt_in_units_of_the_returns_spread",
@@ -198,7 +198,7 @@ LEARNING: Final = [
     Mutation(
         "value-scale-floor-unit",
         "the least deviation is taken for a variance",
-        "jaxteach/value_scale.py",
+        "jaxteach/ppo/value_norm.py",
         "MIN_STD**2",
         "MIN_STD",
         "test_mappo.py::test_values_are_learnt_in_units_of_the_returns_spread",
@@ -206,7 +206,7 @@ LEARNING: Final = [
     Mutation(
         "value-scale-of-finished",
         "the squares of finished agents' returns count",
-        "jaxteach/value_scale.py",
+        "jaxteach/ppo/value_norm.py",
         "losses.mean(returns**2, active)",
         "losses.mean(returns**2)",
         "test_mappo.py::test_values_are_learnt_in_units_of_the_returns_spread",
@@ -217,7 +217,7 @@ ROLLOUT: Final = [
     Mutation(
         "final-state-after-reset",
         "truncated episodes are valued by the next episode's first state",
-        "jaxteach/rollout.py",
+        "jaxteach/ppo/rollout.py",
         'timestep.extras["next_state"], after)',
         "env.env, after)",
         "test_learning.py::test_truncated_episodes_are_bootstrapped_from_their_final_observation",
@@ -225,7 +225,7 @@ ROLLOUT: Final = [
     Mutation(
         "final-memory-stale",
         "truncated episodes are valued with the memory before the last step",
-        "jaxteach/rollout.py",
+        "jaxteach/ppo/rollout.py",
         'timestep.extras["next_state"], after)',
         'timestep.extras["next_state"], actor.carry)',
         "test_mappo.py::test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_with",
@@ -233,7 +233,7 @@ ROLLOUT: Final = [
     Mutation(
         "too-few-slots",
         "the last of the most truncations that fit a rollout is dropped",
-        "jaxteach/rollout.py",
+        "jaxteach/ppo/rollout.py",
         "(length - 1) // venv.env.max_steps + 1",
         "max(1, length // venv.env.max_steps)",
         "test_mappo.py::test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_with",
@@ -241,7 +241,7 @@ ROLLOUT: Final = [
     Mutation(
         "never-active-again",
         "an agent that has finished stays finished in the next episode",
-        "jaxteach/rollout.py",
+        "jaxteach/ppo/rollout.py",
         "actor.active & ~terminated | last[:, None]",
         "actor.active & ~terminated",
         "test_mappo.py::test_an_agent_is_active_until_it_has_finished",
@@ -249,7 +249,7 @@ ROLLOUT: Final = [
     Mutation(
         "one-key-for-all-steps",
         "every step draws its actions with the same key",
-        "jaxteach/rollout.py",
+        "jaxteach/ppo/rollout.py",
         "jax.random.split(key, length)",
         "jnp.broadcast_to(key, length)",
         "test_learning.py::test_truncated_episodes_are_bootstrapped_from_their_final_observation",
@@ -257,7 +257,7 @@ ROLLOUT: Final = [
     Mutation(
         "memory-across-episodes",
         "a memory is not cleared where an episode begins",
-        "jaxteach/networks.py",
+        "jaxteach/networks/base.py",
         "1] * (leaf.ndim - 1)), 0, leaf)",
         "1] * (leaf.ndim - 1)), leaf, leaf)",
         "test_mappo.py::test_recurrent_teams_replay_as_they_played[simple_spread]",
@@ -265,7 +265,7 @@ ROLLOUT: Final = [
     Mutation(
         "first-flag-of-bootstrap",
         "what follows the rollout is valued as the middle of an episode",
-        "jaxteach/rollout.py",
+        "jaxteach/ppo/rollout.py",
         "value_of(actor.obs, actor.first, actor.carry)",
         "value_of(actor.obs, no_first, actor.carry)",
         "test_learning.py::test_recurrent_rollouts_equal_the_network_run_along_them",
@@ -277,7 +277,7 @@ NETWORKS: Final = [
     Mutation(
         "lstm-layers-share-memory",
         "the second layer begins with the first one's memory",
-        "jaxteach/networks.py",
+        "jaxteach/networks/base.py",
         "first, carry[layer])",
         "first, carry[0])",
         "test_learning.py::test_recurrent_rollouts_equal_the_network_run_along_them",
@@ -285,7 +285,7 @@ NETWORKS: Final = [
     Mutation(
         "actor-without-name",
         "agents are not told who they are",
-        "jaxteach/networks.py",
+        "jaxteach/networks/base.py",
         "jnp.concatenate([features, told], -1)",
         "jnp.concatenate([features, told * 0], -1)",
         "test_mappo.py::test_agents_are_told_who_they_are",
@@ -293,7 +293,7 @@ NETWORKS: Final = [
     Mutation(
         "impossible-action-allowed",
         "one action too many is possible",
-        "jaxteach/networks.py",
+        "jaxteach/networks/base.py",
         "dtype=np.int32) < counts[:, None]",
         "dtype=np.int32) <= counts[:, None]",
         "test_mappo.py::test_actions_that_an_agent_does_not_have_are_never_taken[simple_speaker_listener]",
@@ -301,7 +301,7 @@ NETWORKS: Final = [
     Mutation(
         "features-right-and-left",
         "left and right are exchanged for an agent that looks south or north",
-        "jaxteach/features.py",
+        "jaxteach/networks/features.py",
         "[along_y, flipped_x, flipped_y, along_x]",
         "[along_y, along_x, flipped_y, flipped_x]",
         "test_learning.py::test_features_turn_with_the_agent",
@@ -309,7 +309,7 @@ NETWORKS: Final = [
     Mutation(
         "features-turn-the-other-way",
         "the square around the agent turns the wrong way",
-        "jaxteach/features.py",
+        "jaxteach/networks/features.py",
         "jnp.rot90(near, -turn, (1, 2))",
         "jnp.rot90(near, turn, (1, 2))",
         "test_learning.py::test_features_turn_with_the_agent",
@@ -317,7 +317,7 @@ NETWORKS: Final = [
     Mutation(
         "features-carried-counts-outside",
         "what the agent carries counts in the rows and columns of the world",
-        "jaxteach/features.py",
+        "jaxteach/networks/features.py",
         "others = jnp.where(is_agent, jnp.uint8(0), channels)",
         "others = channels",
         "test_learning.py::test_what_the_agent_carries_shows_in_its_own_cell_only",
@@ -325,7 +325,7 @@ NETWORKS: Final = [
     Mutation(
         "view-direction-of-doors",
         "the state of a door is read as an agent's direction",
-        "jaxteach/features.py",
+        "jaxteach/networks/features.py",
         "& (kind == AGENT)[..., None]",
         "& (kind != WALL)[..., None]",
         "test_mappo.py::test_features_of_a_view_by_hand",
@@ -333,7 +333,7 @@ NETWORKS: Final = [
     Mutation(
         "convolution-gradient-not-turned",
         "the gradient for the image uses the kernel as it is",
-        "jaxteach/convolution.py",
+        "jaxteach/networks/convolution.py",
         "kernel[::-1, ::-1].swapaxes(2, 3)",
         "kernel.swapaxes(2, 3)",
         "test_learning.py::test_the_convolution_is_flax_s[6]",
@@ -341,7 +341,7 @@ NETWORKS: Final = [
     Mutation(
         "convolution-last-chunk",
         "the gradient for the kernel is the last chunk's alone",
-        "jaxteach/convolution.py",
+        "jaxteach/networks/convolution.py",
         "total + product(*chunk)",
         "product(*chunk)",
         "test_learning.py::test_the_convolution_is_flax_s[8]",
@@ -368,7 +368,7 @@ TEACHER: Final = [
     Mutation(
         "silent-counts-nobody",
         "observations without a caption count for the first one",
-        "jaxteach/labels.py",
+        "jaxteach/ppo/distillation.py",
         "jnp.where(captions < 0, count, captions)",
         "jnp.maximum(captions, 0)",
         "test_mappo.py::test_silent_captions_by_hand",
@@ -408,7 +408,7 @@ TEACHER: Final = [
     Mutation(
         "caption-of-held-key",
         "a held key gets the number of the door's colour",
-        "jaxteach/teacher/captions.py",
+        "jaxteach/teacher/tasks/doorkey_captions.py",
         "_place(named, scene.held_color)",
         "_place(named, scene.door_colors[0])",
         "test_teacher_traces.py::test_captions",
@@ -416,7 +416,7 @@ TEACHER: Final = [
     Mutation(
         "door-of-every-key",
         "every named colour has the door that is seen",
-        "jaxteach/teacher/captions.py",
+        "jaxteach/teacher/tasks/doorkey_captions.py",
         "(scene.door_cells[0] >= 0) & (named == scene.door_colors[0])",
         "(scene.door_cells[0] >= 0) & (named >= 0)",
         "test_teacher.py::test_a_door_has_one_colour",
@@ -424,7 +424,7 @@ TEACHER: Final = [
     Mutation(
         "captions-that-cannot-occur",
         "the list has captions of keys that are not there",
-        "jaxteach/teacher/captions.py",
+        "jaxteach/teacher/tasks/doorkey_captions.py",
         "if hidden > 1 and door == keys + 1:",
         "if hidden > 0 and door == keys + 1:",
         "test_teacher.py::test_colored_captions_are_those_that_can_occur",
@@ -432,7 +432,7 @@ TEACHER: Final = [
     Mutation(
         "explore-reach",
         "exploring looks a whole view ahead, not half",
-        "jaxteach/teacher/skills.py",
+        "jaxteach/teacher/navigation.py",
         "reach = view_size // 2",
         "reach = view_size",
         "test_teacher_traces.py::test_plans_and_their_actions",
@@ -440,7 +440,7 @@ TEACHER: Final = [
     Mutation(
         "through-closed-doors",
         "the way leads through closed doors",
-        "jaxteach/teacher/skills.py",
+        "jaxteach/teacher/navigation.py",
         "(kind == DOOR) & ((words >> 16) & 0xFF == OPEN)",
         "kind == DOOR",
         "test_teacher.py::test_a_map_shows_where_one_can_walk",
@@ -448,7 +448,7 @@ TEACHER: Final = [
     Mutation(
         "left-and-right",
         "the way turns right where left is the shorter",
-        "jaxteach/teacher/skills.py",
+        "jaxteach/teacher/navigation.py",
         "(pose.direction, (pose.direction + 3) & 3)",
         "(pose.direction, (pose.direction + 1) & 3)",
         "test_teacher.py::test_first_actions_of_shortest_paths",
@@ -456,7 +456,7 @@ TEACHER: Final = [
     Mutation(
         "map-wraps",
         "every map is a torus",
-        "jaxteach/teacher/skills.py",
+        "jaxteach/teacher/navigation.py",
         "rows[:1] if wraps else none",
         "rows[:1]",
         "test_teacher.py::test_neighbours_at_the_edges",
@@ -472,7 +472,7 @@ TEACHER: Final = [
     Mutation(
         "nearest-by-sign",
         "things to the north count as nearer than they are",
-        "jaxteach/teacher/hallway.py",
+        "jaxteach/teacher/tasks/hallway.py",
         "jnp.abs(cells % STRIDE - own % STRIDE)",
         "(cells % STRIDE - own % STRIDE)",
         "test_hallway_teacher.py::test_what_is_nearest_by_hand",
@@ -480,7 +480,7 @@ TEACHER: Final = [
     Mutation(
         "door-of-the-held-key",
         "the door of the key in hand is told as one without a key",
-        "jaxteach/teacher/hallway.py",
+        "jaxteach/teacher/tasks/hallway.py",
         "locked & ~lying & ~in_hand",
         "locked & ~lying",
         "test_hallway_teacher.py::test_captions_of_drawn_worlds",
@@ -488,7 +488,7 @@ TEACHER: Final = [
     Mutation(
         "keys-never-forgotten",
         "a key that was taken away is still remembered",
-        "jaxteach/teacher/hallway_map.py",
+        "jaxteach/teacher/tasks/hallway_map.py",
         "jnp.where(gone, NOTHING, memory.key_cell)",
         "memory.key_cell",
         "test_hallway_teacher.py::test_a_caption_remembers_what_is_out_of_view_and_forgets_what_is_gone",
@@ -496,7 +496,7 @@ TEACHER: Final = [
     Mutation(
         "dead-reckoning-alone",
         "a step that another made possible goes unnoticed",
-        "jaxteach/teacher/hallway_map.py",
+        "jaxteach/teacher/tasks/hallway_map.py",
         "jnp.where(here == there, free, there < here)",
         "free",
         "test_hallway_teacher.py::test_a_step_that_another_made_possible_is_noticed",
@@ -504,7 +504,7 @@ TEACHER: Final = [
     Mutation(
         "taken-by-whoever-is-nearer",
         "a landmark is taken though the nearer agent heads for another",
-        "jaxteach/teacher/spread.py",
+        "jaxteach/teacher/tasks/spread.py",
         "(heads_for & (theirs < own[None]))",
         "(theirs < own[None])",
         "test_spread_teacher.py::test_captions_of_drawn_worlds",
@@ -512,7 +512,7 @@ TEACHER: Final = [
     Mutation(
         "push-carries-too-far",
         "a push is judged as if it had acted a step earlier",
-        "jaxteach/teacher/spread.py",
+        "jaxteach/teacher/tasks/spread.py",
         "kept ** (FORESIGHT - 1)",
         "kept**FORESIGHT",
         "test_spread_teacher.py::test_a_push_by_hand",
@@ -788,7 +788,7 @@ FILES: Final = [
     Mutation(
         "oldest-checkpoints-kept",
         "the oldest checkpoints are kept",
-        "jaxteach/checkpoints.py",
+        "jaxteach/runs/checkpoints.py",
         "[-KEPT_CHECKPOINTS:]",
         "[:KEPT_CHECKPOINTS]",
         "test_resume.py::test_the_last_checkpoints_are_kept_and_leftovers_removed",
@@ -796,7 +796,7 @@ FILES: Final = [
     Mutation(
         "oldest-checkpoint-first",
         "a run goes on with its oldest checkpoint",
-        "jaxteach/checkpoints.py",
+        "jaxteach/runs/checkpoints.py",
         "for step in reversed(steps) if iteration is None",
         "for step in steps if iteration is None",
         "test_resume.py::test_a_damaged_checkpoint_is_named_and_passed_over",
@@ -804,7 +804,7 @@ FILES: Final = [
     Mutation(
         "digest-not-compared",
         "a file of the right size is believed",
-        "jaxteach/checkpoints.py",
+        "jaxteach/runs/checkpoints.py",
         "or _digest(file) != listed[name]",
         "",
         "test_resume.py::test_a_damaged_checkpoint_is_named_and_passed_over",
@@ -812,7 +812,7 @@ FILES: Final = [
     Mutation(
         "last-point-dropped",
         "the point of the checkpoint itself is dropped",
-        "jaxteach/runs.py",
+        "jaxteach/runs/run_folder.py",
         'row["iteration"] <= iteration',
         'row["iteration"] < iteration',
         "test_resume.py::test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat",
@@ -820,7 +820,7 @@ FILES: Final = [
     Mutation(
         "torn-line-is-damage",
         "a line that was cut off by a kill is damage",
-        "jaxteach/runs.py",
+        "jaxteach/runs/run_folder.py",
         "if number < len(lines):",
         "if number <= len(lines):",
         "test_resume.py::test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat",
@@ -828,7 +828,7 @@ FILES: Final = [
     Mutation(
         "variance-of-mean",
         "the mean is not squared in the variance",
-        "jaxteach/records.py",
+        "jaxteach/runs/run_writer.py",
         "square - mean**2",
         "square - mean",
         "test_records.py::test_an_iteration_by_hand",
@@ -836,7 +836,7 @@ FILES: Final = [
     Mutation(
         "length-of-all-episodes",
         "the length of an iteration's episodes is their sum",
-        "jaxteach/records.py",
+        "jaxteach/runs/run_writer.py",
         '{"episode_length": length, ',
         '{"episode_length": length * episodes, ',
         "test_records.py::test_an_iteration_by_hand",
@@ -844,7 +844,7 @@ FILES: Final = [
     Mutation(
         "threshold-passed",
         "a success rate that equals the threshold has not reached it",
-        "jaxteach/curves.py",
+        "jaxteach/reports/curves.py",
         "self.success_rate >= threshold",
         "self.success_rate > threshold",
         "test_commands.py::test_areas_by_hand",
@@ -852,7 +852,7 @@ FILES: Final = [
     Mutation(
         "area-over-last",
         "the area is divided by the last iteration, not by the span",
-        "jaxteach/curves.py",
+        "jaxteach/reports/curves.py",
         "float(self.iteration[-1] - self.iteration[0])",
         "float(self.iteration[-1])",
         "test_commands.py::test_areas_by_hand",
@@ -860,7 +860,7 @@ FILES: Final = [
     Mutation(
         "summary-of-before",
         "a run that went on shows the final figures of before",
-        "jaxteach/curves.py",
+        "jaxteach/reports/curves.py",
         'judged is not None and judged["env_steps"] == rows[-1]["env_steps"]',
         "judged is not None",
         "test_report.py::test_final_figures_are_those_of_the_finished_student",
@@ -868,7 +868,7 @@ FILES: Final = [
     Mutation(
         "mean-of-the-middle-tenth",
         "too much is cut off on both sides",
-        "jaxteach/intervals.py",
+        "jaxteach/reports/statistics.py",
         "np.concatenate(samples, axis), 0.25, axis",
         "np.concatenate(samples, axis), 0.45, axis",
         "test_report.py::test_an_interval_by_hand",
@@ -876,7 +876,7 @@ FILES: Final = [
     Mutation(
         "later-run-wins",
         "of one seed's curves the later run's is taken",
-        "jaxteach/comparison.py",
+        "jaxteach/reports/aggregate.py",
         "curves = run.seeds | curves",
         "curves = curves | run.seeds",
         "test_report.py::test_runs_that_differ_only_in_seeds_are_one_line",
@@ -887,7 +887,7 @@ PLAYING: Final = [
     Mutation(
         "paid-after-the-end",
         "rewards count that come after an episode's end",
-        "jaxteach/evaluate.py",
+        "jaxteach/ppo/episodes.py",
         "jnp.where(running, timestep.reward.mean(-1), 0)",
         "timestep.reward.mean(-1)",
         "test_learning.py::test_the_teacher_succeeds_as_often_as_the_reference_s[SimpleDoorKey-0.98-1.0]",
@@ -895,7 +895,7 @@ PLAYING: Final = [
     Mutation(
         "last-action-never-random",
         "the last action is never drawn",
-        "jaxteach/evaluate.py",
+        "jaxteach/ppo/episodes.py",
         "limits = jnp.broadcast_to(counts, action.shape)",
         "limits = jnp.broadcast_to(counts - 1, action.shape)",
         "test_mappo.py::test_actions_that_an_agent_does_not_have_are_never_taken[simple_speaker_listener]",
@@ -903,7 +903,7 @@ PLAYING: Final = [
     Mutation(
         "silent-teacher-turns",
         "a silent teacher takes the first action",
-        "jaxteach/evaluate.py",
+        "jaxteach/ppo/episodes.py",
         "jnp.where(silent, teacher.domain.idle, action)",
         "jnp.where(silent, 0, action)",
         "test_teacher.py::test_a_silent_teacher_waits",
@@ -911,7 +911,7 @@ PLAYING: Final = [
     Mutation(
         "films-lag",
         "a film's first frame is overwritten",
-        "jaxteach/evaluate.py",
+        "jaxteach/ppo/episodes.py",
         "film.at[count + 1].set(leaf)",
         "film.at[count].set(leaf)",
         "test_mappo.py::test_films_of_teams_show_states",
@@ -922,7 +922,7 @@ MODELS: Final = [
     Mutation(
         "one-skill-less",
         "the longest plan allowed is refused",
-        "jaxteach/teacher/llm/parse.py",
+        "jaxteach/llm/parse.py",
         "len(items) > MAX_SKILLS",
         "len(items) >= MAX_SKILLS",
         "test_llm_answers.py::test_an_answer_is_read",
@@ -930,7 +930,7 @@ MODELS: Final = [
     Mutation(
         "thoughts-are-answers",
         "a plan in a thought is taken for the answer",
-        "jaxteach/teacher/llm/parse.py",
+        "jaxteach/llm/parse.py",
         "re.search(ANSWER, spoken)",
         "re.search(ANSWER, text)",
         "test_llm_answers.py::test_an_answer_is_read",
@@ -938,7 +938,7 @@ MODELS: Final = [
     Mutation(
         "grammar-one-step-more",
         "the grammar allows a step too many",
-        "jaxteach/teacher/llm/grammar.py",
+        "jaxteach/llm/grammar.py",
         "{{0,{MAX_STEPS - 1}}}",
         "{{0,{MAX_STEPS}}}",
         "test_llm_local.py::test_the_grammar_allows_exactly_what_may_follow",
@@ -946,7 +946,7 @@ MODELS: Final = [
     Mutation(
         "candidates-repeat-themselves",
         "a move is followed by itself",
-        "jaxteach/teacher/llm/grammar.py",
+        "jaxteach/llm/grammar.py",
         "for one, other in product(moves, moves) if one != other",
         "for one, other in product(moves, moves)",
         "test_llm_answers.py::test_plans_are_asked_for_in_words_that_are_read_as_them[SimpleDoorKey]",
@@ -954,7 +954,7 @@ MODELS: Final = [
     Mutation(
         "samples-are-one",
         "all samples of a question have one answer",
-        "jaxteach/teacher/llm/answers.py",
+        "jaxteach/llm/answer_cache.py",
         "self._known[asker, digest, question.sample] = answer",
         "self._known[asker, digest, 0] = answer",
         "test_llm_answers.py::test_nothing_is_asked_twice",
@@ -962,7 +962,7 @@ MODELS: Final = [
     Mutation(
         "torn-answer-eats-the-next",
         "what is left of a line that was cut off stays in the file",
-        "jaxteach/teacher/llm/answers.py",
+        "jaxteach/llm/answer_cache.py",
         "file.truncate(len(whole))",
         "file.truncate(len(content))",
         "test_llm_answers.py::test_an_answer_cut_off_by_a_kill_is_asked_for_again",
@@ -970,7 +970,7 @@ MODELS: Final = [
     Mutation(
         "any-model-s-answers",
         "another model's answers are taken for this one's",
-        "jaxteach/teacher/llm/answers.py",
+        "jaxteach/llm/answer_cache.py",
         "asker = _digest(client.identity)",
         'asker = _digest("")',
         "test_llm_answers.py::test_another_model_or_question_is_asked_anew",

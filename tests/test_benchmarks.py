@@ -16,11 +16,11 @@ from benchmarks.mappo import play
 from benchmarks.peers import CLoop, MissingPeer
 from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.throughput import Options, measure
+from envs_jax.wrappers import TeamWorld
 from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError, run_command
-from jaxteach.evaluate import run_episodes
-from jaxteach.networks import EgocentricNet
-from jaxteach.team import TeamWorld
+from jaxteach.networks.base import EgocentricNet
+from jaxteach.ppo.episodes import run_episodes
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,12 +12,12 @@ import pytest
 import submitit
 
 import jaxteach.sweep
-from jaxteach.cluster import Job, train_on_cluster
 from jaxteach.config import SweepConfig
 from jaxteach.errors import run_command
-from jaxteach.finishing import state_of
-from jaxteach.sweepfile import read_sweep
-from jaxteach.trials import runs_of
+from jaxteach.sweeps.scheduler import state_of
+from jaxteach.sweeps.slurm import Job, train_on_cluster
+from jaxteach.sweeps.spec import read_sweep
+from jaxteach.sweeps.trials import runs_of
 
 SHORT = """
 [fixed]

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxteach import cohorts
-from jaxteach.checkpoints import Checkpoints
+from envs_jax.wrappers import TeamWorld
 from jaxteach.config import PPOConfig
-from jaxteach.evaluate import run_episodes, student_policy
-from jaxteach.records import SUMS, _train_values
-from jaxteach.rollout import Trajectory
-from jaxteach.team import TeamWorld
+from jaxteach.ppo import episode_cohorts as cohorts
+from jaxteach.ppo.episodes import run_episodes, student_policy
+from jaxteach.ppo.rollout import Trajectory
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.run_writer import SUMS, _train_values
 from tests.test_own_worlds import Counter, TupleState, learner_of
 
 

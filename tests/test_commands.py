@@ -16,18 +16,18 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 import jaxteach.eval
-import jaxteach.records
 import jaxteach.report
+import jaxteach.runs.run_writer
 import jaxteach.train
 from jaxteach.config import EvalConfig, PPOConfig
-from jaxteach.curves import Curve
-from jaxteach.devices import describe
+from jaxteach.distributed.sharding import describe
 from jaxteach.errors import UserError, run_command
-from jaxteach.evaluate import Episodes
-from jaxteach.experiment import evaluation_key
-from jaxteach.finite import first_trouble
-from jaxteach.memory import enough_memory
-from jaxteach.playing import _students, play
+from jaxteach.evaluation.command import _students, play
+from jaxteach.ppo.episodes import Episodes
+from jaxteach.reports.curves import Curve
+from jaxteach.system.memory import enough_memory
+from jaxteach.training.nonfinite import first_trouble
+from jaxteach.training.programs import evaluation_key
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -206,7 +206,7 @@ def test_the_reference_s_way_to_evaluate(logdir, tmp_path, monkeypatch, capsys):
         raise UserError(f"can't write {path}: No space left on device")
 
     written = []
-    monkeypatch.setattr("jaxteach.playing.write_json", full_disk)
+    monkeypatch.setattr("jaxteach.evaluation.command.write_json", full_disk)
     arguments = ["--loaddir", logdir / "ppo" / "SimpleDoorKey" / "done", "--logdir", tmp_path, "--num_videos", 0]
     old = ["--seed_list", 5, 0, "--loadmodel", "acmodel", "--recurrent", "--n_itr", "1e5", "--num_eval", 3]
     with pytest.raises(SystemExit) as end:
@@ -259,7 +259,7 @@ def test_evaluation_and_training_draw_from_streams_of_their_own(seed, tmp_path, 
         draws = jax.random.uniform(key, (episodes,))
         return Episodes(draws, jnp.ones(episodes, int), draws > 2, draws > 2), None
 
-    monkeypatch.setattr("jaxteach.playing.film_episodes", drawn)
+    monkeypatch.setattr("jaxteach.evaluation.command.film_episodes", drawn)
     config = EvalConfig("SimpleDoorKey", eval_teacher=True, env_seed_list=(seed,), num_videos=0, logdir=str(tmp_path))
     returns = json.loads((play(config) / "eval.json").read_text())["returns"]
     np.testing.assert_allclose(returns, jax.random.uniform(evaluation_key(seed), (100,)))
@@ -285,7 +285,7 @@ def key_rows(key, count):
 def test_reports(logdir, tmp_path, monkeypatch, capsys):
     """Catches runs that are not told apart, and students that are not filmed, or at any length."""
     folder = logdir / "ppo" / "SimpleDoorKey"
-    monkeypatch.setattr("jaxteach.films.MOST_FRAMES", 4)
+    monkeypatch.setattr("jaxteach.evaluation.videos.MOST_FRAMES", 4)
     runs = [folder / "done", folder / "single"]
     call("report", *runs, "--out", tmp_path / "r", "--threshold", 0.5, "--apart", monkeypatch=monkeypatch)
     text = (tmp_path / "r" / "report.md").read_text()
@@ -375,12 +375,12 @@ def test_mistakes_in_training(arguments, message, logdir, monkeypatch, capsys):
 
 def test_a_want_of_memory_is_told(logdir, monkeypatch, capsys):
     """Catches worlds, evaluations and programs that take more memory than there is, and XLA's pages about it."""
-    monkeypatch.setattr("jaxteach.memory._there_is", lambda: 2**20)
+    monkeypatch.setattr("jaxteach.system.memory._there_is", lambda: 2**20)
     for more in (["--num_envs", 4096], ["--num_eval", 4096]):
         given = [*TRAIN, *more, "--logdir", logdir, "--savedir", "large"]
         line = refuse("train", *given, monkeypatch=monkeypatch, capsys=capsys)
         assert "GiB of memory, and there are 0.0 GiB; lower --num_envs" in line
-    monkeypatch.setattr("jaxteach.memory._there_is", lambda: 2**10)
+    monkeypatch.setattr("jaxteach.system.memory._there_is", lambda: 2**10)
     run = ["--task", "SimpleDoorKey", "--logdir", logdir, "--loaddir", "single"]
     assert "GiB of memory" in refuse("eval", *run, monkeypatch=monkeypatch, capsys=capsys)
     assert not (logdir / "ppo" / "SimpleDoorKey" / "large").exists()
@@ -476,7 +476,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path, monkeypatch, capsys):
 
 def test_long_runs_write_a_bounded_number_of_points(tmp_path, monkeypatch):
     """TensorBoard's training tags leave iterations out, evaluations don't; metrics.jsonl has every evaluation."""
-    monkeypatch.setattr(jaxteach.records, "MOST_POINTS", 3)
+    monkeypatch.setattr(jaxteach.runs.run_writer, "MOST_POINTS", 3)
     call("train", *TRAIN, "--n_itr", 5, "--logdir", tmp_path, "--savedir", "long", monkeypatch=monkeypatch)
     run = tmp_path / "ppo" / "SimpleDoorKey" / "long"
     tags = tags_of(run)

@@ -10,16 +10,16 @@ import pytest
 
 import envs_jax
 import jaxteach.teach
+from envs_jax.wrappers import TeamWorld
 from jaxteach.errors import run_command
-from jaxteach.situations import Play, conflict_share, frequent_situations, play
+from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.debate import count_questions, debate
+from jaxteach.llm.joint_captions import Play, conflict_share, frequent_situations, play
+from jaxteach.llm.prompts import task_prompt
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.llm.answers import AnswerStore
-from jaxteach.teacher.llm.debate import count_questions, debate
-from jaxteach.teacher.llm.prompts import task_prompt
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, PlanFileError, Told, find_plans, load_plans, save_plans
 from jaxteach.teacher.policy import task_domain
 from jaxteach.teacher.table import compile_plans
-from jaxteach.team import TeamWorld
 from tests.language_model import MODEL
 
 SPREAD = task_domain(envs_jax.make("simple_spread"), "simple_spread").vocabulary

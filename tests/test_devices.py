@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from jaxteach.config import default_config
-from jaxteach.devices import take_devices
+from jaxteach.distributed.sharding import take_devices
 from jaxteach.errors import UserError
-from jaxteach.experiment import Experiment
+from jaxteach.training.programs import Experiment
 
 UPDATES = 50
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}

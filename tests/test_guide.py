@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from envs_jax.doorkey import DoorKey
+from jaxteach.api.registry import import_own, register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.own import import_own, register_task
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text("utf-8")

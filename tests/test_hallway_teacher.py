@@ -14,11 +14,11 @@ from envs_jax.grid.hallway import lay_out
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.hallway import HALLWAYS, HallwayCaptions, _nearest
-from jaxteach.teacher.hallway_map import START, STRIDE
+from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, approach, reachable
 from jaxteach.teacher.plans import shipped_plans
-from jaxteach.teacher.skills import FINISHED, STUCK, Pose, approach, reachable
 from jaxteach.teacher.table import EXPLORE, SkillTable
+from jaxteach.teacher.tasks.hallway import HALLWAYS, HallwayCaptions, _nearest
+from jaxteach.teacher.tasks.hallway_map import START, STRIDE
 
 TWO = "LockedHallway-2Rooms"
 LARGE = (256, 120)

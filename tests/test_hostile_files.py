@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 import jaxteach.eval
 import jaxteach.train
-from jaxteach import checkpoints as checkpoints_module
-from jaxteach import teaching
-from jaxteach.checkpoints import MANIFEST, Checkpoints
 from jaxteach.config import TeachConfig, TrainConfig, to_json
-from jaxteach.curves import load_run
 from jaxteach.errors import UserError, run_command
-from jaxteach.files import read_text, write_json
-from jaxteach.runs import folder_of, fresh_folder, read_config, read_metrics
+from jaxteach.llm import command as teaching
+from jaxteach.reports.curves import load_run
+from jaxteach.runs.checkpoints import MANIFEST, Checkpoints
+from jaxteach.runs.files import read_text, write_json
+from jaxteach.runs.run_folder import checkpoints as checkpoints_module
+from jaxteach.runs.run_folder import folder_of, fresh_folder, read_config, read_metrics
 from jaxteach.teacher import plans as plans_module
 from jaxteach.teacher.plans import PlanFile, PlanFileError, save_plans
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxteach.checkpoints import Checkpoints
 from jaxteach.cli import parse
 from jaxteach.config import TrainConfig, default_config
+from jaxteach.distributed.multihost import HostsConfig
 from jaxteach.errors import UserError
-from jaxteach.experiment import Experiment
-from jaxteach.hosts import HostsConfig
-from jaxteach.runs import read_config, read_metrics
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.run_folder import read_config, read_metrics
+from jaxteach.training.programs import Experiment
 
 ROOT = Path(__file__).parents[1]
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

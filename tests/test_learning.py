@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 import envs_jax
-import jaxteach.experiment as experiment_module
+import jaxteach.training.programs as experiment_module
 from envs_jax.vector import VectorEnv
-from jaxteach import losses
+from envs_jax.wrappers import TeamWorld
 from jaxteach.config import PPOConfig, TrainConfig
-from jaxteach.convolution import Convolution
-from jaxteach.evaluate import run_episodes, student_policy, teacher_policy, with_random_actions
-from jaxteach.experiment import Experiment
-from jaxteach.features import NEAR, egocentric_features
-from jaxteach.learner import Batch, Learner, LearnerState, _standardized
-from jaxteach.networks import Output, forward, make_network
-from jaxteach.returns import generalized_advantages
-from jaxteach.rollout import collect, start
+from jaxteach.networks.base import Output, forward, make_network
+from jaxteach.networks.convolution import Convolution
+from jaxteach.networks.features import NEAR, egocentric_features
+from jaxteach.ppo import losses
+from jaxteach.ppo.episodes import run_episodes, student_policy, teacher_policy, with_random_actions
+from jaxteach.ppo.gae import generalized_advantages
+from jaxteach.ppo.learner import Batch, Learner, LearnerState, _standardized
+from jaxteach.ppo.rollout import collect, start
 from jaxteach.teacher import make_teacher
-from jaxteach.team import TeamWorld
+from jaxteach.training.programs import Experiment
 
 
 def test_advantages_by_hand():

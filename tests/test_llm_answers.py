@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 import envs_jax
 from jaxteach.errors import UserError
-from jaxteach.teacher.captions import Captions
-from jaxteach.teacher.doorkey import COLORED_CAPTIONS
-from jaxteach.teacher.llm.answers import AnswerStore
-from jaxteach.teacher.llm.asking import Tally, ask_captions, score_captions
-from jaxteach.teacher.llm.client import Question
-from jaxteach.teacher.llm.grammar import candidate_plans
-from jaxteach.teacher.llm.parse import Rejected, answer_text, parse_answer
-from jaxteach.teacher.llm.prompts import task_prompt
+from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.client import Question
+from jaxteach.llm.grammar import candidate_plans
+from jaxteach.llm.parse import Rejected, answer_text, parse_answer
+from jaxteach.llm.prompts import task_prompt
+from jaxteach.llm.query import Tally, ask_captions, score_captions
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.policy import DOMAINS, task_domain
+from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS
+from jaxteach.teacher.tasks.doorkey_captions import Captions
 
 OBJECTS = ["key", "door"]
 WORDS = Captions(num_keys=1, num_doors=1, colored=False)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from jaxteach.errors import UserError
-from jaxteach.teacher.captions import Captions
-from jaxteach.teacher.llm.client import Question
-from jaxteach.teacher.llm.constraint import Grammar
-from jaxteach.teacher.llm.decoding import Choices, shared_start
-from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
-from jaxteach.teacher.llm.local import LocalClient
-from jaxteach.teacher.llm.parse import answer_text, parse_answer
+from jaxteach.llm.client import Question
+from jaxteach.llm.grammar import candidate_plans, plan_grammar
+from jaxteach.llm.grammar_mask import Grammar
+from jaxteach.llm.llama_cpp_client import LocalClient
+from jaxteach.llm.parse import answer_text, parse_answer
+from jaxteach.llm.tree_decoding import Choices, shared_start
+from jaxteach.teacher.tasks.doorkey_captions import Captions
 from tests.language_model import MODEL
 
 OBJECTS = ["key", "door"]

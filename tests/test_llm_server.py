@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from jaxteach.errors import UserError
-from jaxteach.teacher.llm.client import Question
-from jaxteach.teacher.llm.server import ServerClient
+from jaxteach.llm.client import Question
+from jaxteach.llm.openai_client import ServerClient
 
 
 class Behaviour:

@@ -16,19 +16,20 @@ from jumanji.types import StepType, TimeStep
 import envs_jax
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.vector import VectorEnv
-from jaxteach import losses, value_scale
+from envs_jax.wrappers import TeamWorld
 from jaxteach.config import PPOConfig, TrainConfig, WorldConfig, canonical_task, default_config
 from jaxteach.errors import UserError
-from jaxteach.evaluate import film_episodes, run_episodes, student_policy, with_random_actions
-from jaxteach.experiment import Experiment
-from jaxteach.features import view_features
-from jaxteach.labels import silent_captions
-from jaxteach.learner import Batch, Learner, _standardized
-from jaxteach.networks import TeamNet, forward, make_network
-from jaxteach.returns import generalized_advantages
-from jaxteach.rollout import collect, start
+from jaxteach.networks.base import TeamNet, forward, make_network
+from jaxteach.networks.features import view_features
+from jaxteach.ppo import losses
+from jaxteach.ppo import value_norm as value_scale
+from jaxteach.ppo.distillation import silent_captions
+from jaxteach.ppo.episodes import film_episodes, run_episodes, student_policy, with_random_actions
+from jaxteach.ppo.gae import generalized_advantages
+from jaxteach.ppo.learner import Batch, Learner, _standardized
+from jaxteach.ppo.rollout import collect, start
 from jaxteach.teacher.table import SkillTable
-from jaxteach.team import TeamWorld
+from jaxteach.training.programs import Experiment
 from tests.test_learning import assert_traced_once
 
 MPE = [task for task in envs_jax.tasks() if task.startswith("simple")]

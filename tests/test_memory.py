@@ -15,7 +15,7 @@ import jax
 import pytest
 
 from jaxteach.config import default_config
-from jaxteach.training import Session, train
+from jaxteach.training.loop import Session, train
 
 CHUNKS = 400
 MOST_MB = 16.0

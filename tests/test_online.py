@@ -11,10 +11,10 @@ import pytest
 import jaxteach.train
 from jaxteach.config import LLMConfig, PPOConfig, TrainConfig, WorldConfig
 from jaxteach.errors import UserError, run_command
-from jaxteach.experiment import Experiment
-from jaxteach.online import OnlineTeacher
+from jaxteach.llm.online import OnlineTeacher
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.table import compile_plans
+from jaxteach.training.programs import Experiment
 from tests.language_model import MODEL
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]

@@ -20,9 +20,9 @@ from jaxteach.config import (
     to_json,
 )
 from jaxteach.errors import UserError, run_command
-from jaxteach.integers import whole_number
-from jaxteach.options import MOST, Only, Within, options_of
-from jaxteach.runs import create_run, read_config
+from jaxteach.options.integers import whole_number
+from jaxteach.options.markers import MOST, Only, Within, options_of
+from jaxteach.runs.run_folder import create_run, read_config
 
 TRAIN = TrainConfig("SimpleDoorKey")
 ALL = [TRAIN, EvalConfig("SimpleDoorKey"), TeachConfig(), SweepConfig(file="s.toml"), ReportConfig(runs=())]

@@ -12,17 +12,17 @@ from jumanji import specs
 from jumanji.env import Environment
 
 import envs_jax
+from jaxteach.api.registry import PlainDomain, Words, import_own, register_network, register_task
 from jaxteach.config import OWN_DEFAULTS, TASK_STEPS, TrainConfig, WorldConfig, canonical_task
 from jaxteach.errors import UserError
-from jaxteach.networks import OWN_NETWORKS
-from jaxteach.own import PlainDomain, Words, import_own, register_network, register_task
+from jaxteach.llm.grammar import candidate_plans, plan_grammar
+from jaxteach.llm.grammar_mask import Grammar
+from jaxteach.llm.parse import answer_text, parse_answer
+from jaxteach.llm.prompts import OWN_PROMPTS, task_prompt
+from jaxteach.llm.query import Tally
+from jaxteach.llm.tree_decoding import Model
+from jaxteach.networks.base import OWN_NETWORKS
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.llm.asking import Tally
-from jaxteach.teacher.llm.constraint import Grammar
-from jaxteach.teacher.llm.decoding import Model
-from jaxteach.teacher.llm.grammar import candidate_plans, plan_grammar
-from jaxteach.teacher.llm.parse import answer_text, parse_answer
-from jaxteach.teacher.llm.prompts import OWN_PROMPTS, task_prompt
 from jaxteach.teacher.plans import SKILLS, PlanFile, load_plans, save_plans
 from jaxteach.teacher.policy import DOMAINS, make_teacher, task_domain
 from jaxteach.teacher.table import compile_plans
@@ -280,7 +280,7 @@ FAILING = {
     "leaves": ("import sys\nsys.exit(3)\n", "SystemExit: 3", 2),
     "needs": ("import nowhere_at_all\n", "No module named 'nowhere_at_all'", 1),
     "taken": (
-        "from jaxteach.config import TrainConfig\nfrom jaxteach.own import register_task\n"
+        "from jaxteach.config import TrainConfig\nfrom jaxteach.api.registry import register_task\n"
         "register_task(dict, TrainConfig('TwoDoor', total_steps=1))\n",
         "there is a task TwoDoor already",
         3,

@@ -13,14 +13,14 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.animation import animate
 from envs_jax.vector import VectorEnv
-from jaxteach.checkpoints import Checkpoints
+from envs_jax.wrappers import TeamWorld
 from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError
-from jaxteach.evaluate import film_episodes, run_episodes, told_unfinished
-from jaxteach.learner import Learner
-from jaxteach.networks import TeamNet, forward
-from jaxteach.rollout import collect
-from jaxteach.team import TeamWorld
+from jaxteach.networks.base import TeamNet, forward
+from jaxteach.ppo.episodes import film_episodes, run_episodes, told_unfinished
+from jaxteach.ppo.learner import Learner
+from jaxteach.ppo.rollout import collect
+from jaxteach.runs.checkpoints import Checkpoints
 
 
 class TupleState(NamedTuple):

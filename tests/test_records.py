@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxteach.evaluate import Episodes
-from jaxteach.records import _train_values, summary
+from jaxteach.ppo.episodes import Episodes
+from jaxteach.runs.run_writer import _train_values, summary
 
 
 def sums(*iterations):

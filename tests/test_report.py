@@ -13,12 +13,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 import jaxteach.report
-from jaxteach import plots
-from jaxteach.comparison import figures_of, lines_of, over_tasks
 from jaxteach.config import default_config, to_json
-from jaxteach.curves import load_run
 from jaxteach.errors import UserError, run_command
-from jaxteach.intervals import interval
+from jaxteach.reports import plots
+from jaxteach.reports.aggregate import figures_of, lines_of, over_tasks
+from jaxteach.reports.curves import load_run
+from jaxteach.reports.statistics import interval
 from jaxteach.teacher.plans import find_plans
 
 HOSTILE = "<script>alert(1)</script>|\"'><img src=http://x.y/z>`*[a](b)$x$\n\x1b[31m"

@@ -22,15 +22,15 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 import jaxteach.train
-from jaxteach import checkpoints as checkpoints_module
-from jaxteach.checkpoints import Checkpoints
 from jaxteach.config import PPOConfig, TrainConfig
 from jaxteach.errors import UserError, run_command
-from jaxteach.events import EventFile
-from jaxteach.files import alone_in, write_json
-from jaxteach.finishing import state_of
-from jaxteach.runs import MetricsLog, begin_sitting, check_resumable, read_config, read_metrics
-from jaxteach.sittings import read_sittings
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.events import EventFile
+from jaxteach.runs.files import alone_in, write_json
+from jaxteach.runs.run_folder import MetricsLog, begin_sitting, check_resumable, read_config, read_metrics
+from jaxteach.runs.run_folder import checkpoints as checkpoints_module
+from jaxteach.runs.sessions import read_sittings
+from jaxteach.sweeps.scheduler import state_of
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
 STATE = {
@@ -528,7 +528,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 import jax.numpy as jnp
-from jaxteach.checkpoints import Checkpoints
+from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.errors import run_command
 
 def save():

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 import envs_jax
-import jaxteach.devices
-from jaxteach import playing
-from jaxteach.compilation import compile_notice
-from jaxteach.devices import describe, idle_accelerator
-from jaxteach.progress import TrainingProgress
-from jaxteach.team import TeamWorld
+import jaxteach.distributed.sharding
+from envs_jax.wrappers import TeamWorld
+from jaxteach.distributed.compile_cache import compile_notice
+from jaxteach.distributed.sharding import describe, idle_accelerator
+from jaxteach.evaluation import command as playing
+from jaxteach.training.progress import TrainingProgress
 
 ROOT = Path(__file__).resolve().parents[1]
 POINT = {"env_steps": 12_149_504, "success_rate": 0.992, "return_mean": -112.3456, "kickstarting_coef": 0.0649}
@@ -82,8 +82,8 @@ def test_the_device_of_a_run_is_named():
 @pytest.mark.parametrize(("found", "word"), [("an NVIDIA GPU", "jax[cuda13]"), ("a TPU", "jax[tpu]")])
 def test_an_idle_accelerator_is_told(found, word, tmp_path, monkeypatch):
     """Catches hours on the CPU of a machine with a GPU; and a warning for whoever has chosen the CPU."""
-    nowhere = {name: ((str(tmp_path / "none"),), None, word) for name in jaxteach.devices.ACCELERATORS}
-    monkeypatch.setattr(jaxteach.devices, "ACCELERATORS", nowhere)
+    nowhere = {name: ((str(tmp_path / "none"),), None, word) for name in jaxteach.distributed.sharding.ACCELERATORS}
+    monkeypatch.setattr(jaxteach.distributed.sharding, "ACCELERATORS", nowhere)
     before = jax.config.values["jax_platforms"]
     try:
         jax.config.update("jax_platforms", None)

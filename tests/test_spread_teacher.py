@@ -11,7 +11,7 @@ import envs_jax
 from jaxteach.errors import UserError
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, save_plans, shipped_plans
-from jaxteach.teacher.spread import SpreadCaptions, SpreadDomain, fly_to
+from jaxteach.teacher.tasks.spread import SpreadCaptions, SpreadDomain, fly_to
 
 TASK = "simple_spread"
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 120
 ENDLESS_LOOP = """
 import jax
-from jaxteach.stopping import last_words
+from jaxteach.system.interrupt import last_words
 
 def main():
     loop = jax.jit(lambda x: jax.lax.while_loop(lambda x: x < 2, abs, x)).lower(1.0).compile()
@@ -38,7 +38,7 @@ from jumanji.env import Environment
 from jumanji.types import restart, transition, truncation
 
 from jaxteach.config import TrainConfig
-from jaxteach.own import PlainDomain, Words, register_task
+from jaxteach.api.registry import PlainDomain, Words, register_task
 
 
 class State(NamedTuple):
@@ -112,7 +112,7 @@ def test_a_compiled_loop_without_an_end_is_left():
 def test_whoever_cares_for_the_signal_already_keeps_it():
     """Catches a command that takes the signal from a program around it, or keeps it after its end."""
     code = """
-from jaxteach.stopping import left_at_once
+from jaxteach.system.interrupt import left_at_once
 def main():
     with left_at_once():
         assert signal.getsignal(signal.SIGINT) is HANDLER

@@ -14,13 +14,13 @@ from jumanji.types import restart, termination, transition
 
 import envs_jax
 from envs_jax.vector import VectorEnv, vectorize
+from envs_jax.wrappers import TeamWorld
 from jaxteach.config import PPOConfig, TeacherConfig, TrainConfig, WorldConfig
-from jaxteach.evaluate import film_episodes, student_policy, teacher_policy, with_random_actions
-from jaxteach.experiment import Experiment
-from jaxteach.labels import fresh_memory
-from jaxteach.learner import Learner
-from jaxteach.networks import TeamNet
-from jaxteach.team import TeamWorld
+from jaxteach.networks.base import TeamNet
+from jaxteach.ppo.distillation import fresh_memory
+from jaxteach.ppo.episodes import film_episodes, student_policy, teacher_policy, with_random_actions
+from jaxteach.ppo.learner import Learner
+from jaxteach.training.programs import Experiment
 
 MODES = {
     "x64": lambda: jax.enable_x64(True),

@@ -11,11 +11,11 @@ import pytest
 import jaxteach.sweep
 from jaxteach.config import to_json
 from jaxteach.errors import UserError, run_command
-from jaxteach.files import write_json
-from jaxteach.finishing import side_by_side
-from jaxteach.sweepfile import read_sweep
-from jaxteach.training import Session, train
-from jaxteach.trials import runs_of
+from jaxteach.runs.files import write_json
+from jaxteach.sweeps.scheduler import side_by_side
+from jaxteach.sweeps.spec import read_sweep
+from jaxteach.sweeps.trials import runs_of
+from jaxteach.training.loop import Session, train
 from tests.test_resume import assert_same_runs
 
 SMALL = """
@@ -156,7 +156,7 @@ def test_mistakes_in_a_file(text, message, tmp_path, monkeypatch, capsys):
 
 def test_a_sweep_whose_file_has_spaces(tmp_path, monkeypatch, capsys):
     """Catches an advice that leads nowhere, where a run's folder can't be called as the file."""
-    monkeypatch.setattr("jaxteach.finishing.train_side_by_side", lambda *_: None)
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_side_by_side", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my sweep.toml").write_text('[fixed]\ntask = "SimpleDoorKey"')
     sweep("my sweep.toml", monkeypatch=monkeypatch)
@@ -206,8 +206,10 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
 def test_a_run_that_has_come_further_than_asked_is_told_and_the_others_go_on(engine, tmp_path, monkeypatch, capsys):
     """Catches a sweep that never finishes after its runs were made shorter."""
     trained = []
-    monkeypatch.setattr("jaxteach.finishing.train_side_by_side", lambda runs, _: trained.extend(runs))
-    monkeypatch.setattr("jaxteach.sweeping.train_on_cluster", lambda runs, *_: trained.extend(runs.values()) or ())
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_side_by_side", lambda runs, _: trained.extend(runs))
+    monkeypatch.setattr(
+        "jaxteach.sweeps.command.train_on_cluster", lambda runs, *_: trained.extend(runs.values()) or ()
+    )
     monkeypatch.chdir(tmp_path)
     text = f'[fixed]\ntask = "SimpleDoorKey"\n{SMALL}[grid]\ngamma = [0.5, 0.9]'.replace(
         "n_itr = 2", "total_steps = 256"
@@ -239,7 +241,7 @@ def test_an_error_of_ours_ends_one_run_only(tmp_path, monkeypatch, capsys):
         if 0.5 in trained[-1]:
             raise MemoryError("no room")
 
-    monkeypatch.setattr("jaxteach.finishing.train_side_by_side", failing)
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_side_by_side", failing)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.toml").write_text('[fixed]\ntask = "SimpleDoorKey"\n[grid]\ngamma = [0.5, 0.9]')
     with pytest.raises(SystemExit):

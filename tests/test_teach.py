@@ -14,9 +14,9 @@ import pytest
 
 import jaxteach.teach
 from jaxteach.errors import UserError, run_command
+from jaxteach.llm.client import Question
+from jaxteach.llm.openai_client import ServerClient
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.llm.client import Question
-from jaxteach.teacher.llm.server import ServerClient
 from jaxteach.teacher.plans import load_plans
 from tests.language_model import MODEL
 

@@ -13,16 +13,16 @@ import pytest
 import envs_jax
 from envs_jax.grid.constants import Actions
 from envs_jax.vector import vectorize
+from jaxteach.api.registry import PlainDomain, Words
 from jaxteach.errors import UserError
-from jaxteach.evaluate import teacher_policy
-from jaxteach.labels import fresh_memory, silent_captions, unlisted_captions
-from jaxteach.own import PlainDomain, Words
+from jaxteach.llm.query import Tally
+from jaxteach.ppo.distillation import fresh_memory, silent_captions, unlisted_captions
+from jaxteach.ppo.episodes import teacher_policy
 from jaxteach.teacher import Teacher, make_teacher
-from jaxteach.teacher.captions import Captions, Scene
-from jaxteach.teacher.llm.asking import Tally
+from jaxteach.teacher.navigation import FINISHED, STUCK, Map, Pose, go_to, neighbourhood, read_map
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, Told, load_plans, save_plans, shipped_plans
-from jaxteach.teacher.skills import FINISHED, STUCK, Map, Pose, go_to, neighbourhood, read_map
 from jaxteach.teacher.table import compile_plans
+from jaxteach.teacher.tasks.doorkey_captions import Captions, Scene
 from tests.traces import TASKS
 
 

@@ -11,7 +11,7 @@ import pytest
 import envs_jax
 from envs_jax.doorkey import DoorKey, LavaDoorKey
 from envs_jax.vector import VectorEnv, vectorize
-from jaxteach.team import TeamWorld
+from envs_jax.wrappers import TeamWorld
 
 
 def as_numpy(state):

@@ -12,10 +12,10 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
+from envs_jax.checks import checked_action, checked_flag, checked_push, checked_steps
 from envs_jax.equality import EqualByArguments
 from envs_jax.mpe.observe import stack_padded
 from envs_jax.mpe.world import World, advance
-from envs_jax.options import checked_action, checked_flag, checked_push, checked_steps
 
 # The directions of a discrete action, and the two components of a continuous one for each axis.
 MOVES: Final = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], np.float32)

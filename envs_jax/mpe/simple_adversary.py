@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from envs_jax.checks import checked_count, checked_neighbors
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
 from envs_jax.mpe.world import Agent, Landmark, World, norm
-from envs_jax.options import checked_count, checked_neighbors
 
 
 class SimpleAdversary(ParticleWorld):

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.checks import checked_ratio
 from envs_jax.mpe.environment import ParticleWorld, WorldState, mix_rewards
 from envs_jax.mpe.observe import join, landmark_offsets
 from envs_jax.mpe.world import Agent, Landmark, World, norm
-from envs_jax.options import checked_ratio
 
 COLORS: Final = np.array([(0.75, 0.25, 0.25), (0.25, 0.75, 0.25), (0.25, 0.25, 0.75)], np.float32)
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.checks import checked_count, checked_flag, checked_integer, checked_neighbors, checked_ratio
 from envs_jax.mpe.environment import ParticleWorld, WorldState, mix_rewards
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
 from envs_jax.mpe.world import Agent, Landmark, World, distances, fold, touches
-from envs_jax.options import checked_count, checked_flag, checked_integer, checked_neighbors, checked_ratio
 
 CAPTURE_RADIUS: Final = 0.1
 PENALTY_BY_STAGE: Final = (False, True)

@@ -5,11 +5,11 @@ from typing import Final
 import jax
 import jax.numpy as jnp
 
+from envs_jax.checks import checked_count, checked_flag, checked_integer, checked_neighbors
 from envs_jax.mpe.chase import OBSTACLE, adversary, good_agent, outside
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, keep_nearest, landmark_offsets, others
 from envs_jax.mpe.world import World, total, touches
-from envs_jax.options import checked_count, checked_flag, checked_integer, checked_neighbors
 
 CATCH_REWARD: Final = 10.0
 SPEED_BY_STAGE: Final = (0.5, 0.75, 1.0)

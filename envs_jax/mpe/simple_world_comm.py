@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.checks import checked_count
 from envs_jax.mpe.chase import LANDMARK_SPREAD, OBSTACLE, adversary, good_agent, outside
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
 from envs_jax.mpe.world import Landmark, World, distances, fold, touches
-from envs_jax.options import checked_count
 
 FOOD: Final = Landmark(size=0.03, spread=LANDMARK_SPREAD)
 FOREST: Final = Landmark(size=0.3, spread=LANDMARK_SPREAD)

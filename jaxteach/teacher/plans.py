@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from jaxteach.errors import UserError
-from jaxteach.files import read_text, write_json
+from jaxteach.runs.files import read_text, write_json
 
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1

@@ -11,16 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import envs_jax
-from envs_jax.spreading import on_own
+from envs_jax.sharding import on_own
+from envs_jax.small_gather import pick
 from jaxteach.errors import UserError
-from jaxteach.teacher.captions import NO_CAPTION, UNLISTED
 from jaxteach.teacher.domain import Domain, Vocabulary
-from jaxteach.teacher.doorkey import COLORED_CAPTIONS, doorkey_domain
-from jaxteach.teacher.hallway import HALLWAYS, hallway_domain
-from jaxteach.teacher.lookup import pick
+from jaxteach.teacher.navigation import FINISHED
 from jaxteach.teacher.plans import MisfitError, find_plans
-from jaxteach.teacher.skills import FINISHED
-from jaxteach.teacher.spread import spread_domain
 from jaxteach.teacher.table import (
     EXPLORE,
     FIRST_OBJECT_SKILL,
@@ -29,6 +25,10 @@ from jaxteach.teacher.table import (
     company_number,
     compile_plans,
 )
+from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS, doorkey_domain
+from jaxteach.teacher.tasks.doorkey_captions import NO_CAPTION, UNLISTED
+from jaxteach.teacher.tasks.hallway import HALLWAYS, hallway_domain
+from jaxteach.teacher.tasks.spread import spread_domain
 
 DOMAINS: Final[dict[str, Callable[[str, Any], Domain]]] = {
     **dict.fromkeys(COLORED_CAPTIONS, doorkey_domain),

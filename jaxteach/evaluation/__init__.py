@@ -1,0 +1,1 @@
+"""Playing episodes with a trained student or with the teacher."""

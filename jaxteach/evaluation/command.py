@@ -1,0 +1,217 @@
+"""Episodes of a finished policy, with their results and videos on disk."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from envs_jax.animation import animate, has_pictures
+from envs_jax.wrappers import TeamWorld
+from jaxteach.config import EvalConfig, TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.options.markers import to_plain
+from jaxteach.ppo.distillation import fresh_memory
+from jaxteach.ppo.episodes import (
+    Episodes,
+    Policy,
+    film_episodes,
+    student_policy,
+    teacher_policy,
+    told_unfinished,
+    with_random_actions,
+)
+from jaxteach.reports.statistics import interval_of_mean, interval_of_share
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.files import write_json, writing
+from jaxteach.runs.run_folder import find_run, fresh_folder, is_folder, read_config
+from jaxteach.system.memory import check_program, enough_memory
+from jaxteach.training.programs import Experiment, evaluation_key, load_teacher
+
+FPS = 25 / 3
+FILM_SUFFIXES = (".gif", ".mp4")
+
+
+class Players(NamedTuple):
+    """Policies that differ in their parameters alone."""
+
+    world: TeamWorld
+    policy: Callable[[Any], Policy]  # of parameters
+    memory: Any  # before an episode, of as many as are played
+    params: dict[str, Any]  # by the name of who plays
+    told: str  # who they all are
+
+
+def play(config: EvalConfig) -> Path:
+    """Plays the episodes that the options ask for, prints the results, and returns their folder.
+
+    Raises:
+        UserError: the options can't be met.
+    """
+    config.check()
+    task, players = _teacher(config) if config.eval_teacher else _students(config)
+    folder = fresh_folder(config.logdir, task, config.savedir, prefix="eval-")
+    filmed = min(config.num_videos, config.num_eval) if has_pictures(players.world.env) else 0
+    outcomes, films = _played(players, config, filmed)
+    played = _joined(list(outcomes.values()))
+    result = {"task": task, "policy": players.told} | _summary(played)
+    intervals = {
+        "mean_return": interval_of_mean(np.asarray(played.episode_return)),
+        "success_rate": interval_of_share(np.asarray(played.success)),
+    }
+    for key, value in result.items():
+        told = f"{value:.4f}" if isinstance(value, float) else str(value)
+        interval = intervals.get(key)
+        print(f"{key:>13}: {told}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+    by_player = {
+        who: _summary(_joined([outcomes[who, seed] for seed in config.env_seed_list])) for who in players.params
+    }
+    if len(by_player) > 1:
+        for who, each in by_player.items():
+            told = ", ".join(f"{key} {value:.4f}" for key, value in each.items() if isinstance(value, float))
+            print(f"{who:>13}: {told}")
+        result |= {"players": by_player}
+    unfinished = told_unfinished(played, players.world.max_steps)
+    if unfinished is not None:
+        print(unfinished)
+    videos = []
+    with writing(folder):
+        for (who, seed), film in films.items():
+            name = f"{who.replace(' ', '_')}_" * (len(by_player) > 1) + f"env_seed_{seed}"
+            lengths = np.asarray(outcomes[who, seed].length[:filmed])
+            videos += _write_videos(players.world.env, folder / "videos", name, film, lengths)
+    details: dict[str, Any] = {f"{key}_interval": interval for key, interval in intervals.items()}
+    details |= {"returns": played.episode_return.tolist(), "lengths": played.length.tolist()}
+    details |= {"success": played.success.tolist(), "options": to_plain(config), "videos": videos}
+    write_json(folder / "eval.json", result | details)
+    print(f"{'results':>13}: {folder}")
+    return folder
+
+
+def _played(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, Episodes], dict[Any, Any]]:
+    """The outcomes, and what the first `filmed` episodes show, of each player and environment seed."""
+
+    def episodes(params: Any, key: jax.Array) -> Any:
+        policy = with_random_actions(players.policy(params), config.random_actions, players.world.action_counts)
+        return film_episodes(players.world, policy, players.memory, key, config.num_eval, filmed)
+
+    outcomes, films = {}, {}
+    with enough_memory():
+        program = jax.jit(episodes).lower(next(iter(players.params.values())), evaluation_key(0)).compile()
+        check_program(program)
+        for who, params in players.params.items():
+            for seed in config.env_seed_list:
+                outcomes[who, seed], films[who, seed] = jax.device_get(program(params, evaluation_key(seed)))
+    return outcomes, films
+
+
+def _joined(outcomes: list[Episodes]) -> Episodes:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes)
+
+
+def _summary(episodes: Episodes) -> dict[str, Any]:
+    """The means over all episodes."""
+    return {
+        "mean_return": float(episodes.episode_return.mean()),
+        "mean_length": float(episodes.length.mean()),
+        "success_rate": float(episodes.success.mean()),
+        "episodes": len(episodes.length),
+    }
+
+
+def _teacher(config: EvalConfig) -> tuple[str, Players]:
+    task = str(config.task)
+    world = TeamWorld(config.world.make(task))
+    teacher = load_teacher(task, config.teacher, config.world)
+    memory = fresh_memory(teacher, config.num_eval)
+    kind = "hard" if config.teacher.hard_planner else "soft"
+    told = f"{kind} teacher with {config.teacher.plans} plans"
+    return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, told)
+
+
+def load_student(
+    folder: Path, trained: TrainConfig, seed: int, iteration: int | None = None
+) -> tuple[Experiment, Any, int]:
+    """The student of one of a run's seeds; as `load_students`."""
+    experiment, (params,), iteration = load_students(folder, trained, [seed], iteration)
+    return experiment, params, iteration
+
+
+def load_students(
+    folder: Path, trained: TrainConfig, seeds: Sequence[int], iteration: int | None = None
+) -> tuple[Experiment, list[Any], int]:
+    """The students of a run's seeds: their experiment, without the teacher; their parameters; and their iteration.
+
+    Args:
+        folder: the run's.
+        trained: the run's options.
+        seeds: some of the run's.
+        iteration: of the checkpoint; the last one when left out.
+
+    Raises:
+        UserError: the checkpoint can't be read.
+    """
+    experiment = Experiment(replace(trained, no_teacher=True, devices=1))
+    with closing(Checkpoints(folder)) as checkpoints:
+        iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
+    places = [trained.seed_list.index(seed) for seed in seeds]
+    return experiment, [jax.tree.map(lambda leaf, i=place: leaf[i], params) for place in places], iteration
+
+
+def _students(config: EvalConfig) -> tuple[str, Players]:
+    """The students of some of the run's seeds, in the run's world but for what the options change."""
+    folder, trained = _run(config)
+    seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
+    for seed in seeds:
+        if seed not in trained.seed_list:
+            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
+    is_last = config.loadmodel == "acmodel"
+    wanted = None if isinstance(config.loadmodel, str) else config.loadmodel
+    experiment, params, iteration = load_students(folder, trained, seeds, wanted)
+    if is_last:
+        print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
+    world = TeamWorld(trained.world.updated(config.world).make(trained.task))
+    if world.abstract_observation != experiment.world.abstract_observation:
+        raise UserError("the student was trained on observations of another shape; leave the options that change it")
+    network, names = experiment.network, [f"seed {seed}" for seed in seeds]
+    return trained.task, Players(
+        world,
+        lambda params: student_policy(network, params, config.greedy),
+        network.initial_carry(config.num_eval),
+        dict(zip(names, params)),
+        f"student {config.loaddir}, {', '.join(names)}, iteration {iteration}",
+    )
+
+
+def _run(config: EvalConfig) -> tuple[Path, TrainConfig]:
+    """The folder and the options of the run that is named, or given by its path."""
+    name = str(config.loaddir)
+    if "/" not in name:
+        return find_run(config.logdir, str(config.task), name)
+    folder = Path(name).resolve()
+    if not is_folder(folder):
+        raise UserError(f"there is no run {folder}")
+    return folder, read_config(folder, config.task)
+
+
+def write_film(env: Any, frames: Any, path: Path) -> None:
+    """Writes a film as GIF to `path` and, where imageio has its ffmpeg, as MP4 beside it."""
+    for suffix in FILM_SUFFIXES if find_spec("imageio_ffmpeg") else FILM_SUFFIXES[:1]:
+        animate(env, frames, path.with_suffix(suffix), fps=FPS)
+
+
+def _write_videos(env: Any, folder: Path, whose: str, film: Any, lengths: np.ndarray) -> list[str]:
+    """A film for each filmed episode; the names tell whose it is and the episode."""
+    folder.mkdir(exist_ok=True)
+    names = []
+    for episode, length in enumerate(lengths):
+        shown = jax.tree.map(lambda leaf, n=length, i=episode: leaf[: n + 1, i], film)
+        name = f"{whose}_episode_{episode}.gif"
+        write_film(env, shown, folder / name)
+        names.append(f"videos/{name}")
+    return names

@@ -1,0 +1,59 @@
+"""Films of trained students: an episode a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from envs_jax.animation import has_pictures
+from envs_jax.wrappers import TeamWorld
+from jaxteach.errors import UserError
+from jaxteach.evaluation.command import load_student, write_film
+from jaxteach.ppo.episodes import film_episodes, student_policy
+from jaxteach.reports.curves import RunCurves
+from jaxteach.training.programs import evaluation_key
+
+MOST_FRAMES = 120
+LONGEST_EPISODE = 10_000
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film of a run's student."""
+
+    path: Path
+    run: str
+    told: str
+
+
+def film_student(run: RunCurves, path: Path) -> Film:
+    """Plays an episode with the student of a run's first seed, and writes it in at most `MOST_FRAMES` pictures.
+
+    Raises:
+        UserError: the run has no checkpoint that can be read, or its episodes may be too long.
+        OSError: the film can't be written.
+    """
+    if TeamWorld(run.config.world.make(run.config.task)).max_steps > LONGEST_EPISODE:
+        raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
+    seed = run.config.seed_list[0]
+    experiment, params, iteration = load_student(run.folder, run.config, seed)
+    if not has_pictures(experiment.world.env):
+        raise UserError(f"{run.config.task} has no render to draw it")
+    carry = experiment.network.initial_carry(1)
+
+    @jax.jit
+    def program(params: object, key: jax.Array) -> object:
+        policy = student_policy(experiment.network, params, greedy=False)
+        return film_episodes(experiment.world, policy, carry, key, episodes=1, filmed=1)
+
+    outcome, film = jax.device_get(program(params, evaluation_key(0)))
+    length = int(outcome.length[0])
+    every = -(-length // (MOST_FRAMES - 1))
+    moments = np.append(np.arange(0, length, every), length)  # The end is always shown.
+    shown = jax.tree.map(lambda leaf: leaf[moments, 0], film)
+    write_film(experiment.world.env, shown, path)
+    told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
+    told += ", success" if outcome.success[0] else ""
+    told += ", stopped after max_steps" if outcome.unfinished[0] else ""
+    return Film(path, run.name, told if every == 1 else f"{told}; one of {every} steps is shown")

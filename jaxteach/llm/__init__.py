@@ -1,0 +1,1 @@
+"""Asking a language model, before training or during it."""

@@ -1,0 +1,50 @@
+"""The client that the options name; its packages are needed only when it is asked for."""
+
+from typing import TYPE_CHECKING
+
+from jaxteach.config import LLMConfig
+from jaxteach.errors import UserError
+from jaxteach.llm.client import Client
+from jaxteach.llm.grammar import plan_grammar
+from jaxteach.llm.random_client import ChanceClient
+from jaxteach.teacher.domain import Vocabulary
+
+if TYPE_CHECKING:
+    from jaxteach.llm.llama_cpp_client import LocalClient
+
+
+def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
+    """The client of a backend.
+
+    Args:
+        config: the options.
+        vocabulary: the words of plans.
+
+    Raises:
+        UserError: an option is missing, or the backend's package.
+    """
+    grammar = plan_grammar(vocabulary) if config.grammar else None
+    if config.backend == "random":
+        return ChanceClient(vocabulary, config.llm_seed)
+    if config.backend == "llama-cpp":
+        return open_local(config, grammar)
+    if config.base_url is None or config.model is None:
+        raise UserError("--backend openai needs --base_url, the server's address, and --model, its name for the model")
+    try:
+        from jaxteach.llm.openai_client import ServerClient  # noqa: PLC0415  an optional package
+    except ImportError:
+        raise UserError("--backend openai needs the package openai: pip install openai") from None
+    sampling = config.temperature, config.max_tokens, config.llm_seed, grammar
+    return ServerClient(config.base_url, config.model, *sampling, config.parallel, config.timeout, config.retries)
+
+
+def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
+    """The model in a GGUF file; see `open_client`."""
+    if config.model is None:
+        raise UserError("--backend llama-cpp needs --model, a GGUF file")
+    try:
+        from jaxteach.llm.llama_cpp_client import LocalClient  # noqa: PLC0415  an optional package
+    except ImportError:
+        raise UserError("--backend llama-cpp needs a compiler and a package: pip install llama-cpp-python") from None
+    sampling = config.temperature, config.max_tokens, config.llm_seed, grammar
+    return LocalClient(config.model, *sampling, config.parallel, config.context, config.threads)

@@ -1,0 +1,245 @@
+"""Plan files from a language model's answers, and what a person wants to see of them."""
+
+import dataclasses
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from envs_jax.wrappers import TeamWorld
+from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
+from jaxteach.errors import UserError, printable
+from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.backends import open_client, open_local
+from jaxteach.llm.client import Client
+from jaxteach.llm.debate import count_questions, debate
+from jaxteach.llm.joint_captions import conflict_share, frequent_situations, play
+from jaxteach.llm.parse import plan_text
+from jaxteach.llm.prompts import Prompt, task_prompt
+from jaxteach.llm.query import Tally, ask_captions, score_captions
+from jaxteach.ppo.distillation import fresh_memory
+from jaxteach.ppo.episodes import run_episodes, teacher_policy
+from jaxteach.system.interrupt import last_words
+from jaxteach.teacher import Teacher
+from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.plans import PlanFile, Told, load_plans, save_plans
+from jaxteach.teacher.policy import task_domain
+from jaxteach.teacher.table import compile_plans
+from jaxteach.training.programs import evaluation_key, load_teacher
+
+
+def teach(config: TeachConfig, out: Path) -> None:
+    """Asks about every caption of the task and writes the plan file.
+
+    Raises:
+        UserError: the options can't be met, the model can't be had, or no answer is a plan.
+    """
+    task = canonical_task(str(config.task))
+    _check_writable(out)
+    world = TeamWorld(config.world.make(task))
+    if config.debate_rounds and world.num_agents == 1:
+        raise UserError(f"{task} has one agent, who has nobody to debate with; leave --debate_rounds out")
+    vocabulary = _vocabulary(world, task)
+    prompt = task_prompt(task, vocabulary.object_names)
+    store = AnswerStore(answers_path(out))
+    with last_words(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
+        plans = _asked(config, world, task, vocabulary, prompt, store)
+    save_plans(plans, out)
+    console = Console()
+    console.print(_plan_table(plans, vocabulary))
+    _print_rejects(console, plans)
+    console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
+
+
+def _asked(
+    config: TeachConfig, world: TeamWorld, task: str, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
+) -> PlanFile:
+    """The plans that the model's answers are, after a debate if one is wanted."""
+    tallies, asked = _ask(config, vocabulary, prompt, store)
+    entries = [entry for tally in tallies if (entry := tally.entry(vocabulary))]
+    if not entries:
+        raise UserError(
+            f"none of the answers is a plan; they are kept in {store.path}; "
+            "try --grammar, which lets the model say nothing else, or a better model"
+        )
+    provenance = _provenance(config, prompt, vocabulary, tallies, asked.identity)
+    plans = PlanFile((task,), tuple(entries), provenance)
+    return _debated(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
+
+
+def show(config: TeachConfig, path: Path) -> None:
+    """Prints the plans of a file, the success of the teacher alone, and how often agents get into each other's way.
+
+    Raises:
+        UserError: the file can't be used.
+    """
+    plans = load_plans(path, None if config.task is None else canonical_task(config.task))
+    console = Console()
+    for name, value in plans.provenance.items():
+        if not isinstance(value, dict | list):
+            line = f"{name:>20}: {' '.join(str(value).split())}"
+            console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+    _print_rejects(console, plans)
+    for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
+        task = canonical_task(name)
+        world = TeamWorld(config.world.make(task))
+        teacher = _teacher_of(config, task, plans)
+        if i == 0:
+            console.print(_plan_table(plans, teacher.vocabulary))
+        success, mean_return = _fares_alone(world, teacher, config.episodes)
+        console.print(
+            f"the teacher alone succeeds in {success:.3f} of {config.episodes} episodes of {task}, "
+            f"mean return {mean_return:.3f}"
+        )
+        if world.num_agents > 1:
+            shares = [_conflicts(world, _teacher_of(config, task, each)) for each in (plans, _alone(plans))]
+            console.print(
+                "two agents are after one thing in {:.3f} of the moments, without debate {:.3f}".format(*shares)
+            )
+
+
+def _vocabulary(world: TeamWorld, task: str) -> Vocabulary:
+    try:
+        return task_domain(world.env, task).vocabulary
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _teacher_of(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
+    """The soft teacher with the plans of a file in memory."""
+    teacher = load_teacher(task, TeacherConfig(plans="none"), config.world)
+    return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
+
+
+def _fares_alone(world: TeamWorld, teacher: Teacher, episodes: int) -> tuple[float, float]:
+    """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
+    memory = fresh_memory(teacher, episodes)
+    play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
+    outcome = play_all(evaluation_key(0))
+    return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
+
+
+def _alone(plans: PlanFile) -> PlanFile:
+    """The plans that agents have without knowing of each other."""
+    return dataclasses.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
+
+
+def _conflicts(world: TeamWorld, teacher: Teacher) -> float:
+    return conflict_share(play(world, teacher, random_actions=0.1))
+
+
+def _debated(
+    config: TeachConfig,
+    client: Client,
+    world: TeamWorld,
+    task: str,
+    plans: PlanFile,
+    prompt: Prompt,
+    store: AnswerStore,
+) -> PlanFile:
+    """The plans with those that agents come to in debates about the situations that they meet most often."""
+    teacher = _teacher_of(config, task, plans)
+    situations = frequent_situations(play(world, teacher), config.situations)
+    rounds, samples = config.debate_rounds, config.llm.samples
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("debate", total=count_questions(situations, rounds, samples))
+        entries = debate(
+            client, store, prompt, teacher.vocabulary, situations, rounds, samples, lambda: progress.advance(bar)
+        )
+    together = dataclasses.replace(plans, captions=(*plans.captions, *entries))
+    facts = {
+        "rounds": rounds,
+        "situations": len(situations),
+        "conflicts_alone": _conflicts(world, teacher),
+        "conflicts_together": _conflicts(world, _teacher_of(config, task, together)),
+    }
+    return dataclasses.replace(together, provenance=plans.provenance | {"debate": facts})
+
+
+def answers_path(out: Path) -> Path:
+    """Where the answers for a plan file are kept as they come."""
+    return out.with_name(out.name + ".answers.jsonl")
+
+
+def _ask(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore) -> tuple[list[Tally], Any]:
+    """What the model says to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
+    captions = range(len(vocabulary.texts))
+    if config.score:
+        scorer = open_local(config.llm, None)
+        return score_captions(scorer, prompt, vocabulary, captions), scorer
+    client = open_client(config.llm, vocabulary)
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("answers", total=len(captions) * config.llm.samples)
+        tallies = ask_captions(
+            client, store, prompt, vocabulary, captions, config.llm.samples, lambda: progress.advance(bar)
+        )
+    return tallies, client
+
+
+def _provenance(
+    config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, tallies: list[Tally], identity: dict[str, Any]
+) -> dict[str, Any]:
+    asked = identity | {"grammar": identity["grammar"] is not None}
+    if config.score:
+        asked = {name: asked[name] for name in ("backend", "model", "model_sha256")}
+        asked["mode"] = "the model's exact probabilities of all plans of one or two moves"
+    else:
+        asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.samples}
+    rejects = {vocabulary.texts[tally.caption]: tally.rejects for tally in tallies if tally.rejects}
+    return {
+        "source": "python -m jaxteach.teach",
+        **asked,
+        "prompt_sha256": prompt.digest,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rejected": sum(tally.rejected for tally in tallies),
+        "rejects": {caption: _sorted(reasons) for caption, reasons in rejects.items()},
+    }
+
+
+def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
+    """In one order, whatever the order in which answers came."""
+    return {reason: sorted(answers) for reason, answers in sorted(reasons.items())}
+
+
+def _plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
+    known = zip(vocabulary.sees, vocabulary.holds, vocabulary.texts)
+    texts = {Told(tuple(sees), holds): text for sees, holds, text in known}
+    table = Table("caption", "p", "plan")
+    for entry in plans.captions:
+        others = "".join(f"\n  beside: {texts[told]}" for told in entry.others)
+        for i, plan in enumerate(entry.plans):
+            caption = texts[Told(entry.sees, entry.holds)] + others if i == 0 else ""
+            row = [Text(text) for text in (caption, f"{plan.probability:.3f}", plan_text(plan.skills))]
+            table.add_row(*row, end_section=plan is entry.plans[-1])
+    return table
+
+
+def _print_rejects(console: Console, plans: PlanFile) -> None:
+    """How many answers were no plans, by caption and reason."""
+    for caption, reasons in _rejects(plans).items():
+        counts = ", ".join(f"{len(answers)} x {reason}" for reason, answers in reasons.items())
+        console.print(printable(f"rejected: {caption} {counts}"), highlight=False, markup=False, soft_wrap=True)
+
+
+def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:
+    """The rejects of a file of ours; none for a file that keeps them in another way."""
+    rejects = plans.provenance.get("rejects", {})
+    known = isinstance(rejects, dict) and all(
+        isinstance(reasons, dict) and all(isinstance(answers, list) for answers in reasons.values())
+        for reasons in rejects.values()
+    )
+    return rejects if known else {}
+
+
+def _check_writable(out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} exists; choose another --out, or look at it with --show")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UserError(f"there is no folder {out.parent} that files can be written to")

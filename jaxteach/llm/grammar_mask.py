@@ -1,0 +1,103 @@
+"""Grammars: which tokens may follow, and which must."""
+
+import codecs
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from jaxteach.llm.tree_decoding import Model
+
+
+class Grammar:
+    """A GBNF grammar over a model's tokens, a `Constraint`.
+
+    What comes next depends on the text so far alone, so every text is looked at once, however
+    many answers go through it. Text without a choice is not drawn token by token but split as the
+    model's tokenizer splits it: answers that say the same share their tokens.
+
+    Raises:
+        ValueError: llama.cpp can't read the grammar.
+    """
+
+    def __init__(self, model: Model, grammar: str) -> None:
+        self._model = model
+        root = llama_cpp.llama_sampler_init_grammar(model.vocab, grammar.encode(), b"root")
+        if not root:
+            raise ValueError("llama.cpp can't read the grammar")
+        self._states: dict[bytes, Any] = {b"": root}
+        self._allowed: dict[bytes, np.ndarray] = {}
+        self._forced: dict[bytes, list[int]] = {}
+        self._data = (llama_cpp.llama_token_data * model.num_tokens)()
+        fields = [("id", np.int32), ("logit", np.float32), ("p", np.float32)]
+        self._table = np.frombuffer(memoryview(self._data), np.dtype(fields))
+
+    def allowed(self, tokens: Sequence[int]) -> np.ndarray:
+        """See `Constraint`."""
+        text = self._text(tokens)
+        if text not in self._allowed:
+            self._allowed[text] = self._apply(self._state(tokens))
+        return self._allowed[text]
+
+    def forced(self, tokens: Sequence[int]) -> list[int]:
+        """See `Constraint`."""
+        text = self._text(tokens)
+        if text not in self._forced:
+            run, ahead = b"", list(tokens)
+            while (byte := self._only_byte(ahead)) is not None:
+                run += bytes([byte])
+                ahead.append(self._byte_tokens[byte])
+            self._forced[text] = self._split(run)
+        return self._forced[text]
+
+    def _only_byte(self, tokens: Sequence[int]) -> int | None:
+        """The byte with which all allowed tokens begin; None if they differ or may end the answer."""
+        first = self._first_bytes[self.allowed(tokens)]
+        same = first.size > 0 and first[0] >= 0 and bool((first == first[0]).all())
+        return int(first[0]) if same and int(first[0]) in self._byte_tokens else None
+
+    def _split(self, run: bytes) -> list[int]:
+        """The tokens of a text within an answer, which may end in the midst of a letter of several bytes."""
+        text, length = codecs.utf_8_decode(run, "ignore", False)
+        tokens = self._model.tokenize(text, special=False, start=False) if text else []
+        if self._text(tokens) != run[:length]:
+            tokens = [self._byte_tokens[byte] for byte in run[:length]]
+        return tokens + [self._byte_tokens[byte] for byte in run[length:]]
+
+    def _text(self, tokens: Sequence[int]) -> bytes:
+        return b"".join(map(self._model.piece, tokens))
+
+    def _state(self, tokens: Sequence[int]) -> Any:
+        text = self._text(tokens)
+        if text not in self._states:
+            state = llama_cpp.llama_sampler_clone(self._state(tokens[:-1]))
+            llama_cpp.llama_sampler_accept(state, tokens[-1])
+            self._states[text] = state
+        return self._states[text]
+
+    def _apply(self, state: Any) -> np.ndarray:
+        self._table["id"] = np.arange(self._model.num_tokens)
+        self._table["logit"] = 0
+        array = (llama_cpp.llama_token_data_array * 1)((self._data, self._model.num_tokens, -1, False))
+        llama_cpp.llama_sampler_apply(state, array)
+        allowed = np.zeros(self._model.num_tokens, bool)
+        allowed[self._table["id"]] = np.isfinite(self._table["logit"])
+        return allowed
+
+    @cached_property
+    def _first_bytes(self) -> np.ndarray:
+        """int16[tokens], the first byte of each token's text, -1 for control tokens."""
+        pieces = map(self._model.piece, range(self._model.num_tokens))
+        return np.array([piece[0] if piece else -1 for piece in pieces], np.int16)
+
+    @cached_property
+    def _byte_tokens(self) -> dict[int, int]:
+        """The tokens that stand for one byte."""
+        pieces = ((token, self._model.piece(token)) for token in range(self._model.num_tokens))
+        return {piece[0]: token for token, piece in pieces if len(piece) == 1}
+
+    def __del__(self) -> None:
+        for state in getattr(self, "_states", {}).values():
+            llama_cpp.llama_sampler_free(state)

@@ -1,0 +1,186 @@
+"""A local model: a GGUF file, asked through llama.cpp, all questions together."""
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llama_cpp import llama_vocab_bos, llama_vocab_eos, llama_vocab_get_add_bos
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+from jaxteach.errors import UserError
+from jaxteach.llm.client import Question
+from jaxteach.llm.grammar_mask import Grammar
+from jaxteach.llm.parse import ANSWER
+from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, TreeDecoder, Walker
+
+
+class LocalClient:
+    """A GGUF model on this machine.
+
+    Answers depend on the question, the seed and the settings alone, not on what is asked beside
+    it (but for the last bits of a batched product of matrices).
+
+    Args:
+        path: the GGUF file.
+        temperature: of sampling, 0 takes the likeliest token.
+        max_tokens: the longest answer.
+        seed: of all draws.
+        grammar: GBNF that every answer follows, None for free answers.
+        parallel: answers decoded side by side.
+        context: tokens that the cache holds, all answers together.
+        threads: cores to use, None for all.
+
+    Raises:
+        UserError: the file can't be loaded.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        temperature: float,
+        max_tokens: int,
+        seed: int,
+        grammar: str | None,
+        parallel: int,
+        context: int,
+        threads: int | None = None,
+    ) -> None:
+        self.path = _checked_file(path)
+        self.temperature, self.max_tokens, self.seed, self.grammar = temperature, max_tokens, seed, grammar
+        self.parallel, self.context, self.threads = parallel, context, threads
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `Client`."""
+        return {
+            "backend": "llama-cpp",
+            "model": self.path.name,
+            "model_sha256": self._digest,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "grammar": self.grammar,
+        }
+
+    @cached_property
+    def _digest(self) -> str:
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def model(self) -> Model:
+        """The file, loaded when it is first needed."""
+        try:
+            return Model(str(self.path))
+        except OSError as error:
+            raise UserError(f"the model file {self.path} can't be used: {error}") from None
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
+        """See `Client`."""
+        prompts = list(dict.fromkeys(question.prompt for question in questions))
+        walkers: dict[str, list[_Answer]] = {prompt: [] for prompt in prompts}
+        for question in questions:
+            walkers[question.prompt].append(_Answer(question, self.model, self.temperature, self.seed))
+        grammar = Grammar(self.model, self.grammar) if self.grammar else None
+        tokens = [self.chat_tokens(prompt) for prompt in prompts]
+        for walker in self._walk(tokens, list(walkers.values()), self.max_tokens, grammar):
+            yield walker.question, walker.text
+
+    def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
+        """The log-likelihood of each candidate as the answer to each prompt, float64[prompts, candidates].
+
+        It is that of the candidate's usual tokens, at temperature 1; no candidate may be the start
+        of another.
+        """
+        answers = [self.model.tokenize(text, special=False, start=False) for text in candidates]
+        walkers = [[_Candidate((i, j), tokens) for j, tokens in enumerate(answers)] for i in range(len(prompts))]
+        scores = np.full((len(prompts), len(candidates)), -np.inf)
+        tokens, longest = [self.chat_tokens(prompt) for prompt in prompts], max(map(len, answers))
+        for walker in self._walk(tokens, walkers, longest, None):
+            scores[walker.place] = walker.log_prob
+        return scores
+
+    def chat_tokens(self, prompt: str) -> list[int]:
+        """The prompt as the model's chat template words it, up to where the answer begins."""
+        template, vocab = self.model.chat_template, self.model.vocab
+        if template is None:
+            return self.model.tokenize(prompt + "\n", special=False, start=True)
+        start, end = (self.model.special_text(token(vocab)) for token in (llama_vocab_bos, llama_vocab_eos))
+        formatter = Jinja2ChatFormatter(template, eos_token=end, bos_token=start)
+        text = formatter(messages=[{"role": "user", "content": prompt}]).prompt
+        lacks_start = llama_vocab_get_add_bos(vocab) and not (start and text.startswith(start))
+        return self.model.tokenize(text, special=True, start=bool(lacks_start))
+
+    def _walk(
+        self, prompts: list[list[int]], walkers: Sequence[Sequence[Any]], longest: int, grammar: Grammar | None
+    ) -> Iterator[Any]:
+        try:
+            decoder = TreeDecoder(self.model, self.parallel, self.context, longest, self.threads, grammar)
+        except ContextFull as error:
+            raise UserError(f"{error}; give a smaller --context") from None
+        try:
+            yield from decoder.run(prompts, walkers)
+        except ContextFull as error:
+            raise UserError(f"{error}; give a larger --context, or fewer --max_tokens") from None
+        finally:
+            decoder.close()
+
+
+class _Answer(Walker):
+    """A sampled answer; it is complete when the model ends it or when an action has been said."""
+
+    def __init__(self, question: Question, model: Model, temperature: float, seed: int) -> None:
+        super().__init__()
+        self.question, self.model, self.temperature = question, model, temperature
+        self._draws = np.random.default_rng([seed, question.sample, zlib.crc32(question.prompt.encode())])
+        self._bytes = b""
+
+    @property
+    def text(self) -> str:
+        return self._bytes.decode("utf-8", "replace")
+
+    def step(self, choices: Choices) -> None:
+        token = choices.draw(self.temperature, self._draws.random())
+        if self.model.is_end(token):
+            self.done = True
+            return
+        self.follow([token])
+
+    def follow(self, tokens: Sequence[int]) -> None:
+        self.tokens += tokens
+        self._bytes += b"".join(map(self.model.piece, tokens))
+        self.done = b"}" in self._bytes and re.search(ANSWER, self.text) is not None
+
+
+class _Candidate(Walker):
+    """A given answer that sums up its log-likelihood."""
+
+    def __init__(self, place: tuple[int, int], answer: list[int]) -> None:
+        super().__init__()
+        self.place, self.answer, self.log_prob = place, answer, 0.0
+
+    def step(self, choices: Choices) -> None:
+        token = self.answer[len(self.tokens)]
+        self.log_prob += float(choices.log_probs[token])
+        self.follow([token])
+
+    def follow(self, tokens: Sequence[int]) -> None:
+        self.tokens += tokens
+        self.done = len(self.tokens) == len(self.answer)
+
+
+def _checked_file(path: str | Path) -> Path:
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise UserError(f"can't read the model file {path}: {error.strerror or error}") from None
+    if magic != b"GGUF":
+        raise UserError(f"{path} is no GGUF file; give --model a model in llama.cpp's format")
+    return path

@@ -1,0 +1,129 @@
+"""Captions without plans that are met in training: told, and with --online asked about between chunks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.backends import open_client
+from jaxteach.llm.prompts import task_prompt
+from jaxteach.llm.query import Tally, ask_captions
+from jaxteach.runs.files import read_json, write_json
+from jaxteach.runs.run_folder import PLANS
+from jaxteach.teacher import Teacher
+from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, find_plans, load_plans, save_plans
+from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, Room, SkillTable, compile_plans
+
+
+class OnlineTeacher:
+    """A skill table that grows: what is met without plans is asked about, in one batch.
+
+    The run's folder keeps the answers, when each caption was asked about (`online.json`), and the
+    plans so far (`plans.json`), which serve other runs. A resumed run learns what it had learnt
+    by then from the kept answers, and nothing is asked twice.
+
+    Args:
+        config: the run's options.
+        teacher: whose table grows.
+        folder: the run's.
+        done: iterations that the run has behind it.
+
+    Attributes:
+        table: the table now, always of the same shapes.
+
+    Raises:
+        UserError: the model can't be had, or the folder's files can't be read.
+    """
+
+    def __init__(self, config: TrainConfig, teacher: Teacher, folder: Path, done: int) -> None:
+        self._config, self._vocabulary, self._folder = config, teacher.vocabulary, folder
+        self._prompt = task_prompt(config.task, self._vocabulary.object_names)
+        self._client = open_client(config.llm, self._vocabulary)
+        self._store = AnswerStore(folder / f"{PLANS}.answers.jsonl")
+        self._plans = find_plans(config.teacher.plans, config.task)
+        self._room = Room(
+            plans=min(MAX_PLANS, config.llm.samples),
+            depth=MAX_SKILLS,
+            skills=FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(self._vocabulary.object_names),
+        )
+        self._asked_at: dict[int, int] = {}
+        self.table: SkillTable = self._compiled()
+        self._learn_again({at: captions for at, captions in _history(folder).items() if at <= done})
+
+    def _learn_again(self, history: dict[int, list[int]]) -> None:
+        """Learns what was learnt in sittings before.
+
+        Raises:
+            UserError: the answers have changed since.
+        """
+        if not history:
+            return
+        path = self._folder / PLANS
+        known = load_plans(path, self._config.task).captions if path.exists() else None
+        for iteration, captions in history.items():
+            self._ask(captions, iteration)
+        if known is not None and not set(self._plans.captions) <= set(known):
+            raise UserError(
+                f"the answers in {self._store.path} are others than those that the run has learnt from; "
+                "put that file back, or start another run"
+            )
+        self._keep()
+
+    def learn(self, captions: list[int], iteration: int) -> str | None:
+        """Asks about the captions that were not asked about yet, and says what came of it; None if there are none.
+
+        Args:
+            captions: numbers of captions met without plans.
+            iteration: after which they were met.
+        """
+        new = [caption for caption in captions if caption not in self._asked_at]
+        if not new:
+            return None
+        tallies, entries = self._ask(new, iteration)
+        self._keep()
+        rejected = sum(tally.rejected for tally in tallies)
+        return f"asked about {len(new)} captions met without plans: {entries} have plans now, {rejected} rejects"
+
+    def _ask(self, new: list[int], iteration: int) -> tuple[list[Tally], int]:
+        """The answers about captions, which the table has afterwards, and how many of these have plans now."""
+        samples = self._config.llm.samples
+        tallies = ask_captions(self._client, self._store, self._prompt, self._vocabulary, new, samples)
+        self._asked_at |= dict.fromkeys(new, iteration)
+        entries = tuple(entry for tally in tallies if (entry := tally.entry(self._vocabulary)))
+        origin = {"source": "captions met in training", "began with": self._config.teacher.plans}
+        self._plans = PlanFile((self._config.task,), self._plans.captions + entries, origin | self._client.identity)
+        self.table = self._compiled()
+        return tallies, len(entries)
+
+    def _compiled(self) -> SkillTable:
+        return compile_plans(self._plans, self._vocabulary, self._room)
+
+    def _keep(self) -> None:
+        write_json(self._folder / "online.json", [[at, caption] for caption, at in self._asked_at.items()])
+        save_plans(self._plans, self._folder / PLANS)
+
+
+def check_askable(config: TrainConfig, teacher: Teacher) -> None:
+    """Raises `UserError` where the options for the model, or the task's prompt, are missing or wrong."""
+    task_prompt(config.task, teacher.vocabulary.object_names)
+    open_client(config.llm, teacher.vocabulary)
+
+
+def _history(folder: Path) -> dict[int, list[int]]:
+    """The captions asked about so far, by iteration."""
+    path = folder / "online.json"
+    try:
+        rows = read_json(path) if path.exists() else []
+        history: dict[int, list[int]] = {}
+        for iteration, caption in rows:
+            history.setdefault(int(iteration), []).append(int(caption))
+    except (OSError, ValueError, TypeError):
+        raise UserError(f"{path} is damaged; remove it, and the captions are asked about again") from None
+    return history
+
+
+def met_silent(counts: np.ndarray) -> list[int]:
+    """The captions that were met without plans, from int[seeds, iterations, captions]."""
+    return np.flatnonzero(counts.sum((0, 1))).tolist()

@@ -1,0 +1,98 @@
+"""From captions to plans: asks a model about captions, and counts what its answers say."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.client import Client, Question, Scorer
+from jaxteach.llm.grammar import candidate_plans
+from jaxteach.llm.parse import Rejected, Skills, answer_text, parse_answer
+from jaxteach.llm.prompts import Prompt
+from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.plans import MAX_PLANS, CaptionPlans, Plan
+
+
+@dataclass
+class Tally:
+    """What a model said to one caption.
+
+    Attributes:
+        weights: the plans; how often each was answered, or its likelihood.
+        rejects: the answers that are no plans, by the reason.
+    """
+
+    caption: int
+    weights: Counter[Skills] = field(default_factory=Counter)
+    rejects: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, answer: str, vocabulary: Vocabulary) -> None:
+        """Counts one answer."""
+        try:
+            self.weights[parse_answer(answer, vocabulary)] += 1
+        except Rejected as reason:
+            self.rejects.setdefault(str(reason), []).append(answer)
+
+    @property
+    def rejected(self) -> int:
+        """How many answers are no plans."""
+        return sum(map(len, self.rejects.values()))
+
+    def entry(self, vocabulary: Vocabulary) -> CaptionPlans | None:
+        """The caption as plan files hold it, the likeliest plans first; None without a plan."""
+        kept = self.weights.most_common(MAX_PLANS)
+        total = float(sum(weight for _, weight in kept))
+        plans = tuple(Plan(weight / total, skills) for skills, weight in kept if weight > 0)
+        if not plans:
+            return None
+        return CaptionPlans(tuple(vocabulary.sees[self.caption]), vocabulary.holds[self.caption], plans)
+
+
+def ask_captions(
+    client: Client,
+    store: AnswerStore,
+    prompt: Prompt,
+    vocabulary: Vocabulary,
+    captions: Sequence[int],
+    samples: int,
+    on_answer: Callable[[], None] = lambda: None,
+) -> list[Tally]:
+    """What the model says to each of the captions, `samples` times.
+
+    Args:
+        client: the model.
+        store: keeps the answers.
+        prompt: the question.
+        vocabulary: the task's.
+        captions: numbers of captions.
+        samples: answers to each.
+        on_answer: called after every answer.
+
+    Raises:
+        UserError: the model can't be asked; the answers that came are kept.
+    """
+    asked = {prompt.about(vocabulary.texts[caption]): caption for caption in captions}
+    questions = [Question(text, sample) for text in asked for sample in range(samples)]
+    tallies = {caption: Tally(caption) for caption in captions}
+    for question, answer in store.complete(client, questions):
+        tallies[asked[question.prompt]].add(answer, vocabulary)
+        on_answer()
+    return list(tallies.values())
+
+
+def score_captions(scorer: Scorer, prompt: Prompt, vocabulary: Vocabulary, captions: Sequence[int]) -> list[Tally]:
+    """The model's own probability of each candidate plan, for each of the captions.
+
+    The candidates are those of `candidate_plans`; the probabilities are exact among them.
+    """
+    candidates = candidate_plans(vocabulary)
+    prompts = [prompt.about(vocabulary.texts[caption]) for caption in captions]
+    scores = scorer.score(prompts, [answer_text(plan) for plan in candidates])
+    likelihoods = np.exp(scores - scores.max(1, keepdims=True))
+    shares = likelihoods / likelihoods.sum(1, keepdims=True)
+    return [
+        Tally(caption, Counter({plan: float(share) for plan, share in zip(candidates, row)}))
+        for caption, row in zip(captions, shares)
+    ]

@@ -1,0 +1,1 @@
+"""Which values an option may have, and when it has an effect."""

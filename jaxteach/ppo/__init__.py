@@ -1,0 +1,1 @@
+"""PPO, MAPPO and distillation as pure functions."""

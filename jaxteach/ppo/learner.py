@@ -1,0 +1,289 @@
+"""PPO with a teacher, for one agent or, as MAPPO, for several: updates, and compiled chunks of updates.
+
+MAPPO (arXiv 2103.01955) is PPO here: all agents share the network, which may judge by what all of
+them observe (`TeamNet`). A sample is a step of an environment, with all its agents.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from envs_jax.sharding import dealt_out, everywhere
+from envs_jax.vector import VectorEnv
+from jaxteach.config import PPOConfig
+from jaxteach.networks.base import Network, forward
+from jaxteach.ppo import losses
+from jaxteach.ppo import value_norm as value_scale
+from jaxteach.ppo.distillation import AnyTeacher, ask, fresh_memory, silent_captions, unlisted_captions, with_table
+from jaxteach.ppo.episode_cohorts import Cohorts, counted, no_cohorts
+from jaxteach.ppo.gae import generalized_advantages
+from jaxteach.ppo.rollout import Actor, Trajectory, collect, start
+from jaxteach.ppo.value_norm import ValueScale, unknown_scale
+from jaxteach.teacher.table import SkillTable
+
+
+class LearnerState(NamedTuple):
+    """All that an update changes."""
+
+    params: Any
+    opt_state: optax.OptState
+    actor: Actor
+    memory: Any  # the teacher's, leaves [N, ...]; () without a teacher
+    value_scale: ValueScale | None  # None: values are not normalised
+    cohorts: Cohorts
+    key: jax.Array
+
+
+class Batch(NamedTuple):
+    """What the loss reads; [T, N, A, ...] or a part of it."""
+
+    inputs: jax.Array
+    first: jax.Array  # [T, N]
+    active: jax.Array | None
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    returns: jax.Array  # in the critic's units
+    teacher_probs: jax.Array  # float32[T, N, A, actions], or [T, N, A, 0] without a teacher
+
+
+class Learner:
+    """The student's training on one task.
+
+    Args:
+        venv: the environments, of a `TeamWorld`.
+        network: the student.
+        config: the numbers of PPO and of the distillation.
+        teacher: None for pure reinforcement learning.
+        iterations: updates in the whole run, over which the learning rate falls.
+    """
+
+    def __init__(
+        self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: AnyTeacher | None, iterations: int
+    ) -> None:
+        self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
+        self.iterations = iterations
+        gradient_steps = iterations * config.epochs * self.minibatches()[1]
+        rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(config.max_grad_norm),
+            optax.adam(rate, eps=config.adam_eps),
+        )
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> "Learner":
+        """The same with other numbers of PPO, by name; they may be traced, float32[] each."""
+        config = replace(self.config, **numbers)
+        return Learner(self.venv, self.network, config, self.teacher, self.iterations)
+
+    def minibatches(self) -> tuple[int, int]:
+        """Columns in a minibatch, and minibatches in an epoch; a column is a step, with recurrence an environment."""
+        length = self.venv.num_envs * self.config.rollout_length // self.columns
+        size = min(self.columns, max(1, self.config.batch_size // length))
+        return size, self.columns // size
+
+    @property
+    def columns(self) -> int:
+        """Columns of an iteration, see `minibatches`."""
+        recurrent = bool(jax.tree.leaves(self.network.initial_carry(1)))
+        return self.venv.num_envs * (1 if recurrent else self.config.rollout_length)
+
+    def init(self, key: jax.Array) -> LearnerState:
+        """Fresh parameters and environments."""
+        params_key, env_key, key = jax.random.split(key, 3)
+        actor = start(self.venv, self.network, env_key)
+        inputs = jax.vmap(jax.vmap(self.network.prepare))(actor.obs)
+        params = self.network.init(params_key, inputs[None], actor.first[None], actor.carry)
+        memory = () if self.teacher is None else fresh_memory(self.teacher, self.venv.num_envs)
+        scale = unknown_scale() if self.config.normalize_values else None
+        cohorts = no_cohorts(self.config.rollout_length, self.venv.env.max_steps)
+        return LearnerState(params, self.optimizer.init(params), actor, memory, scale, cohorts, key)
+
+    def chunk(
+        self, state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array, most: int
+    ) -> tuple[LearnerState, dict[str, jax.Array]]:
+        """`count` updates, the first of them number `iteration`.
+
+        Args:
+            state: changed by every update.
+            table: the teacher's, None without a teacher.
+            iteration: int32[].
+            count: int32[], at most `most`.
+            most: length of the metrics' leading axis; those past `count` are 0.
+        """
+        shapes = jax.eval_shape(self.update, state, table, iteration)[1]
+        metrics = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
+
+        def body(i: jax.Array, carry: Any) -> Any:
+            state, metrics = carry
+            state, row = self.update(state, table, iteration + i)
+            return state, jax.tree.map(lambda rows, new: rows.at[i].set(new), metrics, row)
+
+        return jax.lax.fori_loop(0, count, body, (state, metrics))
+
+    def update(
+        self, state: LearnerState, table: SkillTable | None, iteration: jax.Array
+    ) -> tuple[LearnerState, dict[str, jax.Array]]:
+        """Rollout, labels, advantages, and the epochs of gradient steps; also the update's metrics.
+
+        The metrics are scalars, but for `silent_captions`, int32[captions], which there is with a
+        teacher: how often each caption without plans was met. `episodes` and the sums beside it
+        are of the episodes that began together some iterations ago, see `cohorts.counted`.
+        """
+        key, act_key, label_key, shuffle_key = jax.random.split(state.key, 4)
+        length = self.config.rollout_length
+        actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, length)
+        coefficient = self._coefficient(iteration)
+        memory, teacher_probs, captions = self.label(state.memory, table, trajectory, label_key, coefficient > 0)
+        advantages, returns, scale = self._judge(trajectory, state.value_scale)
+        batch = Batch(
+            inputs=trajectory.inputs,
+            first=trajectory.first,
+            active=trajectory.active,
+            action=trajectory.action,
+            log_prob=trajectory.log_prob,
+            value=trajectory.value,
+            advantage=_standardized(advantages, trajectory.active, self.config.min_advantage_std),
+            returns=returns,
+            teacher_probs=teacher_probs,
+        )
+        params, opt_state, terms = self.improve(state, batch, trajectory.carry, coefficient, shuffle_key)
+        cohorts, outcomes = counted(state.cohorts, trajectory, iteration, self.venv.env.max_steps)
+        metrics = (
+            terms
+            | outcomes
+            | {
+                "kickstarting_coef": coefficient,
+                "silent_teacher": losses.mean((teacher_probs.sum(-1) == 0).astype(jnp.float32), trajectory.active),
+            }
+        )
+        if table is not None:
+            metrics["silent_captions"] = silent_captions(table, captions)
+            metrics["unlisted_captions"] = unlisted_captions(table, captions)
+        return LearnerState(params, opt_state, actor, memory, scale, cohorts, key), metrics
+
+    def _judge(
+        self, trajectory: Trajectory, scale: ValueScale | None
+    ) -> tuple[jax.Array, jax.Array, ValueScale | None]:
+        """Advantages and, in the critic's units, returns, float32[T, N, A] each; also the scale after them."""
+        values, next_values = trajectory.value, trajectory.next_value
+        if scale is not None:
+            values, next_values = (value_scale.to_returns(scale, x) for x in (values, next_values))
+        advantages = generalized_advantages(
+            trajectory.reward,
+            values,
+            next_values,
+            trajectory.discount,
+            trajectory.last[..., None],
+            self.config.gamma,
+            self.config.lam,
+        )
+        returns = advantages + values
+        if scale is None:
+            return advantages, returns, None
+        scale = value_scale.updated(scale, returns, trajectory.active)
+        return advantages, value_scale.to_values(scale, returns), scale
+
+    def _coefficient(self, iteration: jax.Array) -> jax.Array:
+        if self.teacher is None:
+            return jnp.float32(0)
+        return self.config.coefficient(iteration, self.venv.num_envs * self.config.rollout_length)
+
+    def label(
+        self, memory: Any, table: SkillTable | None, trajectory: Trajectory, key: jax.Array, listens: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array]:
+        """The teacher's memory, probabilities and captions for a trajectory.
+
+        Args:
+            memory: leaves [N, ...], before the trajectory.
+            table: the teacher's.
+            trajectory: what the student did.
+            key: PRNG key of the hard teacher.
+            listens: bool[], whether the student still listens; else nobody is asked, and all rows
+                are zeros, all captions -1.
+
+        Returns:
+            The memory after the trajectory, float32[T, N, A, actions] and int32[T, N, A].
+        """
+        shape, silence = trajectory.action.shape, jnp.full(trajectory.action.shape, -1, jnp.int32)
+        if self.teacher is None or table is None:
+            return memory, jnp.zeros((*shape, 0), jnp.float32), silence
+        teacher = with_table(self.teacher, table)
+
+        def listen(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
+            return ask(teacher, memory, trajectory.obs, trajectory.action, trajectory.first, key)
+
+        def skip(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
+            return memory, jnp.zeros((*shape, max(self.venv.env.action_counts)), jnp.float32), silence
+
+        return jax.lax.cond(listens, listen, skip, memory)
+
+    def improve(
+        self, state: LearnerState, batch: Batch, carry: Any, coefficient: jax.Array, key: jax.Array
+    ) -> tuple[Any, optax.OptState, dict[str, jax.Array]]:
+        """The epochs of gradient steps; without recurrence single steps are shuffled, with it whole environments.
+
+        Args:
+            state: parameters and optimiser.
+            batch: [T, N, A, ...].
+            carry: the network's before the first step.
+            coefficient: float32[], weight of the teacher.
+            key: shuffles.
+
+        Returns:
+            The new parameters and optimiser, the means of the loss's terms, and `grad_norm`, the
+            largest norm of a gradient before it is clipped.
+        """
+        if not jax.tree.leaves(carry):
+            batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
+        # Samples of all devices are shuffled together, so that minibatches don't depend on how many there are.
+        batch, carry = everywhere((batch, carry))
+        columns = batch.action.shape[1]
+        size, count = self.minibatches()
+
+        def step(params_and_state: Any, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+            params, opt_state = params_and_state
+            part = dealt_out(jax.tree.map(lambda leaf: leaf[:, rows], batch), axis=1)
+            part_carry = dealt_out(jax.tree.map(lambda leaf: leaf[rows], carry))
+            grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
+            terms["grad_norm"] = optax.tree.norm(grads)
+            # Optax promotes its counters, and with 64 bits would correct the moments in float64.
+            with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+                updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), terms
+
+        def epoch(params_and_state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+            rows = jax.random.permutation(key, columns)[: count * size].reshape(count, size)
+            return jax.lax.scan(step, params_and_state, rows)
+
+        keys = jax.random.split(key, self.config.epochs)
+        (params, opt_state), terms = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
+        return params, opt_state, jax.tree.map(jnp.mean, terms) | {"grad_norm": terms["grad_norm"].max()}
+
+    def _loss(
+        self, params: Any, batch: Batch, carry: Any, coefficient: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        output, _ = forward(self.network, params, batch.inputs, batch.first, carry)
+        log_probs = jax.nn.log_softmax(output.logits)
+        chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
+        config = self.config
+        terms = {
+            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.active),
+            "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip, batch.active),
+            "entropy": losses.entropy(output.logits, batch.active),
+        }
+        loss = terms["policy_loss"] + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
+        if batch.teacher_probs.shape[-1] > 0:
+            terms["kickstarting_loss"] = losses.kickstarting_loss(output.logits, batch.teacher_probs, batch.active)
+            loss += coefficient * terms["kickstarting_loss"]
+        return loss, terms | {"loss": loss}
+
+
+def _standardized(values: jax.Array, active: jax.Array | None, min_std: float) -> jax.Array:
+    """The values with mean 0 over the active samples, divided by their deviation, but at least by `min_std`."""
+    centred = values - losses.mean(values, active)
+    return centred / jnp.maximum(jnp.sqrt(losses.mean(centred**2, active)), min_std)

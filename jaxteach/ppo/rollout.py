@@ -1,0 +1,152 @@
+"""Trajectories: the student acts in all environments, and what is needed to learn from it is kept."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs_jax.sharding import on_own
+from envs_jax.vector import VectorEnv
+from jaxteach.networks.base import Carry, Network, forward
+
+
+class Actor(NamedTuple):
+    """Where the rollout stands between two calls."""
+
+    env: Any  # VectorState
+    obs: Any  # leaves [N, A, ...]
+    first: jax.Array  # bool[N], the observations begin an episode
+    active: jax.Array | None  # bool[N, A], who has not finished; None for one agent, who acts to the end
+    carry: Carry  # of the network, before `obs`
+
+
+class Trajectory(NamedTuple):
+    """T steps of N environments with A agents each."""
+
+    obs: Any  # leaves [T, N, A, ...]
+    inputs: jax.Array  # [T, N, A, ...], the observations as the network takes them
+    first: jax.Array  # bool[T, N]
+    active: jax.Array | None  # bool[T, N, A], who had not finished before this step; None for one agent
+    action: jax.Array  # int32[T, N, A]
+    log_prob: jax.Array  # float32[T, N, A]
+    value: jax.Array  # float32[T, N, A], as the network says it
+    next_value: jax.Array  # float32[T, N, A], of what followed, before any reset; meaningless where discount is 0
+    reward: jax.Array  # float32[T, N, A]
+    discount: jax.Array  # float32[T, N, A], the world's; where it is 0, nothing follows for this agent
+    last: jax.Array  # bool[T, N], the episode ended with this step
+    success: jax.Array  # bool[T, N], the task was fulfilled in this step
+    episode_return: jax.Array  # float32[T, N, A], so far
+    episode_length: jax.Array  # int32[T, N], so far
+    carry: Carry  # the network's before the first step
+
+
+class _Truncated(NamedTuple):
+    """The ends that are not terminal: the first S final states of each environment, to be valued after the rollout."""
+
+    env: Any  # leaves [S, N, ...]
+    carry: Carry  # leaves [S, N, ...]
+    used: jax.Array  # int32[N], slots filled so far
+
+
+def start(venv: VectorEnv[Any], network: Network, key: jax.Array) -> Actor:
+    """All environments, `TeamWorld`s, at the first step of an episode."""
+    state, timestep = venv.reset(key)
+    count, agents = venv.num_envs, venv.env.num_agents
+    active = jnp.ones((count, agents), bool) if agents > 1 else None
+    return Actor(state, timestep.observation, jnp.ones(count, bool), active, network.initial_carry(count))
+
+
+def collect(
+    venv: VectorEnv[Any], network: Network, params: Any, actor: Actor, key: jax.Array, length: int
+) -> tuple[Actor, Trajectory]:
+    """`length` steps of every environment with the student's own sampled actions."""
+    prepare = jax.vmap(jax.vmap(network.prepare))
+    # Enough for environments that truncate only after `max_steps`; further truncations are valued one by one.
+    slots = (length - 1) // venv.env.max_steps + 1
+    env, carry = jax.tree.map(
+        lambda leaf: jnp.stack([_cloned(leaf) for _ in range(slots)]), (actor.env.env, actor.carry)
+    )
+    truncated = _Truncated(env, carry, jnp.zeros(venv.num_envs, jnp.int32))
+
+    def value_of(obs: Any, first: jax.Array, carry: Carry) -> jax.Array:
+        return forward(network, params, prepare(obs)[None], first[None], carry)[0].value[0]
+
+    def final_value(env: Any, carry: Carry) -> jax.Array:
+        obs = jax.vmap(venv.env.observe)(env)
+        return value_of(obs, jnp.zeros(len(jax.tree.leaves(obs)[0]), bool), carry)
+
+    def late_value(late: jax.Array, env: Any, carry: Carry, otherwise: jax.Array) -> jax.Array:
+        return _if_any(late, lambda: final_value(env, carry), otherwise)
+
+    def step(carry: tuple[Actor, _Truncated], key: jax.Array) -> tuple[tuple[Actor, _Truncated], Any]:
+        actor, truncated = carry
+        inputs = prepare(actor.obs)
+        output, after = forward(network, params, inputs[None], actor.first[None], actor.carry)
+        log_probs = jax.nn.log_softmax(output.logits[0])
+        action = jax.random.categorical(key, log_probs).astype(jnp.int32)
+        env, timestep = venv.step(actor.env, action)
+        last, terminated = jnp.asarray(timestep.last()), jnp.asarray(timestep.discount == 0)
+        cut, final = last & ~terminated.all(-1), (timestep.extras["next_state"], after)
+        late = cut & (truncated.used >= slots)
+        record = {
+            "obs": actor.obs,
+            "inputs": inputs,
+            "first": actor.first,
+            "active": actor.active,
+            "action": action,
+            "log_prob": jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0],
+            "value": output.value[0],
+            "reward": timestep.reward,
+            "discount": timestep.discount,
+            "last": last,
+            "success": timestep.extras["success"],
+            "episode_return": timestep.extras["episode_return"],
+            "episode_length": timestep.extras["episode_length"],
+        }
+        truncated = _keep_final(truncated, cut, *final)
+        seen_late = on_own(late_value)(late, *final, output.value[0])
+        active = None if actor.active is None else actor.active & ~terminated | last[:, None]
+        return (Actor(env, timestep.observation, last, active, after), truncated), (record, cut, late, seen_late)
+
+    begin, keys = actor.carry, jax.random.split(key, length)
+    (actor, truncated), (record, cut, late, late_values) = jax.lax.scan(step, (actor, truncated), keys)
+    kept_values = jax.vmap(final_value)(truncated.env, truncated.carry)
+    final_values = jnp.where(late[..., None], late_values, _at_truncations(kept_values, cut))
+    following = jnp.append(record["value"][1:], value_of(actor.obs, actor.first, actor.carry)[None], 0)
+    next_value = jnp.where(record["last"][..., None], final_values, following)
+    return actor, Trajectory(**record, next_value=next_value, carry=begin)
+
+
+def _if_any(mask: jax.Array, function: Callable[[], jax.Array], otherwise: jax.Array) -> jax.Array:
+    """What the function gives if the mask is true anywhere, else `otherwise`.
+
+    A loop of at most one round: under `vmap`, `lax.cond` would call the function in any case.
+    """
+    start = (mask.any(), otherwise)
+    return jax.lax.while_loop(lambda loop: loop[0], lambda _: (jnp.bool_(False), function()), start)[1]
+
+
+def _keep_final(truncated: _Truncated, cut: jax.Array, env: Any, carry: Carry) -> _Truncated:
+    """Puts the states of the environments in `cut` into their next free slots."""
+    slots = jax.tree.leaves(truncated.env)[0].shape[0]
+    chosen = cut[None] & (np.arange(slots, dtype=np.int32)[:, None] == truncated.used[None])
+
+    def put(kept: jax.Array, new: jax.Array) -> jax.Array:
+        mask = chosen.reshape(chosen.shape + (1,) * (new.ndim - 1))
+        return _cloned(jnp.where(mask, _cloned(new)[None], _cloned(kept)))
+
+    env, carry = jax.tree.map(put, (truncated.env, truncated.carry), (env, carry))
+    return _Truncated(env, carry, truncated.used + cut.astype(jnp.int32))
+
+
+def _cloned(leaf: jax.Array) -> jax.Array:
+    """The same; keys cloned: the check for reused keys can't see that those of final states are never drawn from."""
+    return jax.random.clone(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def _at_truncations(values: jax.Array, cut: jax.Array) -> jax.Array:
+    """float32[T, N, A]: the slots' values, float32[S, N, A], at the truncations bool[T, N]; else without meaning."""
+    order = jnp.clip(jnp.cumsum(cut, 0, dtype=jnp.int32) - 1, 0, len(values) - 1)
+    return jnp.take_along_axis(values, order[..., None], 0)

@@ -1,0 +1,376 @@
+"""A run on disk: its folder, its configuration and its curves."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+from jaxteach.config import TrainConfig, canonical_task, changes, from_json, to_json
+from jaxteach.errors import UserError
+from jaxteach.options.markers import ON_RESUME, check_values, marked
+from jaxteach.runs.checkpoints import ADVICE, Checkpoints
+from jaxteach.runs.events import BY_STEPS, EventFile, keep_until
+from jaxteach.runs.files import alone_in, read_json, replacing, write_json, writing
+from jaxteach.runs.sessions import FILE as SITTINGS
+from jaxteach.runs.sessions import MACHINE, add_sitting, machine, plans_digest, read_sittings
+from jaxteach.teacher.plans import PlanFile, find_plans, save_plans
+
+MAX_NAME = 200
+NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
+PLANS = "plans.json"
+"""The file in a run's folder that has the plans that teach."""
+
+
+def folder_of(logdir: str, task: str, name: str) -> Path:
+    """`<logdir>/ppo/<task>/<name>`.
+
+    Raises:
+        UserError: a name that is not one folder's name, or a `logdir` that can't be printed.
+    """
+    if not logdir:
+        raise UserError("--logdir is empty; name a folder, or leave it out")
+    if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > MAX_NAME:
+        raise UserError(f"{name[:MAX_NAME]!r} can't name a run's folder: use few letters, digits and . _ + - only")
+    if not logdir.isprintable():
+        raise UserError(f"--logdir {logdir!r} has characters that can't be printed; choose another")
+    return Path(logdir).resolve() / "ppo" / task / name
+
+
+def fresh_folder(logdir: str, task: str, name: str | None, prefix: str = "") -> Path:
+    """Makes a new folder, named `prefix` and the date and time where no name is given; an empty one is as a new one.
+
+    Raises:
+        UserError: the folder exists, or can't be made.
+    """
+    stem = name if name is not None else prefix + datetime.now().strftime("%Y%m%d-%H%M%S")
+    for candidate in [stem] if name else [stem, *(f"{stem}-{i}" for i in range(2, 100))]:
+        folder = folder_of(logdir, task, candidate)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if name and is_folder(folder) and not any(folder.iterdir()):
+                return folder
+            continue
+        except OSError as error:
+            raise UserError(f"can't make the folder {folder}: {error.strerror}") from None
+        return folder
+    taken = folder_of(logdir, task, stem)
+    raise UserError(f"the folder {taken} exists; choose another --savedir, or go on with a run by --resume")
+
+
+def _has_only_begun(folder: Path) -> bool:
+    """Whether a folder is that of a run without a point and without a checkpoint."""
+    if not is_folder(folder) or any(entry.is_symlink() for entry in folder.iterdir()):
+        return False
+    metrics = folder / "metrics.jsonl"
+    if not any(folder.glob("config.json*")) or (metrics.exists() and metrics.stat().st_size):
+        return False
+    with closing(Checkpoints(folder)) as checkpoints:
+        return not checkpoints.iterations
+
+
+def create_run(config: TrainConfig) -> Path:
+    """A new run's folder with its `config.json`; a run that ended before it came to anything begins anew."""
+    folder = folder_of(config.logdir, config.task, config.savedir) if config.savedir is not None else None
+    if folder is None or not _has_only_begun(folder):
+        folder = fresh_folder(config.logdir, config.task, config.savedir)
+    with alone_in(folder):
+        (folder / SITTINGS).unlink(missing_ok=True)
+        write_json(folder / "config.json", to_json(config))
+    return folder
+
+
+def resume_run(config: TrainConfig) -> Path:
+    """The folder of the run to go on with; one that ended before it had a `config.json` gets it now.
+
+    Raises:
+        UserError: there is no such run, or it has other options.
+    """
+    if config.savedir is None:
+        raise UserError("--resume needs the --savedir of the run to go on with")
+    folder = folder_of(config.logdir, config.task, config.savedir)
+    if is_folder(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
+        write_json(folder / "config.json", to_json(config))
+    folder, stored = find_run(config.logdir, config.task, config.savedir)
+    check_resumable(config, stored, folder)
+    for entry in folder.iterdir():
+        # A link in a run from somebody else could have files of whoever resumes it overwritten.
+        if entry.is_symlink():
+            raise UserError(f"{entry} is a link, which no run has; put what it leads to in its place")
+    return folder
+
+
+def is_folder(folder: Path) -> bool:
+    """Whether there is a folder of this path, be it one that no file system takes."""
+    try:
+        return folder.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def find_run(logdir: str, task: str, name: str) -> tuple[Path, TrainConfig]:
+    """An existing run and its configuration.
+
+    Raises:
+        UserError: there is none, or it is not one of jaxteach or of this task.
+    """
+    folder = folder_of(logdir, task, name)
+    if not is_folder(folder):
+        raise UserError(f"there is no run {folder}")
+    return folder, read_config(folder, task)
+
+
+def read_config(folder: Path, task: str | None = None) -> TrainConfig:
+    """The configuration of the run in a folder.
+
+    Raises:
+        UserError: the folder has no readable configuration, or that of another task.
+    """
+    path = folder / "config.json"
+    try:
+        document = read_json(path)
+    except OSError:
+        raise UserError(f"{folder} is no run of jaxteach: it has no readable config.json") from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: it is not JSON") from None
+    try:
+        config = from_json(document)
+    except UnicodeEncodeError:
+        raise UserError(f"{path} is damaged: it has characters that are none") from None
+    try:
+        check_values(config)
+        canonical_task(config.task)
+        config.check()
+    except UserError as error:
+        raise UserError(f"{path} can't be used: {error}") from None
+    if task is not None and config.task != task:
+        raise UserError(f"{folder} is a run of {config.task}, not of {task}")
+    return config
+
+
+def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path) -> None:
+    """Raises `UserError` where a run would go on with other options, or other plans, than it began with.
+
+    Args:
+        config: the options with which it would go on.
+        stored: those of its `config.json`.
+        folder: the run's.
+    """
+    free = marked(config, ON_RESUME)
+    changed = {name: values for name, values in changes(config, stored).items() if name not in free}
+    known = plans_digest(folder)
+    if known is not None and config.taught:
+        if _plans_now(config) not in (known, None):
+            kept = folder / PLANS
+            way = f"give --plans {kept} for those" if kept.exists() and not config.online else "put those back"
+            raise UserError(
+                f"--plans {config.teacher.plans} are other plans than the run {folder} began with; "
+                f"{way}, or start another run with another --savedir"
+            )
+        changed.pop("plans", None)
+    if changed:
+        told = "; ".join(f"{name}: {a}, not {b}" for name, (a, b) in changed.items())
+        raise UserError(f"the run to resume has other options: {told}")
+
+
+def plans_of(config: TrainConfig) -> PlanFile | None:
+    """The plans with which a run of these options begins; None without a teacher.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    return find_plans(config.teacher.plans, config.task) if config.taught else None
+
+
+def _plans_now(config: TrainConfig) -> str | None:
+    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs none."""
+    try:
+        plans = plans_of(config)
+    except UserError:
+        return None
+    return None if plans is None else plans.digest
+
+
+def further(folder: Path, config: TrainConfig, done: int) -> str:
+    """Says that a run has more iterations behind it than its options ask for."""
+    size = config.steps_per_iteration
+    return (
+        f"the run {folder} has come to {done * size:,} steps a seed ({done:,} iterations), further than the "
+        f"{config.iterations * size:,} ({config.iterations:,}) asked for; ask for that many at least, or train "
+        "another run under another name (those of a sweep are named as its file)"
+    )
+
+
+def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
+    """Writes down that a run goes on with these options, and keeps its plans.
+
+    Args:
+        folder: the run's.
+        config: its options now; `config.json` has those of the sitting before.
+        done: iterations that it has behind it.
+
+    Returns:
+        What a person should know of it, in lines.
+
+    Raises:
+        UserError: the run's files can't be read or written.
+    """
+    stored, before, plans = read_config(folder, config.task), read_sittings(folder), plans_of(config)
+    # Where a run's folder is, and that it was resumed, are not options of the run itself.
+    config = replace(config, **{name: getattr(stored, name) for name in ("savedir", "logdir", "resume")})
+    changed = changes(config, stored)
+    facts = {
+        "from_iteration": done,
+        "to_iteration": config.iterations,
+        "total_steps": config.iterations * config.steps_per_iteration,
+        "changed": {name: {"from": old, "to": new} for name, (new, old) in changed.items()},
+        "devices": config.devices * jax.process_count() or jax.device_count(),
+        "device": jax.local_devices()[0].device_kind,
+        **machine(),
+        "plans_sha256": None if plans is None else plans.digest,
+    }
+    if changed:
+        write_json(folder / "config.json", to_json(config))
+    # With --online, the file of this name has the plans that were learnt.
+    if plans is not None and not config.online:
+        save_plans(plans, folder / PLANS)
+    add_sitting(folder, facts)
+    return _news(config, stored, done, facts, before[-1] if before else facts)
+
+
+def _news(
+    config: TrainConfig, stored: TrainConfig, done: int, facts: dict[str, Any], before: dict[str, Any]
+) -> list[str]:
+    """What changes the student where a run goes on otherwise than in the sitting before."""
+    news = []
+    old, new = stored.learning_rate_at(done), config.learning_rate_at(done)
+    if old != new:
+        news.append(
+            f"the learning rate goes from {old:.3g} to {new:.3g}: "
+            f"it falls over {config.iterations:,} iterations now, not over {stored.iterations:,}"
+        )
+    names = MACHINE if facts["platform"] == "cpu" else MACHINE[1:]
+    changed = [name for name in names if before.get(name) not in (facts[name], None)]
+    other = [f"{name} {facts[name]}, not {before[name]}" for name in changed]
+    if other:
+        news.append(f"not the machine of the sitting before ({', '.join(other)}): the bits may be others from here on")
+    return news
+
+
+class MetricsLog:
+    """`metrics.jsonl` and TensorBoard's event files of a run, continued after `iteration`, `env_steps` a seed.
+
+    What they have after it is dropped, since it comes again. The events of a run with one seed lie in its folder,
+    those of several seeds in `seed_<seed>`.
+
+    Raises:
+        UserError: the files can't be read or written; so all methods.
+    """
+
+    def __init__(self, folder: Path, seeds: tuple[int, ...], iteration: int, env_steps: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        self._events: dict[int, EventFile] = {}
+        places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
+        with writing(self._path, ADVICE):
+            self._keep_until(iteration)
+        with writing(folder, ADVICE):
+            for seed, place in zip(seeds, places):
+                keep_until(place, iteration, env_steps)
+                self._events[seed] = EventFile(place)
+                self._events[seed].flush()
+
+    def _keep_until(self, iteration: int) -> None:
+        rows = read_metrics(self._path.parent) if self._path.exists() else []
+        kept = [row for row in rows if row["iteration"] <= iteration]
+        self.wall_s = max((row["wall_s"] for row in kept), default=0.0)
+        with replacing(self._path) as file:
+            file.writelines((json.dumps(row) + "\n").encode() for row in kept)
+
+    def points(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Appends one JSON object a point and seed, and brings all of the log to the disk."""
+        with writing(self._path, ADVICE), self._path.open("r+", encoding="utf-8") as file:
+            file.seek(0, os.SEEK_END)
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        with writing(self._path.parent, ADVICE):
+            for events in self._events.values():
+                events.flush()
+
+    def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
+        """Writes TensorBoard scalars against the iteration, and again against environment steps."""
+        for prefix, step in (("", iteration), (BY_STEPS, env_steps)):
+            scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
+            with writing(self._path.parent, ADVICE):
+                self._events[seed].add(Event(summary=Summary(value=scalars), step=step))
+
+    def close(self) -> None:
+        with writing(self._path.parent, ADVICE):
+            for events in self._events.values():
+                events.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The points of a run; a last line that was cut off is left out.
+
+    Raises:
+        UserError: the folder has no readable metrics, or those of two trainings that wrote at the same time.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        if not path.is_file():
+            raise OSError
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{folder} is no run of jaxteach: it has no readable metrics.jsonl") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError):
+            if number < len(lines):
+                raise UserError(f"{path} is damaged in line {number}") from None
+    if not all(_is_point(row) for row in rows):
+        raise UserError(f"{path} is not the metrics of a jaxteach run")
+    last: dict[int, int] = {}
+    for row in rows:
+        seed, iteration = row.get("seed", 0), row["iteration"]
+        if iteration <= last.get(seed, -1):
+            raise UserError(
+                f"{path} has iteration {iteration} of seed {seed} after iteration {last[seed]}, as if two trainings "
+                "had written to it at once; train anew with another --savedir"
+            )
+        last[seed] = iteration
+    return rows
+
+
+def read_summary(folder: Path) -> dict[int, dict[str, Any]]:
+    """The final evaluation of each seed of a run; empty where there was none yet.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    path = folder / "summary.json"
+    if not path.exists():
+        return {}
+    try:
+        rows = read_json(path)
+    except (OSError, ValueError):
+        raise UserError(f"{path} is damaged; remove it, and go on with the run by --resume") from None
+    if not isinstance(rows, list) or not all(_is_point(row, NEEDED[1:]) for row in rows):
+        raise UserError(f"{path} is not the summary of a jaxteach run")
+    return {row.get("seed", 0): row for row in rows}
+
+
+def _is_point(row: Any, needed: tuple[str, ...] = NEEDED) -> bool:
+    numbers = [row.get(name) for name in needed] if isinstance(row, dict) else [None]
+    return all(isinstance(x, int | float) and abs(x) < 2**62 for x in numbers) and isinstance(row.get("seed", 0), int)

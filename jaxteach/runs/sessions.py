@@ -1,0 +1,61 @@
+"""The sittings in which a run is trained: the iterations, plans and machine of each."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxteach.errors import UserError
+from jaxteach.runs.files import read_json, write_json
+from jaxteach.system.cores import visible_cores
+
+FILE = "sittings.json"
+MACHINE = ("cores", "platform", "jax")
+"""What a run's bits depend on besides its options."""
+
+
+def machine() -> dict[str, Any]:
+    """The values of `MACHINE` here."""
+    return dict(zip(MACHINE, (visible_cores(), jax.default_backend(), jax.__version__)))
+
+
+def read_sittings(folder: Path) -> list[dict[str, Any]]:
+    """The sittings of a run so far, in order; empty for a run from before they were recorded.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    path = folder / FILE
+    try:
+        rows = read_json(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError):
+        rows = None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is damaged; put it right, or remove it and what it tells is not known")
+    return rows
+
+
+def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
+    """Records a sitting that begins now.
+
+    Raises:
+        UserError: the file can't be read or written.
+    """
+    row = {"date": datetime.now(UTC).isoformat(timespec="seconds")} | facts
+    write_json(folder / FILE, [*read_sittings(folder), row])
+
+
+def plans_digest(folder: Path) -> str | None:
+    """The digest of the plans that teach a run (`PlanFile.digest`); None where it is not known.
+
+    Raises:
+        UserError: the sittings can't be read.
+    """
+    known = [row["plans_sha256"] for row in read_sittings(folder) if row.get("plans_sha256") is not None]
+    if not all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in known):
+        raise UserError(f"{folder / FILE} is damaged: plans_sha256 is no SHA-256")
+    return known[-1] if known else None

@@ -1,0 +1,99 @@
+"""Runs of a sweep, brought to their end from wherever they are."""
+
+import time
+import traceback
+from collections.abc import Hashable, Iterator
+from contextlib import closing
+from dataclasses import replace
+
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.run_folder import check_resumable, find_run, folder_of, further, is_folder, read_summary
+from jaxteach.training.loop import train_side_by_side
+
+
+def attempt(*runs: TrainConfig) -> str | None:
+    """Brings runs that can train side by side to their end, whatever happens; the reason if it failed."""
+    try:
+        finish(*runs)
+    except UserError as error:
+        return str(error)
+    except BrokenPipeError:
+        raise  # Nobody reads the output any more: it is no failure of the run.
+    except Exception as error:
+        if len(runs) == 1:  # Of several, each is tried again alone.
+            traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def finish(*runs: TrainConfig) -> None:
+    """Begins runs that can train side by side, or goes on with them; those that are finished are passed over.
+
+    Raises:
+        UserError: as `train_side_by_side`; or a run's folder is one with other options.
+    """
+    states = [state_of(run) for run in runs]
+    left = [replace(run, resume=state == "begun") for run, state in zip(runs, states) if state != "finished"]
+    if left:
+        train_side_by_side(left, time.perf_counter())
+    else:
+        print("finished before")
+
+
+def side_by_side(runs: list[TrainConfig], most: int) -> Iterator[list[TrainConfig]]:
+    """Deals out runs to programs; those that have the same shapes and have come equally far share one.
+
+    Args:
+        runs: of one sweep.
+        most: seeds of a program; one run alone may have more.
+    """
+    alike: dict[Hashable, list[TrainConfig]] = {}
+    for number, run in enumerate(runs):
+        alike.setdefault(_program(run) or number, []).append(run)
+    for group in alike.values():
+        dealt: list[TrainConfig] = []
+        for run in group:
+            if dealt and sum(len(other.seed_list) for other in (*dealt, run)) > most:
+                yield dealt
+                dealt = []
+            dealt.append(run)
+        yield dealt
+
+
+def _program(run: TrainConfig) -> Hashable:
+    """What runs that can share a program have in common; None for one that has nothing to share."""
+    try:
+        if run.online or state_of(run) == "finished":
+            return None
+    except UserError:
+        return None
+    shapes = replace(run.ppo, **dict.fromkeys(run.ppo.numbers, 0))
+    return replace(run, seed_list=(), savedir=None, ppo=shapes), _last_checkpoint(run)
+
+
+def _last_checkpoint(run: TrainConfig) -> int:
+    with closing(Checkpoints(folder_of(run.logdir, run.task, str(run.savedir)))) as checkpoints:
+        return max(checkpoints.iterations, default=0)
+
+
+def state_of(run: TrainConfig) -> str:
+    """How far a run is: "new", "begun" or "finished".
+
+    Raises:
+        UserError: the run's folder is one with other options, or the run has come further than it should.
+    """
+    folder = folder_of(run.logdir, run.task, str(run.savedir))
+    if not is_folder(folder):
+        return "new"
+    if not (folder / "config.json").is_file():
+        return "begun"
+    check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1], folder)
+    done = _last_checkpoint(run)
+    if done > run.iterations:
+        raise UserError(further(folder, run, done))
+    end = run.iterations * run.steps_per_iteration
+    ends = [row["env_steps"] for row in read_summary(folder).values()]
+    judged = run.final_eval == 0 or ends == [end] * len(run.seed_list)
+    return "finished" if done == run.iterations and judged else "begun"

@@ -1,0 +1,1 @@
+"""The process and its machine: Ctrl-C, memory, cores, plug-ins."""

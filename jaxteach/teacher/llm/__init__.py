@@ -1,1 +1,0 @@
-"""Language models that are asked about captions, once, before training."""

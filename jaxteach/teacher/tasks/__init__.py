@@ -1,0 +1,1 @@
+"""What the teacher knows of each family of tasks: captions and skills."""

@@ -1,0 +1,95 @@
+"""The DoorKey worlds as the teacher knows them: one agent, whose observation is the map it has seen."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from envs_jax.grid.constants import NUM_ACTIONS, Actions
+from envs_jax.small_gather import pick
+from jaxteach.teacher.navigation import STUCK, Map, Pose, explore, go_to, read_map
+from jaxteach.teacher.tasks.doorkey_captions import Captions, Objects, Scene
+
+COLORED_CAPTIONS: Final[dict[str, bool]] = {
+    "SimpleDoorKey": False,
+    "LavaDoorKey": False,
+    "ColoredDoorKey": True,
+    "TwoDoor": False,
+}
+
+
+class View(NamedTuple):
+    """What one observation shows."""
+
+    objects: Scene
+    world: Map
+
+
+@dataclass(frozen=True)
+class DoorKeyDomain:
+    """A `Domain` whose observations are uint8[W, H, 4 * F], the newest frame on the last four channels.
+
+    The memory is int32[names of keys], the cells where keys were last seen.
+    """
+
+    vocabulary: Captions
+    size: tuple[int, int]
+    view_size: int
+    num_agents = None
+    num_actions = NUM_ACTIONS
+    idle = int(Actions.done)
+
+    def reset(self) -> jax.Array:
+        return jnp.full(self.vocabulary.memory_size, -1, jnp.int32)
+
+    def read(self, obs: jax.Array) -> View:
+        words = newest_frame(obs)
+        objects = self.vocabulary.read(words)
+        return View(objects, read_map(words, objects.agent_cell, self.size))
+
+    def remember(self, memory: jax.Array, scene: View) -> jax.Array:
+        return self.vocabulary.remember(memory, scene.objects)
+
+    def advance(self, memory: jax.Array, action: jax.Array) -> jax.Array:
+        """The memory as it is: the map tells where the agent is."""
+        del action
+        return memory
+
+    def describe(self, memory: jax.Array, scene: View) -> tuple[jax.Array, Objects]:
+        return self.vocabulary.caption_id(scene.objects), self.vocabulary.locate(memory, scene.objects)
+
+    def things(self, scene: View, facts: Objects) -> jax.Array:
+        """Nothing: there is nobody to take it from."""
+        del scene, facts
+        return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
+
+    def skill_results(self, memory: jax.Array, scene: View, facts: Objects, skills: jax.Array) -> jax.Array:
+        del memory
+        size, agent = self.size, scene.objects
+        pose = Pose(agent.agent_cell // size[1], agent.agent_cell % size[1], agent.agent_dir)
+        x, y = facts.targets // size[1], facts.targets % size[1]
+        walks = jax.vmap(go_to, in_axes=(None, None, 0, 0, None))(scene.world, pose, x, y, size[1])
+        walks = jnp.where(walks == STUCK, Actions.done, walks)[self.vocabulary.object_targets]
+        on_object = [walks] + [jnp.full_like(walks, a) for a in (Actions.pickup, Actions.drop, Actions.toggle)]
+        by_object = jnp.where(facts.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
+        exploring = explore(scene.world, pose, size[1], self.view_size)
+        idle = jnp.int32(Actions.done)
+        return pick(jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)]), skills)
+
+
+def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
+    """The domain of a DoorKey task's environment.
+
+    Raises:
+        ValueError: there are more keys than the task's captions can tell apart.
+    """
+    if env.num_keys > 1 and not COLORED_CAPTIONS[task]:
+        raise ValueError(f"the teacher of {task} has words for one key, not for num_keys {env.num_keys}")
+    captions = Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
+    return DoorKeyDomain(captions, (env.size, env.size), env.view_size)
+
+
+def newest_frame(obs: jax.Array) -> jax.Array:
+    """uint32[W * H], the last four channels of uint8[W, H, 4 * F] as one word a cell."""
+    return jax.lax.bitcast_convert_type(obs[..., -4:], jnp.uint32).reshape(-1)

@@ -1,0 +1,1 @@
+"""Training runs, from options to finished students."""

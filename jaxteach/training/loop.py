@@ -1,0 +1,323 @@
+"""Training runs from their options to their folders: compiled chunks inside; evaluation, logs and checkpoints here."""
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from jaxteach.config import HostsConfig, TrainConfig, canonical_task
+from jaxteach.distributed.compile_cache import compile_notice
+from jaxteach.distributed.multihost import check_alike, in_first, is_first, losing_nobody, text_from_first, together
+from jaxteach.distributed.sharding import describe, idle_accelerator
+from jaxteach.errors import UserError
+from jaxteach.llm.online import OnlineTeacher, met_silent
+from jaxteach.ppo.episodes import Episodes, told_unfinished
+from jaxteach.ppo.learner import LearnerState
+from jaxteach.runs.files import alone_in
+from jaxteach.runs.run_folder import create_run, further, plans_of, resume_run
+from jaxteach.runs.run_writer import Record
+from jaxteach.system.interrupt import PATIENCE_S, last_words
+from jaxteach.system.memory import enough_memory
+from jaxteach.teacher.tasks.doorkey_captions import UNLISTED
+from jaxteach.training.nonfinite import Trouble, first_trouble
+from jaxteach.training.programs import Experiment
+from jaxteach.training.progress import TrainingProgress
+
+Evaluation = Callable[[Any, int], Episodes]
+"""(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
+
+
+def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None) -> Path:
+    """Trains, or goes on training, and returns the run's folder; see `train_side_by_side`."""
+    return train_side_by_side([config], started, arguments)[0]
+
+
+def train_side_by_side(
+    configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None
+) -> list[Path]:
+    """Trains runs in one program, or goes on training them, and returns their folders.
+
+    Args:
+        configs: the options; they differ in seeds, folders and `PPOConfig.numbers` alone.
+        started: the clock (`time.perf_counter`) when the command began; wall times count from it.
+        arguments: the command line of a run alone, which tells how to go on after Ctrl-C.
+
+    Raises:
+        UserError: the options can't be met, or the runs have not come equally far.
+    """
+    configs = [_ready(config) for config in configs]
+    with together():
+        experiment = Experiment(*configs)
+        experiment.check()
+    check_alike(experiment.facts)
+    console, folders = Console(quiet=not is_first()), [_folder(config) for config in configs]
+    for folder in folders:
+        console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
+    _tell_of_devices(experiment.devices, console)
+    for line in (*_of_teacher(configs[0]), *experiment.rounded):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    with losing_nobody(), enough_memory(), ExitStack() as files:
+        if arguments is not None and is_first():
+            command = _going_on(configs[0], folders[0], arguments)
+            files.enter_context(last_words(lambda: f"; go on: {command}"))
+        in_first(lambda: [files.enter_context(alone_in(folder)) for folder in folders])
+        records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
+        done, state = _begin(experiment, records)
+        for record in records:
+            for line in record.begin(done):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if experiment.config.resume:
+            steps, wall_s = done * experiment.config.steps_per_iteration, max(record.wall_s for record in records)
+            so_far = f"goes on after iteration {done} ({steps:,} steps, {wall_s:.1f} s)"
+            console.print(so_far if done else "has no checkpoint yet: begins anew", highlight=False, soft_wrap=True)
+        console.print(compile_notice(experiment.world), highlight=False, soft_wrap=True)
+        with TrainingProgress(console, experiment.config.iterations, done) as progress:
+            online = _online_teacher(experiment, folders[0], done)
+            Session(experiment, records, progress, online, started).run(state, done)
+    return folders
+
+
+def _ready(config: TrainConfig) -> TrainConfig:
+    """The options of a run, checked, and without where its processes meet."""
+    config = replace(config, task=canonical_task(config.task))
+    config.check()
+    if config.hosts.coordinator is not None and not jax.distributed.is_initialized():
+        raise UserError("several processes meet in python -m jaxteach.train alone; leave --coordinator out")
+    # From here on a run is the same, whichever processes train it.
+    return replace(config, hosts=HostsConfig())
+
+
+def _folder(config: TrainConfig) -> Path:
+    return Path(text_from_first(in_first(lambda: str(resume_run(config) if config.resume else create_run(config)))))
+
+
+def _tell_of_devices(devices: list[Any], console: Console) -> None:
+    """Where the run is, and what it leaves idle."""
+    console.print(f"on {describe(devices)}", highlight=False, markup=False, soft_wrap=True)
+    idle = idle_accelerator(devices[0].platform)
+    if idle is not None:
+        console.print(idle, highlight=False, markup=False, soft_wrap=True)
+
+
+def _going_on(config: TrainConfig, folder: Path, arguments: Sequence[str]) -> str:
+    """The command that goes on with a run which a command line began."""
+    more = ["--savedir", folder.name] if config.savedir is None else []
+    return shlex.join(["python", "-m", "jaxteach.train", *arguments, *more, *([] if config.resume else ["--resume"])])
+
+
+def _of_teacher(config: TrainConfig) -> Iterator[str]:
+    """What a person should know of who teaches."""
+    if not config.taught and not config.no_teacher:
+        yield f"{config.task} has no teacher: pure reinforcement learning"
+    plans = plans_of(config)
+    if plans is not None and plans.by_hand:
+        yield "the teacher's plans were written by hand, not by a language model"
+
+
+def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:
+    """The iteration that runs have come to, and the state of all of them there.
+
+    Raises:
+        UserError: they have not come equally far, or further than the options say.
+    """
+    found = [record.restore(experiment.abstract_part(record.config)) for record in records if record.goes_on()]
+    if not found:
+        return 0, experiment.init()
+    if len(found) < len(records) or len({done for done, _ in found}) > 1:
+        raise UserError("runs that train side by side must have come equally far")
+    done = found[0][0]
+    if done > experiment.config.iterations:
+        raise UserError(further(records[0].folder, experiment.config, done))
+    return done, experiment.joined([state for _, state in found])
+
+
+def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:
+    """What asks a model while the student trains, if the options want it."""
+    if not experiment.config.online or experiment.teacher is None:
+        return None
+    online = OnlineTeacher(experiment.config, experiment.teacher, folder, done)
+    experiment.table = online.table
+    return online
+
+
+class Session:
+    """One sitting of the runs that train side by side.
+
+    Args:
+        experiment: what is trained.
+        records: the files of each run.
+        progress: what a person sees.
+        online: what asks a model while the student trains, if anything does; one run alone has it.
+        started: the clock when the command began.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        records: list[Record],
+        progress: TrainingProgress,
+        online: OnlineTeacher | None,
+        started: float,
+    ) -> None:
+        self.experiment, self.config, self.online = experiment, experiment.config, online
+        self.records, self.progress = records, progress
+        self.before_s = max(record.wall_s for record in records)
+        self.started = started
+        self._told: set[int] = set()
+        self._done = 0
+        self._told_unfinished = False
+
+    def run(self, state: LearnerState, done: int) -> None:
+        """Trains from iteration `done` to the end, and evaluates what came out."""
+        self._done = done
+        with last_words(self._last_words):
+            self._run(state, done)
+
+    def _run(self, state: LearnerState, done: int) -> None:
+        with ThreadPoolExecutor(1) as compiler:
+            evaluation = compiler.submit(self.experiment.compile_evaluation, self.config.num_eval)
+            chunk = self.experiment.compile_chunk()
+            evaluate = evaluation.result()
+        self.progress.say(f"compiled {self._seconds():.1f} s after the start")
+        self.progress.compiled()
+        saved = done
+        while done < self.config.iterations:
+            began = time.perf_counter()
+            count = min(self.config.eval_interval, self.config.iterations - done)
+            state, metrics = self._play(chunk, state, done, count)
+            silent = metrics.pop("silent_captions", None)
+            rows = _first(metrics, count)
+            speed = count * self.config.steps_per_iteration / (time.perf_counter() - began)
+            trouble = first_trouble(rows)
+            if trouble is not None:
+                last = done + trouble.place
+                # With --online the table has grown since; of several runs each goes back alone.
+                if last > saved and self.online is None and len(self.records) == 1:
+                    state = self._go_back(chunk, saved, last)
+                    if last > done:
+                        self._record(last, _first(rows, last - done), evaluate(state.params, last), speed)
+                    self._save(last, state)
+                    saved = last
+                raise self._ended_by(trouble, done, saved)
+            self._done = done = done + count
+            self._record(done, rows, evaluate(state.params, done), speed)
+            if silent is not None:
+                self._hear_of_unlisted(int(rows["unlisted_captions"].sum()))
+                self._hear_of(met_silent(np.asarray(silent)), done)
+            if done - saved >= self.config.save_interval or done == self.config.iterations:
+                self._save(done, state)
+                saved = done
+        if self.config.final_eval:
+            self._conclude(evaluate, state, done)
+
+    def _play(self, chunk: Any, state: LearnerState, done: int, count: int) -> tuple[LearnerState, dict[str, Any]]:
+        """`count` iterations after `done`: the state after them, and their metrics."""
+        return chunk(state, self.experiment.table, self.experiment.numbers, np.int32(done), np.int32(count))
+
+    def _save(self, done: int, state: LearnerState) -> None:
+        for record in self.records:
+            record.save(done, state)
+
+    def _go_back(self, chunk: Any, saved: int, last: int) -> LearnerState:
+        """A lone run's state after iteration `last`, played again from its checkpoint `saved`, in the same bits."""
+        (record,), like = self.records, self.experiment.abstract_state
+        state = self.experiment.init() if saved == 0 else record.restore(like, saved)[1]
+        while saved < last:
+            count = min(self.config.eval_interval, last - saved)
+            state, _ = self._play(chunk, state, saved, count)
+            saved += count
+        return state
+
+    def _ended_by(self, trouble: Trouble, done: int, saved: int) -> UserError:
+        """Says what is wrong in the iterations after `done`, and from where it can be seen again."""
+        origin = f"from the checkpoint of iteration {saved}" if saved else "from the beginning"
+        return UserError(
+            f"the {trouble.what} of seed {self.experiment.seeds[trouble.seed]} is {trouble.value} in iteration "
+            f"{done + trouble.place + 1}; --resume goes there again {origin}, and a lower --learning_rate may help"
+        )
+
+    def _hear_of(self, captions: list[int], done: int) -> None:
+        """Asks about captions met without plans, or tells them, each once."""
+        if self.online is not None:
+            heard = self.online.learn(captions, done)
+            self.experiment.table = self.online.table
+            if heard is not None:
+                self.progress.say(heard)
+            return
+        texts = self.experiment.captions
+        for caption in sorted(set(captions) - self._told):
+            self.progress.say(f"no plans for: {texts[caption]} It has no weight in the loss; --online asks about it")
+        self._told |= set(captions)
+
+    def _hear_of_unlisted(self, count: int) -> None:
+        """Tells, once, that the task's domain gives numbers outside its list of captions."""
+        if count and UNLISTED not in self._told:
+            self._told.add(UNLISTED)
+            self.progress.say(
+                f"no plans for {count:,} observations whose captions have numbers outside "
+                f"0..{len(self.experiment.captions) - 1}: they have no weight in the loss; see what `caption` gives"
+            )
+
+    def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
+        """Logs the iterations of a chunk and the evaluation after it, in the first process."""
+        with together():
+            if not is_first():
+                return
+            outcome, wall_s = jax.tree.map(np.asarray, outcome), self.before_s + self._seconds()
+            parts = [record.log_points(done, metrics, outcome, speed, wall_s) for record in self.records]
+            points = [point for part in parts for point in part]
+            means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
+            self.progress.show(done, means, speed * len(points), self._seconds())
+            self._tell_unfinished(outcome)
+
+    def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
+        """Evaluates the finished students, in as many rounds as it takes."""
+        trained_s = self.before_s + self._seconds()
+        rounds = -(-self.config.final_eval // self.config.num_eval)
+        played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
+        outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
+        taken = f"{trained_s:.1f} s" + (" in all" if self.before_s else "")
+        self._tell_unfinished(outcome)
+        for record in self.records:
+            whose = "" if len(self.records) == 1 else f"{record.folder.name}, "
+            for result in record.conclude(done, outcome, trained_s):
+                self.progress.say(
+                    f"{whose}seed {result['seed']}: success {result['success_rate']:.3f}, "
+                    f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
+                    f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {taken}"
+                )
+
+    def _last_words(self) -> str:
+        """What there is when Ctrl-C ends the runs."""
+        if not is_first():
+            return ""
+        kept = self.records[0].kept(PATIENCE_S / 2)
+        what = "no checkpoint is written yet" if kept is None else f"the checkpoint of iteration {kept} is kept"
+        return f" after {self._done * self.config.steps_per_iteration:,} steps; {what}"
+
+    def _tell_unfinished(self, outcome: Episodes) -> None:
+        """Says once that evaluations stop episodes that go on."""
+        told = None if self._told_unfinished else told_unfinished(outcome, self.experiment.world.max_steps)
+        if told is not None:
+            self._told_unfinished = True
+            self.progress.say(told)
+
+    def _seconds(self) -> float:
+        """Since this command began."""
+        return time.perf_counter() - self.started
+
+
+_SHOWN = ("env_steps", "success_rate", "return_mean", "kickstarting_coef")
+
+
+def _first(metrics: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+    """The metrics [seeds, iterations] of the first iterations."""
+    return {name: np.asarray(leaf)[:, :count] for name, leaf in metrics.items()}
