@@ -23,7 +23,7 @@ import tyro
 from benchmarks import mappo, scaling, students, throughput, training
 from benchmarks.machine import describe_machine
 from jaxteach.errors import UserError, run_command
-from jaxteach.reports.aggregate import Line, figures_of, lines_of
+from jaxteach.reports.aggregate import RunGroup, aggregate, group_runs
 from jaxteach.reports.curves import load_run
 from jaxteach.reports.plots import learning_curves
 
@@ -219,8 +219,8 @@ def outcome(run: Path, measure: str = "success_rate", threshold: float = THRESHO
 
 def draw(runs: Iterable[Path], picture: str) -> None:
     """The learning curves of runs as a picture of docs/."""
-    tasks: dict[str, list[Line]] = {}
-    for line in lines_of([load_run(run) for run in runs], apart=True)[0]:
+    tasks: dict[str, list[RunGroup]] = {}
+    for line in group_runs([load_run(run) for run in runs], no_merge=True)[0]:
         tasks.setdefault(line.task, []).append(line)
     (ROOT / "docs" / picture).write_bytes(learning_curves(tasks, THRESHOLD))
 
@@ -308,8 +308,8 @@ def measure_sweep(folder: Path, before: Any) -> Any:
     runs = sorted((folder / "ppo").glob("*/distill-*"))
     call("jaxteach.report", *runs, "--out", folder / "report")
     photograph(folder / "report" / "report.html", ROOT / "docs" / "report.png")
-    lines = lines_of([load_run(run) for run in runs])[0]
-    return [{"task": line.task, "run": line.label} | figures_of(line, THRESHOLD) for line in lines]
+    lines = group_runs([load_run(run) for run in runs])[0]
+    return [{"task": line.task, "run": line.label} | aggregate(line, THRESHOLD) for line in lines]
 
 
 def photograph(page: Path, picture: Path) -> None:

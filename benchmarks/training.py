@@ -102,12 +102,14 @@ def profile_update(task: str, options: Options) -> dict[str, Any]:
     probs = label(state, trajectory)[1]
     shared = [getattr(trajectory, name) for name in ("inputs", "first", "active", "action", "log_prob", "value")]
     batch = Batch(*shared, advantage=trajectory.reward, returns=trajectory.value, teacher_probs=probs)
-    improve = jax.jit(lambda state, batch: learner.improve(state, batch, trajectory.carry, jnp.float32(1), key))
+    update_epochs = jax.jit(
+        lambda state, batch: learner.update_epochs(state, batch, trajectory.carry, jnp.float32(1), key)
+    )
     milliseconds = {
         "update": _median(lambda: update(state, jnp.int32(0)), options.repeats),
         "rollout": _median(lambda: rollout(state), options.repeats),
         "labels": _median(lambda: label(state, trajectory), options.repeats),
-        "epochs": _median(lambda: improve(state, batch), options.repeats),
+        "epochs": _median(lambda: update_epochs(state, batch), options.repeats),
     }
     return {
         "task": task,

@@ -12,30 +12,30 @@ AXIS = "environments"
 Tree = TypeVar("Tree")
 
 
-def is_spread() -> bool:
+def has_mesh() -> bool:
     """Whether a mesh with `AXIS` is set."""
     return AXIS in jax.sharding.get_abstract_mesh().axis_names
 
 
-def on_own(function: Callable[..., Any], axis: int = 0) -> Callable[..., Any]:
+def shard_map_local(function: Callable[..., Any], axis: int = 0) -> Callable[..., Any]:
     """A function of arrays with the environments on an axis, which each device calls with its own.
 
     Without a mesh, the function itself. Nothing goes from one device to another, so that a loop runs
     on each as long as its own environments need.
     """
-    if not is_spread():
+    if not has_mesh():
         return function
     place = PartitionSpec(*[None] * axis, AXIS)
     return jax.shard_map(function, in_specs=place, out_specs=place, check_vma=False)
 
 
-def everywhere(tree: Tree) -> Tree:
+def replicate(tree: Tree) -> Tree:
     """Arrays of which each device gets all. Without a mesh, as they are."""
-    return jax.lax.with_sharding_constraint(tree, PartitionSpec()) if is_spread() else tree
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec()) if has_mesh() else tree
 
 
-def dealt_out(tree: Tree, axis: int = 0) -> Tree:
+def shard(tree: Tree, axis: int = 0) -> Tree:
     """Arrays of which each device gets its part of an axis. Without a mesh, as they are."""
-    if not is_spread():
+    if not has_mesh():
         return tree
     return jax.lax.with_sharding_constraint(tree, PartitionSpec(*[None] * axis, AXIS))

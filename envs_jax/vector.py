@@ -12,7 +12,7 @@ from jumanji.types import TimeStep
 
 from envs_jax.checks import checked_count
 from envs_jax.equality import EqualByArguments
-from envs_jax.sharding import on_own
+from envs_jax.sharding import shard_map_local
 
 State = TypeVar("State")
 MOST_ENVS: Final = 2**24
@@ -59,7 +59,7 @@ class VectorEnv(EqualByArguments, Generic[State]):
         stepped, timestep = jax.vmap(self.env.step)(state.env, action)
         stepped = _typed(stepped, state.env)
         last = timestep.last()
-        states = on_own(self._reset_finished)(stepped, last)
+        states = shard_map_local(self._reset_finished)(stepped, last)
         returns = state.episode_return + timestep.reward.astype(jnp.float32)
         lengths = state.episode_length + 1
         timestep = self._with_extras(timestep, stepped, returns, lengths)

@@ -15,7 +15,7 @@ from envs_jax.mpe import ParticleWorld
 from jaxteach.errors import UserError
 
 
-class TeamWorld(EqualByArguments):
+class AgentAxisWrapper(EqualByArguments):
     """A world of A agents in which observation, action, reward and discount have an agent axis.
 
     Worlds of several agents have it already; one with a single agent gets it, of length 1. A reward

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import tyro
 
-from jaxteach.api.registry import import_own
+from jaxteach.api.registry import import_plugins
 from jaxteach.config import canonical_task
 from jaxteach.errors import UserError
 from jaxteach.options.integers import INTEGERS
@@ -70,7 +70,7 @@ def read_options(
         defaults: gives the options that are not named, from the task that is.
         aside: more options that the command takes without a meaning, with the reasons.
     """
-    import_own()
+    import_plugins()
     given = sys.argv[1:] if arguments is None else arguments
     kept = _set_aside(given, WITHOUT_MEANING | dict(aside or {}))
     names = {_name(argument) for argument in given}

@@ -18,8 +18,8 @@ from jaxteach.errors import UserError
 from jaxteach.options.markers import (
     NOT_LEARNT,
     ON_RESUME,
-    Only,
-    Within,
+    Bounds,
+    OnlyWith,
     check_values,
     from_plain,
     to_plain,
@@ -30,24 +30,24 @@ from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 # No machine holds arrays of larger sizes.
-Count = Annotated[int, Within(1, 2**24)]
-Length = Annotated[int, Within(1, 2**20)]
-Few = Annotated[int, Within(1, 2**8)]
-Positive = Annotated[float, Within(1e-12)]
-Limit = Annotated[float, Within(1e-12, math.inf)]
-Weight = Annotated[float, Within(0)]
-Share = Annotated[float, Within(0, 1)]
-Seeds = Annotated[tuple[int, ...], Within(0, 2**32 - 1)]
+Count = Annotated[int, Bounds(1, 2**24)]
+Length = Annotated[int, Bounds(1, 2**20)]
+Few = Annotated[int, Bounds(1, 2**8)]
+Positive = Annotated[float, Bounds(1e-12)]
+Limit = Annotated[float, Bounds(1e-12, math.inf)]
+Weight = Annotated[float, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1)]
+Seeds = Annotated[tuple[int, ...], Bounds(0, 2**32 - 1)]
 MOST_ITERATIONS = 2**31 - 1
 """The programs count them in int32."""
 
-TAUGHT = Only("taught", told="without a teacher")
-HALVING, LINEAR = Only("distill_schedule", ("halving",)), Only("distill_schedule", ("linear",))
-MODEL, SERVER, GGUF = (Only("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
-SAMPLED = Only("score", (False,))
-STUDENT = Only("eval_teacher", (False,))
-ASKS = Only("show", (None,))
-ON_CLUSTER, HERE = Only("engine", ("slurm",)), Only("engine", ("here",))
+TAUGHT = OnlyWith("taught", told="without a teacher")
+HALVING, LINEAR = OnlyWith("distill_schedule", ("halving",)), OnlyWith("distill_schedule", ("linear",))
+MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
+SAMPLED = OnlyWith("score", (False,))
+STUDENT = OnlyWith("eval_teacher", (False,))
+ASKS = OnlyWith("show", (None,))
+ON_CLUSTER, HERE = OnlyWith("engine", ("slurm",)), OnlyWith("engine", ("here",))
 
 TASK_STEPS: dict[str, int] = {
     "SimpleDoorKey": 150_000,
@@ -78,7 +78,7 @@ class PPOConfig:
     """steps of every environment in an iteration"""
     epochs: Length = 3
     """passes over the samples of an iteration"""
-    batch_size: Annotated[int, Within(1)] = 256
+    batch_size: Annotated[int, Bounds(1)] = 256
     """samples in a gradient step; a sample is a step of an environment, with all its agents"""
     learning_rate: Positive = 1e-3
     """of Adam, at first"""
@@ -109,19 +109,19 @@ class PPOConfig:
     before --distill_end iterations, then 0"""
     distill_coef: Annotated[Weight, TAUGHT] = 10.0
     """weight of the teacher at first"""
-    distill_half_life: Annotated[int, Within(1), TAUGHT, HALVING] = 20_000
+    distill_half_life: Annotated[int, Bounds(1), TAUGHT, HALVING] = 20_000
     """environment steps in which the weight halves"""
     distill_decay: Annotated[Weight, TAUGHT, LINEAR] = 0.005
     """what the line loses in an iteration"""
     distill_floor: Annotated[Weight, TAUGHT, LINEAR] = 0.1
     """the least the line comes to"""
-    distill_end: Annotated[int, Within(0), TAUGHT, LINEAR] = 3000
+    distill_end: Annotated[int, Bounds(0), TAUGHT, LINEAR] = 3000
     """iteration from which on the line is 0"""
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def hparams(self) -> dict[str, float]:
         """The options that are inputs of the compiled program: runs that differ in them alone share one."""
-        return {name: value for name, value in asdict(self).items() if name not in PPO_CONSTANTS}
+        return {name: value for name, value in asdict(self).items() if name not in STATIC_HPARAMS}
 
     def coefficient(self, iteration: jax.Array, steps: int) -> jax.Array:
         """float32[], the weight of the teacher in an iteration of `steps` environment steps."""
@@ -133,7 +133,7 @@ class PPOConfig:
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
 
-PPO_CONSTANTS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule"}
+STATIC_HPARAMS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule"}
 """The options of `PPOConfig` that shape the compiled program."""
 OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
 """Other names of the world's options, in worlds that keep those of their references."""
@@ -234,19 +234,19 @@ class LLMConfig:
     """of sampling; 0 takes the likeliest words"""
     max_tokens: Annotated[Length, MODEL, SAMPLED] = 128
     """the longest answer"""
-    llm_seed: Annotated[int, Within(0), SAMPLED] = 0
+    llm_seed: Annotated[int, Bounds(0), SAMPLED] = 0
     """of the model's draws"""
     grammar: Annotated[Flag, MODEL] = False
     """every answer follows the grammar of plans (llama.cpp, here or as a server)"""
-    parallel: Annotated[int, Within(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
+    parallel: Annotated[int, Bounds(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
     """answers decoded side by side, or requests in flight"""
     context: Annotated[Count, GGUF, ON_RESUME, NOT_LEARNT] = 8192
     """tokens in the cache of a GGUF model, all answers together"""
     threads: Annotated[Length | None, GGUF, ON_RESUME, NOT_LEARNT] = None
     """cores that a GGUF model uses; all when left out"""
-    timeout: Annotated[float, Within(1e-3, 1e6), SERVER, ON_RESUME, NOT_LEARNT] = 60.0
+    timeout: Annotated[float, Bounds(1e-3, 1e6), SERVER, ON_RESUME, NOT_LEARNT] = 60.0
     """seconds to wait for an answer of a server"""
-    retries: Annotated[int, Within(0, 1000), SERVER, ON_RESUME, NOT_LEARNT] = 6
+    retries: Annotated[int, Bounds(0, 1000), SERVER, ON_RESUME, NOT_LEARNT] = 6
     """how often a failed request is sent again, after growing pauses"""
 
 
@@ -262,11 +262,11 @@ class TeachConfig:
     """print the plans of a file, and how the teacher fares alone, instead of asking"""
     score: Annotated[Flag, ASKS] = False
     """instead of sampling answers, take the model's exact probabilities of all plans of one or two moves"""
-    debate_rounds: Annotated[int, Within(0, 2**10), ASKS] = 0
+    debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
     """for several agents: how often each is asked again, knowing what the others propose"""
-    situations: Annotated[Length, Only("debate_rounds"), ASKS] = 32
+    situations: Annotated[Length, OnlyWith("debate_rounds"), ASKS] = 32
     """the situations debated about, those that the agents meet most often"""
-    episodes: Annotated[Length, Only("show")] = 500
+    episodes: Annotated[Length, OnlyWith("show")] = 500
     """episodes that the teacher plays alone for --show"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)
@@ -298,13 +298,13 @@ class TrainConfig:
     """where runs are kept"""
     seed_list: Annotated[Seeds, NOT_LEARNT] = (0,)
     """seeds; several train side by side in one program"""
-    total_steps: Annotated[int | None, Within(1), ON_RESUME] = None
+    total_steps: Annotated[int | None, Bounds(1), ON_RESUME] = None
     """environment steps of each seed; by default what the task needs"""
-    n_itr: Annotated[int | None, Within(1, MOST_ITERATIONS), ON_RESUME] = None
+    n_itr: Annotated[int | None, Bounds(1, MOST_ITERATIONS), ON_RESUME] = None
     """iterations, instead of --total_steps"""
     num_envs: Count = 64
     """environments of each seed"""
-    devices: Annotated[int, Within(0, 2**16), ON_RESUME, NOT_LEARNT] = 1
+    devices: Annotated[int, Bounds(0, 2**16), ON_RESUME, NOT_LEARNT] = 1
     """over how many devices of each process to spread the environments, 0 for all that there are; the student is the
     same but for rounding"""
     no_teacher: Flag = False
@@ -319,20 +319,20 @@ class TrainConfig:
     """ask a language model, between chunks, about captions that are met without plans"""
     resume: Annotated[Flag, ON_RESUME, NOT_LEARNT] = False
     """go on with the run in --savedir from its last checkpoint"""
-    eval_interval: Annotated[int, Within(1)] = 5
+    eval_interval: Annotated[int, Bounds(1)] = 5
     """iterations between evaluations, which are also the points that are logged"""
     num_eval: Count = 125
     """episodes in an evaluation while training"""
-    final_eval: Annotated[int, Within(0, 2**24), ON_RESUME, NOT_LEARNT] = 1000
+    final_eval: Annotated[int, Bounds(0, 2**24), ON_RESUME, NOT_LEARNT] = 1000
     """episodes in the evaluation of the finished student, 0 for none"""
-    save_interval: Annotated[int, Within(1), ON_RESUME, NOT_LEARNT] = 25
+    save_interval: Annotated[int, Bounds(1), ON_RESUME, NOT_LEARNT] = 25
     """iterations between checkpoints; the last iteration is always kept"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], Only("no_teacher", (False,)), TAUGHT] = field(
+    teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], OnlyWith("no_teacher", (False,)), TAUGHT] = field(
         default_factory=TeacherConfig
     )
     ppo: tyro.conf.OmitArgPrefixes[PPOConfig] = field(default_factory=PPOConfig)
-    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], Only("online")] = field(default_factory=LLMConfig)
+    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], OnlyWith("online")] = field(default_factory=LLMConfig)
     hosts: tyro.conf.OmitArgPrefixes[HostsConfig] = field(default_factory=HostsConfig)
 
     @property
@@ -396,7 +396,7 @@ class EvalConfig:
     """where runs are kept"""
     eval_teacher: Flag = False
     """play with the teacher instead of a student"""
-    seed: Annotated[int | None, Within(0, 2**32 - 1), STUDENT] = None
+    seed: Annotated[int | None, Bounds(0, 2**32 - 1), STUDENT] = None
     """which of the run's seeds to evaluate, as listed in its --seed_list; the first when left out"""
     seed_list: Annotated[Seeds | None, STUDENT] = None
     """several of the run's seeds to evaluate, each in the same episodes"""
@@ -408,10 +408,10 @@ class EvalConfig:
     """take the likeliest action instead of a sampled one"""
     random_actions: Share = 0.0
     """share of actions replaced by random ones"""
-    num_videos: Annotated[int, Within(0)] = 4
+    num_videos: Annotated[int, Bounds(0)] = 4
     """episodes to film"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], Only("eval_teacher")] = field(
+    teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], OnlyWith("eval_teacher")] = field(
         default_factory=TeacherConfig
     )
 
@@ -453,7 +453,7 @@ class SweepConfig:
     """of the cluster"""
     minutes: Annotated[Length, ON_CLUSTER] = 60
     """after which the cluster ends a job; a run that needs longer goes on in another job"""
-    gpus: Annotated[int, Within(0, 2**10), ON_CLUSTER] = 0
+    gpus: Annotated[int, Bounds(0, 2**10), ON_CLUSTER] = 0
     """of a job"""
     cpus: Annotated[Length, ON_CLUSTER] = 2
     """of a job"""
@@ -476,11 +476,11 @@ class ReportConfig:
     count as one"""
     out: str = "report"
     """folder for report.html, report.md and report.png"""
-    threshold: Annotated[float, Within(1e-12, 1)] = 0.95
+    threshold: Annotated[float, Bounds(1e-12, 1)] = 0.95
     """success rate for the columns `steps to` and `seconds to`"""
-    apart: Flag = False
+    no_merge: Flag = False
     """keep runs of the same options apart"""
-    films: Annotated[int, Within(0)] = 12
+    films: Annotated[int, Bounds(0)] = 12
     """students to film, one a run, 0 for none"""
 
     def check(self) -> None:

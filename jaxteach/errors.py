@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from jaxteach.system.interrupt import INTERRUPTED, left_at_once
+from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
 
 MAX_MESSAGE = 2000
 
@@ -27,7 +27,7 @@ def told(reason: object) -> str:
 def run_command(command: Callable[[], None]) -> None:
     """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141.
 
-    Ctrl-C ends it at once with exit code 130, see `left_at_once`.
+    Ctrl-C ends it at once with exit code 130, see `exit_on_interrupt`.
     """
     try:
         try:
@@ -48,7 +48,7 @@ def run_command(command: Callable[[], None]) -> None:
 
 def _run(command: Callable[[], None]) -> None:
     try:
-        with left_at_once():
+        with exit_on_interrupt():
             command()
     except UserError as error:
         print(told(error), file=sys.stderr)

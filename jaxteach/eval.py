@@ -7,10 +7,10 @@ def main() -> None:
     from jaxteach.cli import OF_TRAINING, parse
     from jaxteach.config import EvalConfig
     from jaxteach.distributed.compile_cache import use_cache
-    from jaxteach.evaluation.command import play
+    from jaxteach.evaluation.command import evaluate
 
     use_cache()
-    play(parse(EvalConfig, "python -m jaxteach.eval", aside=OF_TRAINING))
+    evaluate(parse(EvalConfig, "python -m jaxteach.eval", aside=OF_TRAINING))
 
 
 if __name__ == "__main__":

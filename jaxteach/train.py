@@ -8,9 +8,9 @@ from jaxteach.errors import run_command
 
 def main() -> None:
     started = time.perf_counter()
-    from jaxteach.distributed.multihost import join
+    from jaxteach.distributed.multihost import init_distributed
 
-    join(sys.argv[1:])
+    init_distributed(sys.argv[1:])
     # Imported here so that wall times count the imports, as a user does, and after other processes are met.
     from jaxteach.cli import parse
     from jaxteach.config import TrainConfig, default_config

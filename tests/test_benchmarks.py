@@ -16,7 +16,7 @@ from benchmarks.mappo import play
 from benchmarks.peers import CLoop, MissingPeer
 from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.throughput import Options, measure
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError, run_command
 from jaxteach.networks.base import EgocentricNet
@@ -127,7 +127,7 @@ def test_returns_in_mpe2_are_ours_for_the_same_policy():
         del first, key
         return memory, np.zeros(obs.shape[:2], np.int32)
 
-    played, world = play(stay, (), 200, 0), TeamWorld(envs_jax.make("simple_spread"))
+    played, world = play(stay, (), 200, 0), AgentAxisWrapper(envs_jax.make("simple_spread"))
     ours = jax.jit(lambda key: run_episodes(world, stay, (), key, 4000))
     expected = ours(jax.random.key(0)).episode_return.mean()
     assert played.mean() == pytest.approx(float(expected), abs=4 * played.std() / 200**0.5)

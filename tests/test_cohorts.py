@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
 from jaxteach.ppo import episode_cohorts as cohorts
 from jaxteach.ppo.episodes import run_episodes, student_policy
@@ -95,13 +95,13 @@ class Lucky(Counter):
 
 def test_the_figures_of_a_frozen_policy_are_those_of_its_evaluation():
     """Catches means over the episodes that happen to end: between two time limits these are successes alone."""
-    world = TeamWorld(Lucky(max_steps=40))
+    world = AgentAxisWrapper(Lucky(max_steps=40))
     config = PPOConfig(rollout_length=8, batch_size=512, learning_rate=1e-12, epochs=1)
     learner = learner_of(world, config, iterations=60, num_envs=64)
     state = learner.init(jax.random.key(0))
     policy = student_policy(learner.network, state.params, greedy=False)
     judged = jax.jit(lambda key: run_episodes(world, policy, (), key, 2000))(jax.random.key(1))
-    run = jax.jit(learner.chunk, static_argnums=4)
+    run = jax.jit(learner.run_updates, static_argnums=4)
     metrics = jax.device_get(run(state, None, jnp.int32(0), jnp.int32(60), 60)[1])
     share = float(judged.success.mean())
     assert 0.05 < share < 0.25
@@ -127,7 +127,7 @@ def test_a_chunk_s_figures_are_totals_over_its_episodes():
 
 def test_checkpoints_without_cohorts_go_on_with_none(tmp_path):
     """Catches runs from before there were cohorts that can't go on."""
-    learner = learner_of(TeamWorld(Counter()), PPOConfig(rollout_length=4, batch_size=8))
+    learner = learner_of(AgentAxisWrapper(Counter()), PPOConfig(rollout_length=4, batch_size=8))
     state = learner.init(jax.random.key(0))
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(7, state._replace(cohorts=()))

@@ -25,8 +25,8 @@ from jaxteach.errors import UserError, run_command
 from jaxteach.evaluation.command import _students, play
 from jaxteach.ppo.episodes import Episodes
 from jaxteach.reports.curves import Curve
-from jaxteach.system.memory import enough_memory
-from jaxteach.training.nonfinite import first_trouble
+from jaxteach.system.memory import explain_out_of_memory
+from jaxteach.training.nonfinite import first_nonfinite
 from jaxteach.training.programs import evaluation_key
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
@@ -385,7 +385,7 @@ def test_a_want_of_memory_is_told(logdir, monkeypatch, capsys):
     assert "GiB of memory" in refuse("eval", *run, monkeypatch=monkeypatch, capsys=capsys)
     assert not (logdir / "ppo" / "SimpleDoorKey" / "large").exists()
     for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")):
-        with pytest.raises(UserError, match="the memory is used up; lower"), enough_memory():
+        with pytest.raises(UserError, match="the memory is used up; lower"), explain_out_of_memory():
             raise error
 
 
@@ -487,9 +487,9 @@ def test_long_runs_write_a_bounded_number_of_points(tmp_path, monkeypatch):
 def test_the_gradient_alone_is_watched():
     """A bad last gradient leaves the loss of its update a number; the first trouble is told, whichever it is."""
     fine = np.ones((2, 3), np.float32)
-    assert first_trouble({"loss": fine, "grad_norm": fine}) is None
+    assert first_nonfinite({"loss": fine, "grad_norm": fine}) is None
     wild = np.array([[1, 1, np.inf], [1, np.nan, 1]], np.float32)
-    trouble = first_trouble({"loss": np.array([[1, 1, np.nan], [1, 1, 1]], np.float32), "grad_norm": wild})
+    trouble = first_nonfinite({"loss": np.array([[1, 1, np.nan], [1, 1, 1]], np.float32), "grad_norm": wild})
     assert trouble is not None
     assert trouble[:3] == (1, 1, "gradient's norm")
     assert np.isnan(trouble.value)

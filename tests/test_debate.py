@@ -10,11 +10,11 @@ import pytest
 
 import envs_jax
 import jaxteach.teach
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.errors import run_command
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.debate import count_questions, debate
-from jaxteach.llm.joint_captions import Play, conflict_share, frequent_situations, play
+from jaxteach.llm.joint_captions import JointCaptions, conflict_share, frequent_situations, rollout_captions
 from jaxteach.llm.prompts import task_prompt
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, PlanFileError, Told, find_plans, load_plans, save_plans
@@ -125,16 +125,16 @@ def test_plans_hold_in_their_company_alone(tmp_path):
 
 def test_debated_plans_end_conflicts(tmp_path):
     env = envs_jax.make("simple_spread")
-    world = TeamWorld(env)
+    world = AgentAxisWrapper(env)
     lonely = make_teacher("simple_spread", plans="none")
     lonely = lonely.replace(table=compile_plans(PlanFile(("simple_spread",), alone()), SPREAD))
-    met = play(world, lonely)
+    met = rollout_captions(world, lonely)
     assert met.captions.min() >= 0
-    before = conflict_share(play(world, lonely, 0.1))
+    before = conflict_share(rollout_captions(world, lonely, 0.1))
     assert before > 0.3
     _, entries = hold(tmp_path / "answers", frequent_situations(met, 1000))
     table = compile_plans(PlanFile(("simple_spread",), (*alone(), *entries)), SPREAD)
-    assert conflict_share(play(world, lonely.replace(table=table), 0.1)) < 0.5 * before
+    assert conflict_share(rollout_captions(world, lonely.replace(table=table), 0.1)) < 0.5 * before
 
 
 @pytest.mark.parametrize("task", ["simple_spread", pytest.param("LockedHallway-2Rooms", marks=pytest.mark.slow)])
@@ -143,13 +143,13 @@ def test_labels_in_company_equal_the_teacher_step_by_step(task):
     vocabulary = task_domain(env, task).vocabulary
     names = [Told(tuple(sees), holds) for sees, holds in zip(vocabulary.sees, vocabulary.holds)]
     shipped = make_teacher(task)
-    world = TeamWorld(env)
-    situations = frequent_situations(play(world, shipped), 3)
+    world = AgentAxisWrapper(env)
+    situations = frequent_situations(rollout_captions(world, shipped), 3)
     idle = (Plan(1.0, (("wait", None),)),)
-    company = {
+    others = {
         (situation[i], situation[:i] + situation[i + 1 :]) for situation in situations for i in range(len(situation))
     }
-    entries = [CaptionPlans(*names[own], idle, tuple(names[other] for other in others)) for own, others in company]
+    entries = [CaptionPlans(*names[own], idle, tuple(names[other] for other in others)) for own, others in others]
     source = find_plans("shipped", task)
     teacher = shipped.replace(table=compile_plans(PlanFile((task,), (*source.captions, *entries)), vocabulary))
 
@@ -170,12 +170,12 @@ def test_labels_in_company_equal_the_teacher_step_by_step(task):
     memory = jax.tree.map(lambda leaf: leaf[None], teacher.reset())
     labels = jax.jit(lambda memory: teacher.label(memory, *trajectory, first, jax.random.key(0)))(memory)[1]
     np.testing.assert_allclose(labels[:, 0], probs, atol=1e-6)
-    assert (probs[..., teacher.domain.idle] == 1).any(), "the plans of company were never used"
+    assert (probs[..., teacher.domain.noop] == 1).any(), "the plans of company were never used"
 
 
 def test_conflicts_are_two_agents_after_one_thing():
-    aims = np.array([[[0, 0, 1], [-1, -1, 2], [0, 1, 2], [2, 1, 2]]])
-    assert conflict_share(Play(np.zeros_like(aims), aims)) == 0.5
+    targets = np.array([[[0, 0, 1], [-1, -1, 2], [0, 1, 2], [2, 1, 2]]])
+    assert conflict_share(JointCaptions(np.zeros_like(targets), targets)) == 0.5
 
 
 def test_aims_are_the_landmarks_themselves():
@@ -183,7 +183,7 @@ def test_aims_are_the_landmarks_themselves():
     env = envs_jax.make("simple_spread")
     places = [[0, 0], [1, 0], [-1, 0], [0.9, 0.1], [-0.9, 0], [0, 0.1]]
     obs = env.observe(env.make_state(places, np.zeros((3, 2))))
-    assert jax.jit(teacher.aims)(teacher.reset(), obs).tolist() == [2, 0, 1]
+    assert jax.jit(teacher.targets)(teacher.reset(), obs).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize(

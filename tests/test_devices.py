@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxteach.config import default_config
-from jaxteach.distributed.sharding import take_devices
+from jaxteach.distributed.sharding import select_devices
 from jaxteach.errors import UserError
 from jaxteach.training.programs import Experiment
 
@@ -29,7 +29,7 @@ def trained(devices):
     # With the default rate Adam makes much of a rounding where a gradient is near 0.
     ppo = replace(config.ppo, rollout_length=8, batch_size=64, learning_rate=1e-4)
     experiment = Experiment(replace(config, num_envs=16, devices=devices, eval_interval=UPDATES, ppo=ppo))
-    chunk, inputs = experiment.compile_chunk(), (experiment.table, experiment.numbers)
+    chunk, inputs = experiment.compile_updates(), (experiment.table, experiment.hparams)
     return *chunk(experiment.init(), *inputs, jnp.int32(0), jnp.int32(UPDATES)), chunk
 
 
@@ -95,7 +95,7 @@ def test_a_minibatch_that_cannot_be_dealt_out_is_told(tmp_path):
 def test_devices_that_are_not_there():
     count = len(jax.devices()) + 1
     with pytest.raises(UserError, match=f"--devices {count} is more than there are here"):
-        take_devices(count, 8 * count)
+        select_devices(count, 8 * count)
 
 
 if __name__ == "__main__":

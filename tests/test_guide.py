@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envs_jax.doorkey import DoorKey
-from jaxteach.api.registry import import_own, register_task
+from jaxteach.api.registry import import_plugins, register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 
@@ -70,7 +70,7 @@ def test_a_module_that_is_not_there_is_told_in_one_sentence(monkeypatch):
     """Catches a traceback for a misspelt module."""
     monkeypatch.setenv("JAXTEACH_IMPORT", "swiches")
     with pytest.raises(UserError, match="JAXTEACH_IMPORT names swiches, and"):
-        import_own()
+        import_plugins()
 
 
 def test_a_taken_name_is_refused():

@@ -15,7 +15,7 @@ from jaxteach.llm.client import Question
 from jaxteach.llm.grammar import candidate_plans
 from jaxteach.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.llm.prompts import task_prompt
-from jaxteach.llm.query import Tally, ask_captions, score_captions
+from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.policy import DOMAINS, task_domain
 from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS
@@ -162,7 +162,7 @@ def test_a_caption_with_rejects_alone_has_no_plans(tmp_path):
 def test_an_entry_keeps_the_likeliest_plans_of_many(tmp_path):
     vocabulary = vocabulary_of("SimpleDoorKey")
     weights = {plan: 1.0 + i for i, plan in enumerate(candidate_plans(WORDS))}
-    entry = Tally(0, Counter(weights)).entry(vocabulary)
+    entry = AnswerCounts(0, Counter(weights)).entry(vocabulary)
     assert entry.plans[0].skills == list(weights)[-1]
     save_plans(PlanFile(("SimpleDoorKey",), (entry,)), tmp_path / "plans.json")
     assert len(load_plans(tmp_path / "plans.json", "SimpleDoorKey").captions[0].plans) == 64

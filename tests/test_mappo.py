@@ -16,14 +16,14 @@ from jumanji.types import StepType, TimeStep
 import envs_jax
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.vector import VectorEnv
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TrainConfig, WorldConfig, canonical_task, default_config
 from jaxteach.errors import UserError
-from jaxteach.networks.base import TeamNet, forward, make_network
+from jaxteach.networks.base import MLPNet, forward, make_network
 from jaxteach.networks.features import view_features
 from jaxteach.ppo import losses
 from jaxteach.ppo import value_norm as value_scale
-from jaxteach.ppo.distillation import silent_captions
+from jaxteach.ppo.distillation import uncovered_captions
 from jaxteach.ppo.episodes import film_episodes, run_episodes, student_policy, with_random_actions
 from jaxteach.ppo.gae import generalized_advantages
 from jaxteach.ppo.learner import Batch, Learner, _standardized
@@ -76,7 +76,7 @@ class Sprint:
 
 def sprint_learner(iterations=1, recurrent=False, **changes):
     config = replace(PPOConfig(rollout_length=10, batch_size=32, normalize_values=True), **changes)
-    network = TeamNet((2, 2), recurrent=recurrent, width=16)
+    network = MLPNet((2, 2), recurrent=recurrent, width=16)
     return Learner(VectorEnv(Sprint(), 8), network, config, None, iterations)
 
 
@@ -106,7 +106,7 @@ def test_an_agent_is_active_until_it_has_finished():
 def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
     """Catches a mask of the wrong agent, and rewards after an agent's end that leak into its steps before."""
     learner, state, _, trajectory = sprint_rollout()
-    advantages, returns, _ = learner._judge(trajectory, None)
+    advantages, returns, _ = learner._advantages(trajectory, None)
     np.testing.assert_array_equal(returns, advantages + trajectory.value)
     reward, value, following = (np.asarray(x) for x in (trajectory.reward, trajectory.value, trajectory.next_value))
     # Agent 0 ends with the second step, agent 1 is cut off after the fourth.
@@ -160,7 +160,7 @@ def test_a_recurrent_minibatch_has_the_memories_of_its_own_environments():
 
     batch, memory = jax.jit(play)(jax.random.key(1))
     none = jnp.float32(0)
-    params, *_ = jax.jit(learner.improve)(state, batch, memory, none, jax.random.key(2))
+    params, *_ = jax.jit(learner.update_epochs)(state, batch, memory, none, jax.random.key(2))
     grads, _ = jax.jit(jax.grad(learner._loss, has_aux=True))(state.params, batch, memory, none)
     updates, _ = learner.optimizer.update(grads, state.opt_state, state.params)
     chex.assert_trees_all_close(params, optax.apply_updates(state.params, updates), atol=1e-5)
@@ -233,7 +233,7 @@ def test_a_mean_over_nobody_is_0():
 def test_the_learner_learns_from_the_active_agents():
     """Both agents learn to say 1 while they are paid for it; the 100s after the end teach nothing."""
     learner = sprint_learner(40, learning_rate=3e-3)
-    state, _ = jax.jit(learner.chunk, static_argnums=4)(
+    state, _ = jax.jit(learner.run_updates, static_argnums=4)(
         learner.init(jax.random.key(0)), None, jnp.int32(0), jnp.int32(40), 40
     )
     inputs = jnp.broadcast_to(jnp.eye(5)[:4, None, None], (4, 1, 2, 5))
@@ -246,7 +246,7 @@ def test_the_learner_learns_from_the_active_agents():
 
 @cache
 def team(task="simple_spread", recurrent=False, **overrides):
-    world = TeamWorld(envs_jax.make(task, **overrides))
+    world = AgentAxisWrapper(envs_jax.make(task, **overrides))
     network = make_network("team", world, recurrent)
 
     def begin():
@@ -306,7 +306,7 @@ def test_recurrent_teams_replay_as_they_played(task):
     """Catches memories of agents that are mixed up, or not cleared where an episode begins."""
     step_limit = {"simple_spread": {"max_cycles": 5}, "LockedHallway-2Rooms": {"max_steps": 5}}[task]
     network, params, _, actor = team(task, True, **step_limit)
-    world = TeamWorld(envs_jax.make(task, **step_limit))
+    world = AgentAxisWrapper(envs_jax.make(task, **step_limit))
     play = jax.jit(lambda key: collect(VectorEnv(world, 4), network, params, actor, key, 8)[1])
     trajectory = play(jax.random.key(3))
     output, _ = run_network(network, params, trajectory.inputs, trajectory.first, trajectory.carry)
@@ -323,7 +323,7 @@ def test_features_of_a_view_by_hand():
     """A red key at cell (0, 0), a locked yellow door at (0, 1), an agent looking north at (1, 0)."""
     view = np.zeros((2, 2, 3), np.uint8)
     view[0, 0], view[0, 1], view[1, 0] = (5, 0, 0), (4, 4, 2), (10, 1, 3)
-    network = TeamNet((7,), views=True)
+    network = MLPNet((7,), views=True)
     inputs = network.prepare(HallwayObservation(jnp.asarray(view), jnp.int32(2)))
     features = np.asarray(view_features(inputs))
     cells = features[:-4].reshape(4, 21)
@@ -352,13 +352,13 @@ def test_values_are_learnt_in_units_of_the_returns_spread():
 
 def test_a_success_is_the_task_fulfilled_at_the_end():
     """simple_spread: landmarks covered in the last step; LockedHallway: all doors, not just a return above 0."""
-    world = TeamWorld(envs_jax.make("simple_spread", max_cycles=1))
+    world = AgentAxisWrapper(envs_jax.make("simple_spread", max_cycles=1))
     step, landmarks = jax.jit(world.step), np.array([[0.5, 0.5], [-0.5, 0.5], [0.0, -0.5]])
     for shift, success in ((0.05, True), (0.2, False)):
         positions = np.concatenate([landmarks + np.array([shift, 0]), landmarks])
         state = world.env.make_state(positions, np.zeros((3, 2)))
         assert bool(step(state, jnp.zeros(3, jnp.int32))[1].extras["success"]) == success
-    hallway = TeamWorld(envs_jax.make("LockedHallway-2Rooms"))
+    hallway = AgentAxisWrapper(envs_jax.make("LockedHallway-2Rooms"))
     state, _ = jax.jit(hallway.reset)(jax.random.key(0))
     step = jax.jit(hallway.step)
     for unlocked, success in (([True, False], True), ([False, False], False)):
@@ -385,7 +385,7 @@ def facing_a_locked_door(env, state, unlocked):
 
 def test_a_lone_agent_gets_an_axis_and_nothing_else_changes():
     env = envs_jax.make("SimpleDoorKey")
-    world = TeamWorld(env)
+    world = AgentAxisWrapper(env)
     (state, one), (same, other) = jax.jit(lambda key: (env.reset(key), world.reset(key)))(jax.random.key(0))
     chex.assert_trees_all_equal(state, same)
     np.testing.assert_array_equal(one.observation, other.observation[0])
@@ -406,7 +406,7 @@ def test_one_agent_learns_as_without_an_axis():
     _, trajectory = collect(learner.venv, learner.network, state.params, state.actor, jax.random.key(1), 12)
     assert trajectory.active is None
     assert state.value_scale is None
-    advantages, returns, scale = learner._judge(trajectory, None)
+    advantages, returns, scale = learner._advantages(trajectory, None)
     assert scale is None
     reward, value, following = (x[..., 0] for x in (trajectory.reward, trajectory.value, trajectory.next_value))
     discount, gamma, lam = trajectory.discount[..., 0], config.ppo.gamma, config.ppo.lam
@@ -418,7 +418,7 @@ def test_one_agent_learns_as_without_an_axis():
 
 def test_continuous_actions_are_refused():
     with pytest.raises(ValueError, match="discrete actions"):
-        TeamWorld(envs_jax.make("simple_spread", continuous_actions=True))
+        AgentAxisWrapper(envs_jax.make("simple_spread", continuous_actions=True))
 
 
 def tiny(task, **changes):
@@ -432,8 +432,8 @@ def tiny(task, **changes):
 )
 def test_every_world_trains(task):
     experiment = Experiment(tiny(task, world=WorldConfig(max_steps=7)))
-    inputs = (experiment.table, experiment.numbers, jnp.int32(0), jnp.int32(2))
-    state, metrics = experiment.compile_chunk()(experiment.init(), *inputs)
+    inputs = (experiment.table, experiment.hparams, jnp.int32(0), jnp.int32(2))
+    state, metrics = experiment.compile_updates()(experiment.init(), *inputs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
     assert metrics["episodes"].sum() > 0
     assert state.value_scale is not None
@@ -460,7 +460,7 @@ def test_every_task_has_defaults_that_fit():
     for task in envs_jax.tasks():
         config = default_config(canonical_task(task.upper()))
         config.check()
-        world = TeamWorld(config.world.make(task))
+        world = AgentAxisWrapper(config.world.make(task))
         assert make_network(config.network, world, config.recurrent) is not None
         assert config.iterations > 1
     assert default_config("SimpleDoorKey") == TrainConfig("SimpleDoorKey")
@@ -497,7 +497,7 @@ def table_with(probabilities):
 
 def test_a_teacher_of_a_team_is_asked_with_the_agent_axis():
     """Its table is an argument: another one changes the labels without another program."""
-    world = TeamWorld(envs_jax.make("simple_spread"))
+    world = AgentAxisWrapper(envs_jax.make("simple_spread"))
     table = table_with(np.array([[1.0], [0.0], [0.0]], np.float32))
     network, config = make_network("team", world, False), PPOConfig(rollout_length=30, batch_size=64)
     learner = Learner(VectorEnv(world, 8), network, config, FakeTeacher(table), 10)
@@ -505,16 +505,16 @@ def test_a_teacher_of_a_team_is_asked_with_the_agent_axis():
     state = learner.init(jax.random.key(0))
     after, metrics = update(state, table, jnp.int32(0))
     np.testing.assert_array_equal(after.memory, np.full(8, 2))
-    np.testing.assert_array_equal(metrics["silent_captions"], [0, 30 * 8, 0])
-    assert metrics["silent_teacher"] == 0
+    np.testing.assert_array_equal(metrics["uncovered_captions"], [0, 30 * 8, 0])
+    assert metrics["teacher_coverage"] == 1
     for i in range(1, 10):
         after, _ = update(after, table, jnp.int32(i))
     logits = run_network(network, after.params, *sampled_inputs(learner, after))[0].logits
     assert (jnp.argmax(logits, -1) == 0).mean() > 0.99
     mute = table._replace(probabilities=np.zeros((3, 1), np.float32))
     _, metrics = update(after, mute, jnp.int32(0))
-    assert metrics["silent_teacher"] == 1
-    np.testing.assert_array_equal(metrics["silent_captions"], [30 * 8, 30 * 8, 0])
+    assert metrics["teacher_coverage"] == 0
+    np.testing.assert_array_equal(metrics["uncovered_captions"], [30 * 8, 30 * 8, 0])
     assert update._cache_size() == 1
 
 
@@ -526,13 +526,13 @@ def sampled_inputs(learner, state):
 def test_silent_captions_by_hand():
     table = table_with(np.array([[0, 1], [0, 0], [0.5, 0.5], [0, 0]], np.float32))
     captions = jnp.array([[1, 1, -1], [0, 3, 2]])
-    np.testing.assert_array_equal(silent_captions(table, captions), [0, 2, 0, 1])
+    np.testing.assert_array_equal(uncovered_captions(table, captions), [0, 2, 0, 1])
     nobody = table_with(np.zeros((2, 1), np.float32))
-    np.testing.assert_array_equal(silent_captions(nobody, captions[:1]), [0, 2])
+    np.testing.assert_array_equal(uncovered_captions(nobody, captions[:1]), [0, 2])
 
 
 def test_films_of_teams_show_states():
-    world = TeamWorld(envs_jax.make("simple_spread", max_cycles=3))
+    world = AgentAxisWrapper(envs_jax.make("simple_spread", max_cycles=3))
     network = make_network("team", world, False)
     _, params, *_ = team()
     policy = student_policy(network, params, False)
@@ -555,7 +555,7 @@ def test_a_team_learns_to_spread():
         ).episode_return.mean()
     )
     before = evaluate(jax.tree.map(lambda leaf: leaf[0], state.params))
-    state, _ = experiment.compile_chunk()(state, None, experiment.numbers, jnp.int32(0), jnp.int32(config.iterations))
+    state, _ = experiment.compile_updates()(state, None, experiment.hparams, jnp.int32(0), jnp.int32(config.iterations))
     after = evaluate(jax.tree.map(lambda leaf: leaf[0], state.params))
     assert before < -25
     assert after > before + 3

@@ -97,7 +97,7 @@ def test_captions_without_plans_are_reported(monkeypatch, tmp_path, capsys):
     assert printed.count("no plans for: Agent sees <key>, holds <nothing>.") == 1
     assert "no plans for: Agent sees <nothing>, holds <nothing>." not in printed
     (row, _) = rows_of(tmp_path / "ppo" / "SimpleDoorKey" / "r")
-    assert 0 < row["silent_teacher"] < 1
+    assert 0 < row["teacher_coverage"] < 1
 
 
 def test_a_model_is_asked_in_the_midst_of_training(monkeypatch, tmp_path, capsys):
@@ -108,8 +108,8 @@ def test_a_model_is_asked_in_the_midst_of_training(monkeypatch, tmp_path, capsys
     assert "captions met without plans" in capsys.readouterr().out
     whole = tmp_path / "ppo" / "SimpleDoorKey" / "whole"
     rows = rows_of(whole)
-    assert rows[0]["silent_teacher"] == 1
-    assert rows[-1]["silent_teacher"] < 1
+    assert rows[0]["teacher_coverage"] == 0
+    assert rows[-1]["teacher_coverage"] > 0
     lines = (whole / "plans.json.answers.jsonl").read_text().splitlines()
     keys = [(entry["prompt"], entry["sample"]) for entry in map(json.loads, lines)]
     assert len(keys) == len(set(keys))

@@ -21,7 +21,7 @@ from jaxteach.config import (
 )
 from jaxteach.errors import UserError, run_command
 from jaxteach.options.integers import whole_number
-from jaxteach.options.markers import MOST, Only, Within, options_of
+from jaxteach.options.markers import MOST, Bounds, OnlyWith, options_of
 from jaxteach.runs.run_folder import create_run, read_config
 
 TRAIN = TrainConfig("SimpleDoorKey")
@@ -46,13 +46,13 @@ def test_every_number_has_bounds_and_every_condition_an_option(config):
     """Catches an option whose absurd values nobody refuses, and one whose condition is misspelt."""
     known = {name for whole in ALL for option in options_of(whole) for name in (option.name, "taught")}
     for option in options_of(config):
-        bounded = any(isinstance(marker, Within) for marker in option.markers)
+        bounded = any(isinstance(marker, Bounds) for marker in option.markers)
         hint = get_type_hints(type(option.part))[option.name]
         assert bounded or not is_number(hint) or option.name in ("processes", "process_id", "loadmodel"), option.name
-        assert {marker.other for marker in option.markers if isinstance(marker, Only)} <= known
+        assert {marker.other for marker in option.markers if isinstance(marker, OnlyWith)} <= known
 
 
-NUMBERS = [option.name for option in options_of(TRAIN) if any(isinstance(mark, Within) for mark in option.markers)]
+NUMBERS = [option.name for option in options_of(TRAIN) if any(isinstance(mark, Bounds) for mark in option.markers)]
 ODD = [math.nan, math.inf, -math.inf, 1e300, -1, 0, 10**10, 2**63, 10**30]
 
 

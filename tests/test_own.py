@@ -12,14 +12,14 @@ from jumanji import specs
 from jumanji.env import Environment
 
 import envs_jax
-from jaxteach.api.registry import PlainDomain, Words, import_own, register_network, register_task
+from jaxteach.api.registry import PlainDomain, Words, import_plugins, register_network, register_task
 from jaxteach.config import OWN_DEFAULTS, TASK_STEPS, TrainConfig, WorldConfig, canonical_task
 from jaxteach.errors import UserError
 from jaxteach.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.llm.grammar_mask import Grammar
 from jaxteach.llm.parse import answer_text, parse_answer
 from jaxteach.llm.prompts import OWN_PROMPTS, task_prompt
-from jaxteach.llm.query import Tally
+from jaxteach.llm.query import AnswerCounts
 from jaxteach.llm.tree_decoding import Model
 from jaxteach.networks.base import OWN_NETWORKS
 from jaxteach.teacher.domain import Vocabulary
@@ -79,7 +79,7 @@ def test_every_legal_name_comes_back_from_an_answer(names, tmp_path_factory):
     grammar = plan_grammar(vocabulary)
     quoted = re.findall(r'"<((?:[^"\\]|\\.)*)>"', grammar)
     assert [re.sub(r"\\(.)", r"\1", name) for name in quoted] == names
-    tally = Tally(0)
+    tally = AnswerCounts(0)
     for plan in candidate_plans(vocabulary):
         text = answer_text(plan)
         loose = text.replace("<", "the  ").replace(">", "")
@@ -238,10 +238,10 @@ def test_mistakes_in_registering():
         register_task(Empty, TrainConfig("Mine", total_steps=0))
     wrong = PlainDomain(words("a"), 2, lambda obs: obs, lambda obs: {("goto", "b"): jnp.int32(0)})
     with pytest.raises(UserError, match="the domain's actions are of 'goto', 'b'"):
-        wrong.skill_results(jnp.zeros(0), 0, None, jnp.zeros(1, int))
+        wrong.skill_actions(jnp.zeros(0), 0, None, jnp.zeros(1, int))
     beyond = PlainDomain(words("a"), 2, lambda obs: obs, lambda obs: {("goto", "a"): 2})
     with pytest.raises(UserError, match="action of 'goto', 'a' is 2: it has 2"):
-        beyond.skill_results(jnp.zeros(0), 0, None, jnp.zeros(1, int))
+        beyond.skill_actions(jnp.zeros(0), 0, None, jnp.zeros(1, int))
     register_task(Empty, TrainConfig("Mine", total_steps=1), replace(beyond, num_actions=7))
     with pytest.raises(UserError, match="the teacher of Mine has 7 actions, but its world has 2"):
         make_teacher("Mine", "none")
@@ -296,14 +296,14 @@ def test_a_module_that_fails_is_told_in_one_sentence(name, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("JAXTEACH_IMPORT", f"json, own_{name},")
     with pytest.raises(UserError, match=f"JAXTEACH_IMPORT names own_{name}, and it can't be imported") as refusal:
-        import_own()
+        import_plugins()
     assert told in str(refusal.value)
     assert str(refusal.value).endswith(f"({tmp_path / f'own_{name}.py'}, line {line})")
 
 
 def test_blanks_and_empty_items_are_no_modules(monkeypatch):
     monkeypatch.setenv("JAXTEACH_IMPORT", " json , ,string,")
-    import_own()
+    import_plugins()
     monkeypatch.setenv("JAXTEACH_IMPORT", "..")
     with pytest.raises(UserError, match=r"JAXTEACH_IMPORT names \.\., and"):
-        import_own()
+        import_plugins()

@@ -13,11 +13,11 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.animation import animate
 from envs_jax.vector import VectorEnv
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError
-from jaxteach.networks.base import TeamNet, forward
-from jaxteach.ppo.episodes import film_episodes, run_episodes, told_unfinished
+from jaxteach.networks.base import MLPNet, forward
+from jaxteach.ppo.episodes import film_episodes, run_episodes, unfinished_message
 from jaxteach.ppo.learner import Learner
 from jaxteach.ppo.rollout import collect
 from jaxteach.runs.checkpoints import Checkpoints
@@ -87,14 +87,14 @@ def uniform(counts):
 
 
 def learner_of(world, config, recurrent=False, iterations=10, num_envs=4):
-    network = TeamNet(world.action_counts, recurrent=recurrent, width=8)
+    network = MLPNet(world.action_counts, recurrent=recurrent, width=8)
     return Learner(VectorEnv(world, num_envs), network, config, None, iterations)
 
 
 @pytest.mark.parametrize("kind", [ChexState, dict])
 def test_a_state_may_be_any_pytree_with_a_key(kind, tmp_path):
     """Catches a state that must be a NamedTuple: dataclasses are Jumanji's own habit."""
-    world = TeamWorld(Counter(kind))
+    world = AgentAxisWrapper(Counter(kind))
     learner = learner_of(world, PPOConfig(rollout_length=4, batch_size=8))
     state, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0)), None, jnp.int32(0))
     assert np.isfinite(metrics["loss"])
@@ -114,18 +114,18 @@ def test_a_state_may_be_any_pytree_with_a_key(kind, tmp_path):
 
 def test_episodes_that_never_end_are_stopped_and_told_of():
     """Catches an evaluation that hangs, and a film that is longer than its buffer."""
-    world = TeamWorld(Counter(FlaxState, end=1000))
+    world = AgentAxisWrapper(Counter(FlaxState, end=1000))
     outcome, film = jax.jit(lambda key: film_episodes(world, uniform((3,)), (), key, 6, 1))(jax.random.key(0))
     np.testing.assert_array_equal(outcome.length, 5)
     assert not outcome.success.any()
     assert film.count[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
-    assert told_unfinished(outcome, 5) == (
+    assert unfinished_message(outcome, 5) == (
         "6 of 6 episodes had not ended after max_steps 5 steps; they count as they stood"
     )
-    ending = TeamWorld(Counter(end=5))
+    ending = AgentAxisWrapper(Counter(end=5))
     outcome = jax.jit(lambda key: run_episodes(ending, uniform((3,)), (), key, 6))(jax.random.key(0))
     assert outcome.success.all()
-    assert told_unfinished(outcome, 5) is None
+    assert unfinished_message(outcome, 5) is None
 
 
 def broken(**attributes):
@@ -135,20 +135,22 @@ def broken(**attributes):
 def test_what_a_world_lacks_is_one_sentence():
     """Catches tracebacks out of the depths for worlds that can't be trained."""
     with pytest.raises(UserError, match=r"discrete actions can be trained.*Broken has BoundedArray"):
-        TeamWorld(broken(action_spec=specs.BoundedArray((2,), jnp.float32, 0, 1)))
+        AgentAxisWrapper(broken(action_spec=specs.BoundedArray((2,), jnp.float32, 0, 1)))
     with pytest.raises(UserError, match=r"Broken has no observe\(state\)"):
-        TeamWorld(broken(observe=None))
+        AgentAxisWrapper(broken(observe=None))
     with pytest.raises(UserError, match="key"):
-        TeamWorld(broken(reset=lambda self, key: (jnp.int32(0), Counter().reset(key)[1])))
+        AgentAxisWrapper(broken(reset=lambda self, key: (jnp.int32(0), Counter().reset(key)[1])))
     for given, told in ((None, "has no max_steps"), (0, "at least 1, not 0"), (2.5, "a whole number")):
         with pytest.raises(UserError, match=told):
-            TeamWorld(Counter(max_steps=given))
+            AgentAxisWrapper(Counter(max_steps=given))
     with pytest.raises(UserError, match="the observations of Broken have no axis for 2 agents"):
-        TeamWorld(broken(action_spec=specs.MultiDiscreteArray(np.array([3, 2]))))
-    world = TeamWorld(broken(step=lambda self, state, action: (state, self._timestep(state, jnp.zeros(3, bool)))))
+        AgentAxisWrapper(broken(action_spec=specs.MultiDiscreteArray(np.array([3, 2]))))
+    world = AgentAxisWrapper(
+        broken(step=lambda self, state, action: (state, self._timestep(state, jnp.zeros(3, bool))))
+    )
     with pytest.raises(UserError, match=r"success'\] of Broken must be bool\[\]"):
         jax.eval_shape(world.step, world.reset(jax.random.key(0))[0], jnp.zeros(1, jnp.int32))
-    world = TeamWorld(broken(step=lambda self, state, action: (state, self._timestep(state, jnp.float32(0.5)))))
+    world = AgentAxisWrapper(broken(step=lambda self, state, action: (state, self._timestep(state, jnp.float32(0.5)))))
     with pytest.raises(UserError, match=r"must be bool\[\], not float32"):
         jax.eval_shape(world.step, world.reset(jax.random.key(0))[0], jnp.zeros(1, jnp.int32))
 
@@ -225,7 +227,7 @@ def test_advantages_are_right_wherever_episodes_are_cut(chance, recurrent):
     expected, cuts = plain_advantages(learner, state.params, state.actor, trajectory)
     assert sum(cuts) > 2 * learner.venv.num_envs, "more than the rollout keeps"
     assert (trajectory.discount == 0).any() or chance == 1
-    advantages, returns, _ = learner._judge(trajectory, None)
+    advantages, returns, _ = learner._advantages(trajectory, None)
     np.testing.assert_allclose(advantages, expected, atol=1e-5)
     np.testing.assert_allclose(returns, expected + trajectory.value, atol=1e-5)
 
@@ -239,9 +241,9 @@ class Unpaid(Counter):
 
 def test_without_rewards_the_policy_stays_as_it_is():
     """Catches advantages that are nothing but noise and are learnt from as if they told something."""
-    world = TeamWorld(Unpaid(end=4))
+    world = AgentAxisWrapper(Unpaid(end=4))
     rates = {"learning_rate": 3e-3, "final_learning_rate": 3e-3, "entropy_coef": 0.0}
     learner = learner_of(world, PPOConfig(rollout_length=8, batch_size=32, **rates))
-    run = jax.jit(learner.chunk, static_argnums=4)
+    run = jax.jit(learner.run_updates, static_argnums=4)
     _, metrics = run(learner.init(jax.random.key(0)), None, jnp.int32(0), jnp.int32(400), 400)
     assert metrics["entropy"][-1] > 0.95 * np.log(3), "0.09 where any noise is scaled to 1"

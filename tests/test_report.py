@@ -16,7 +16,7 @@ import jaxteach.report
 from jaxteach.config import default_config, to_json
 from jaxteach.errors import UserError, run_command
 from jaxteach.reports import plots
-from jaxteach.reports.aggregate import figures_of, lines_of, over_tasks
+from jaxteach.reports.aggregate import aggregate, aggregate_tasks, group_runs
 from jaxteach.reports.curves import load_run
 from jaxteach.reports.statistics import interval
 from jaxteach.teacher.plans import find_plans
@@ -81,19 +81,19 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
         make_run(tmp_path / "again", (1,), successes=(0.0, 0.0, 0.0)),
         make_run(tmp_path / "alone", (0,), no_teacher=True),
     ]
-    lines, left_out = lines_of([load_run(run) for run in runs[:2]])
+    lines, left_out = group_runs([load_run(run) for run in runs[:2]])
     assert [(line.label, line.seeds, line.settings) for line in lines] == [("s-gamma-0.5", 3, "default")]
-    figures = figures_of(lines[0], 0.95)
+    figures = aggregate(lines[0], 0.95)
     assert figures["seeds"] == "3"
     assert figures["final success"].startswith("0.990 [0.9")
     assert figures["steps to 0.95"] == "300 [300,\N{NO-BREAK SPACE}300]"
-    assert figures_of(lines[0], 0.995)["steps to 0.995"] == "300 (1 of 3 seeds)"
+    assert aggregate(lines[0], 0.995)["steps to 0.995"] == "300 (1 of 3 seeds)"
     assert not left_out
-    lines, left_out = lines_of([load_run(run) for run in runs])
+    lines, left_out = group_runs([load_run(run) for run in runs])
     assert [(line.seeds, line.settings) for line in lines] == [(3, "default"), (1, "no_teacher True")]
     assert lines[0].curves[1].final_success == 0.99
     assert left_out == ["seed 1 of again, as a run of the same options has it; --apart keeps both"]
-    lines, left_out = lines_of([load_run(run) for run in runs], apart=True)
+    lines, left_out = group_runs([load_run(run) for run in runs], no_merge=True)
     assert [line.label for line in lines] == [run.name for run in runs]
     assert not left_out
 
@@ -111,7 +111,7 @@ def test_runs_of_different_plans_are_different_lines(tmp_path):
         with_plans(make_run(tmp_path / "c", (2,), plans="plans.json"), "c"),
         make_run(tmp_path / "d", (3,), plans="plans.json"),
     ]
-    lines, left_out = lines_of([load_run(run) for run in runs])
+    lines, left_out = group_runs([load_run(run) for run in runs])
     assert [(line.label, line.seeds, line.settings) for line in lines] == [
         ("a and 1 more", 2, "plans plans.json, plans with SHA-256 aaaaaaaa"),
         ("c", 1, "plans plans.json, plans with SHA-256 cccccccc"),
@@ -121,7 +121,7 @@ def test_runs_of_different_plans_are_different_lines(tmp_path):
     shipped = find_plans("shipped", "SimpleDoorKey").digest
     known = make_run(tmp_path / "e", (4,), plans="recorded")
     (known / "sittings.json").write_text(json.dumps([{"plans_sha256": shipped}]))
-    lines, _ = lines_of([load_run(known), load_run(make_run(tmp_path / "f", (5,)))])
+    lines, _ = group_runs([load_run(known), load_run(make_run(tmp_path / "f", (5,)))])
     assert [line.seeds for line in lines] == [2], "an older run with the plans that ship"
     (known / "sittings.json").write_text('[{"plans_sha256": "x"}]')
     with pytest.raises(UserError, match="is damaged"):
@@ -138,7 +138,7 @@ def test_runs_of_different_lengths_are_different_lines(tmp_path):
         make_run(tmp_path / "older", (3,), successes=longer, n_itr=15),
         make_run(tmp_path / "not_yet", (4,), successes=successes, n_itr=20),
     ]
-    lines, left_out = lines_of([load_run(run) for run in runs])
+    lines, left_out = group_runs([load_run(run) for run in runs])
     assert [(line.label, line.settings) for line in lines] == [
         ("short and 1 more", "n_itr 15"),
         ("long and 1 more", "n_itr 20, 40,960 steps"),
@@ -151,9 +151,9 @@ def test_an_area_is_normalised_where_there_is_a_maximum(tmp_path):
     """Catches a share of a maximum that there is not: the returns of particle worlds are negative."""
     tasks = {"SimpleDoorKey": 1, "LockedHallway-4Rooms": 4, "simple_spread": None}
     for task, maximum in tasks.items():
-        (line,) = lines_of([load_run(make_run(tmp_path / task, task=task))])[0]
+        (line,) = group_runs([load_run(make_run(tmp_path / task, task=task))])[0]
         wanted = "\N{EN DASH}" if maximum is None else f"{(0.125 / 2 + 0.25 + 0.5 / 2) / 2 / maximum:.3f}"
-        assert figures_of(line, 0.95)["normalised AULC"] == wanted
+        assert aggregate(line, 0.95)["normalised AULC"] == wanted
 
 
 def summary_of(run, env_steps, successes):
@@ -169,8 +169,8 @@ def test_final_figures_are_those_of_the_finished_student(tmp_path):
     """Catches the few episodes of the last point taken for the final ones, and an old summary of a run that went on."""
     done = summary_of(make_run(tmp_path / "done", (0, 1)), 300, {0: 0.5, 1: 0.7})
     older = summary_of(make_run(tmp_path / "older", (0, 1), no_teacher=True), 200, {0: 0.5, 1: 0.7})
-    lines = lines_of([load_run(done), load_run(older)])[0]
-    finals = [(figures_of(line, 0.95)["final success"], figures_of(line, 0.95)["final return"]) for line in lines]
+    lines = group_runs([load_run(done), load_run(older)])[0]
+    finals = [(aggregate(line, 0.95)["final success"], aggregate(line, 0.95)["final return"]) for line in lines]
     assert [success[:5] for success, _ in finals] == ["0.600", "0.995"]
     assert [value[:5] for _, value in finals] == ["0.750", "0.497"]
     assert [curve.judged for line in lines for curve in line.curves.values()] == [True, True, False, False]
@@ -202,7 +202,7 @@ def test_settings_are_compared_over_the_tasks_that_they_share(tmp_path):
         make_run(tmp_path / "b", (0, 2), "simple_spread", (0.0, 0.5, 0.5), no_teacher=True),
         make_run(tmp_path / "c", (0, 2), "SimpleDoorKey"),
     ]
-    (row,) = over_tasks(lines_of([load_run(run) for run in runs])[0])
+    (row,) = aggregate_tasks(group_runs([load_run(run) for run in runs])[0])
     assert (row["options"], row["tasks"]) == ("no_teacher True", "SimpleDoorKey, simple_spread")
     assert row["final success"].startswith("0.740 [")
 
@@ -287,7 +287,7 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
 def test_the_legend_covers_no_curve(columns, runs, tmp_path, monkeypatch):
     """Catches a legend over the lines, and one that is cut off at the edge of the picture."""
     made = [make_run(tmp_path / f"a-run-with-a-rather-long-name-{i}") for i in range(runs)]
-    lines, _ = lines_of([load_run(run) for run in made], apart=True)
+    lines, _ = group_runs([load_run(run) for run in made], no_merge=True)
     figures = []
     monkeypatch.setattr(plots.plt, "close", figures.append)
     plots.learning_curves({"SimpleDoorKey": lines, "again": lines[:1]}, 0.95, columns)

@@ -26,10 +26,10 @@ from jaxteach.config import PPOConfig, TrainConfig
 from jaxteach.errors import UserError, run_command
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.events import EventFile
-from jaxteach.runs.files import alone_in, write_json
-from jaxteach.runs.run_folder import MetricsLog, begin_sitting, check_resumable, read_config, read_metrics
+from jaxteach.runs.files import lock_folder, write_json
+from jaxteach.runs.run_folder import MetricsLog, begin_session, check_resumable, read_config, read_metrics
 from jaxteach.runs.run_folder import checkpoints as checkpoints_module
-from jaxteach.runs.sessions import read_sittings
+from jaxteach.runs.sessions import read_sessions
 from jaxteach.sweeps.scheduler import state_of
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
@@ -375,7 +375,7 @@ def test_a_run_that_goes_on_to_another_length_says_what_that_changes(whole, tmp_
     assert tags_of(run)["Train/Learning Rate"] == list(range(1, 9))
     config = json.loads((run / "config.json").read_text())
     assert (config["n_itr"], config["resume"]) == (8, False)
-    first, second = read_sittings(run)
+    first, second = read_sessions(run)
     assert [(row["from_iteration"], row["to_iteration"]) for row in (first, second)] == [(0, 5), (5, 8)]
     assert second["changed"] == {"n_itr": {"from": 5, "to": 8}}
     assert first["cores"] == second["cores"] == len(os.sched_getaffinity(0))
@@ -424,28 +424,28 @@ def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, ca
 def test_another_machine_is_told(whole, tmp_path):
     """Catches bits that differ from one sitting's unsaid, where XLA divides sums among other cores."""
     run, _ = resumable(whole, tmp_path)
-    config, rows = read_config(run), read_sittings(run)
-    assert begin_sitting(run, config, 6) == []
+    config, rows = read_config(run), read_sessions(run)
+    assert begin_session(run, config, 6) == []
     write_json(run / "sittings.json", [rows[0] | {"cores": 77, "jax": "0.1"}])
-    (line,) = begin_sitting(run, config, 6)
+    (line,) = begin_session(run, config, 6)
     assert f"(cores {len(os.sched_getaffinity(0))}, not 77, jax {jax.__version__}, not 0.1)" in line
     (run / "sittings.json").unlink()
-    assert begin_sitting(run, config, 6) == [], "an older run"
+    assert begin_session(run, config, 6) == [], "an older run"
     (run / "sittings.json").write_text("[3]")
     with pytest.raises(UserError, match="is damaged"):
-        begin_sitting(run, config, 6)
+        begin_session(run, config, 6)
 
 
 def test_a_run_has_one_writer(whole, tmp_path, monkeypatch, capsys):
     """Catches two trainings whose lines and checkpoints mix."""
     run, arguments = resumable(whole, tmp_path)
     before = (run / "metrics.jsonl").read_text()
-    with alone_in(run):
+    with lock_folder(run):
         told = refuse(monkeypatch, capsys, *arguments, "--n_itr", 8)
         assert told == f"error: another process trains in {run}; wait for it, or choose another --savedir"
     assert (run / "metrics.jsonl").read_text() == before
-    assert len(read_sittings(run)) == 1
-    with alone_in(run):
+    assert len(read_sessions(run)) == 1
+    with lock_folder(run):
         pass
 
 

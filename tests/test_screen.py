@@ -13,9 +13,9 @@ from rich.console import Console
 
 import envs_jax
 import jaxteach.distributed.sharding
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.distributed.compile_cache import compile_notice
-from jaxteach.distributed.sharding import describe, idle_accelerator
+from jaxteach.distributed.sharding import describe, unused_accelerator
 from jaxteach.evaluation import command as playing
 from jaxteach.training.progress import TrainingProgress
 
@@ -87,15 +87,15 @@ def test_an_idle_accelerator_is_told(found, word, tmp_path, monkeypatch):
     before = jax.config.values["jax_platforms"]
     try:
         jax.config.update("jax_platforms", None)
-        assert idle_accelerator("cpu") is None
+        assert unused_accelerator("cpu") is None
         monkeypatch.setitem(nowhere, found, ((str(tmp_path),), None, word))
-        told = idle_accelerator("cpu")
+        told = unused_accelerator("cpu")
         assert told is not None
         assert found in told
         assert word in told
-        assert idle_accelerator("gpu") is None
+        assert unused_accelerator("gpu") is None
         jax.config.update("jax_platforms", "cpu")
-        assert idle_accelerator("cpu") is None
+        assert unused_accelerator("cpu") is None
     finally:
         jax.config.update("jax_platforms", before)
 
@@ -106,7 +106,7 @@ def test_an_idle_accelerator_is_told(found, word, tmp_path, monkeypatch):
 def test_a_long_compilation_is_told_before(task, view, seconds):
     """Catches a minute and more of silence; measured: 24, 39 and 75 s in TwoDoor, 10 to 24 s elsewhere."""
     world = envs_jax.make(task) if view is None else envs_jax.make(task, view_size=view)
-    notice = compile_notice(TeamWorld(world))
+    notice = compile_notice(AgentAxisWrapper(world))
     assert f"about {seconds} s the first time" in notice
     assert (f"a view of {view} x {view}" in notice) == (seconds > 20)
 

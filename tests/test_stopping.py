@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 120
 ENDLESS_LOOP = """
 import jax
-from jaxteach.system.interrupt import last_words
+from jaxteach.system.interrupt import on_interrupt
 
 def main():
     loop = jax.jit(lambda x: jax.lax.while_loop(lambda x: x < 2, abs, x)).lower(1.0).compile()
-    with last_words(lambda: " here"):
+    with on_interrupt(lambda: " here"):
         print("begins")
         jax.block_until_ready(loop(1.0))
 """
@@ -112,15 +112,15 @@ def test_a_compiled_loop_without_an_end_is_left():
 def test_whoever_cares_for_the_signal_already_keeps_it():
     """Catches a command that takes the signal from a program around it, or keeps it after its end."""
     code = """
-from jaxteach.system.interrupt import left_at_once
+from jaxteach.system.interrupt import exit_on_interrupt
 def main():
-    with left_at_once():
+    with exit_on_interrupt():
         assert signal.getsignal(signal.SIGINT) is HANDLER
 HANDLER = signal.SIG_IGN
 for HANDLER in (signal.SIG_IGN, signal.default_int_handler):
     signal.signal(signal.SIGINT, HANDLER)
     HANDLER is signal.SIG_IGN and main()
-    with left_at_once():
+    with exit_on_interrupt():
         pass
     assert signal.getsignal(signal.SIGINT) is HANDLER
 HANDLER = signal.getsignal(signal.SIGINT)

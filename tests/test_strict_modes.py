@@ -14,10 +14,10 @@ from jumanji.types import restart, termination, transition
 
 import envs_jax
 from envs_jax.vector import VectorEnv, vectorize
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TeacherConfig, TrainConfig, WorldConfig
-from jaxteach.networks.base import TeamNet
-from jaxteach.ppo.distillation import fresh_memory
+from jaxteach.networks.base import MLPNet
+from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.ppo.learner import Learner
 from jaxteach.training.programs import Experiment
@@ -116,7 +116,7 @@ def test_episodes_keep_their_types(name, checked):
         student = student_policy(network, params, greedy=True)
         taught = with_random_actions(teacher_policy(teacher), 0.3, world.action_counts)
         filmed = film_episodes(world, student, network.initial_carry(3), keys[0], 3, filmed=2)
-        return filmed, film_episodes(world, taught, fresh_memory(teacher, 3), keys[1], 3, filmed=0)
+        return filmed, film_episodes(world, taught, initial_memory(teacher, 3), keys[1], 3, filmed=0)
 
     traced(play, params, KEY)
 
@@ -161,7 +161,7 @@ class Careless(Environment):
 def test_a_world_of_ones_own_may_leave_its_types_to_jax(mode):
     """Catches a training that breaks where a world's numbers have 64 bits, weak types, or other ones after a step."""
     with MODES[mode]():
-        learner = Learner(VectorEnv(TeamWorld(Careless()), 3), TeamNet((2,)), PPO, None, 1)
+        learner = Learner(VectorEnv(AgentAxisWrapper(Careless()), 3), MLPNet((2,)), PPO, None, 1)
         state = jax.eval_shape(learner.init, KEY)
         after, _ = jax.jit(learner.update).trace(state, None, jax.ShapeDtypeStruct((), jnp.int32)).out_info
         assert jax.tree.map(lambda leaf: leaf.dtype, after) == jax.tree.map(lambda leaf: leaf.dtype, state)

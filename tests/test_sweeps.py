@@ -12,7 +12,7 @@ import jaxteach.sweep
 from jaxteach.config import to_json
 from jaxteach.errors import UserError, run_command
 from jaxteach.runs.files import write_json
-from jaxteach.sweeps.scheduler import side_by_side
+from jaxteach.sweeps.scheduler import group_by_program
 from jaxteach.sweeps.spec import read_sweep
 from jaxteach.sweeps.trials import runs_of
 from jaxteach.training.loop import Session, train
@@ -156,7 +156,7 @@ def test_mistakes_in_a_file(text, message, tmp_path, monkeypatch, capsys):
 
 def test_a_sweep_whose_file_has_spaces(tmp_path, monkeypatch, capsys):
     """Catches an advice that leads nowhere, where a run's folder can't be called as the file."""
-    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_side_by_side", lambda *_: None)
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_group", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my sweep.toml").write_text('[fixed]\ntask = "SimpleDoorKey"')
     sweep("my sweep.toml", monkeypatch=monkeypatch)
@@ -206,7 +206,7 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
 def test_a_run_that_has_come_further_than_asked_is_told_and_the_others_go_on(engine, tmp_path, monkeypatch, capsys):
     """Catches a sweep that never finishes after its runs were made shorter."""
     trained = []
-    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_side_by_side", lambda runs, _: trained.extend(runs))
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_group", lambda runs, _: trained.extend(runs))
     monkeypatch.setattr(
         "jaxteach.sweeps.command.train_on_cluster", lambda runs, *_: trained.extend(runs.values()) or ()
     )
@@ -241,7 +241,7 @@ def test_an_error_of_ours_ends_one_run_only(tmp_path, monkeypatch, capsys):
         if 0.5 in trained[-1]:
             raise MemoryError("no room")
 
-    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_side_by_side", failing)
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_group", failing)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.toml").write_text('[fixed]\ntask = "SimpleDoorKey"\n[grid]\ngamma = [0.5, 0.9]')
     with pytest.raises(SystemExit):
@@ -264,14 +264,14 @@ def test_runs_of_the_same_shapes_train_side_by_side(tmp_path):
         epochs = [3, 4]
         """
     runs = runs_in(tmp_path, text)
-    groups = list(side_by_side(runs, 32))
+    groups = list(group_by_program(runs, 32))
     told = [{(run.task, run.ppo.epochs) for run in group} for group in groups]
     assert told == [{(task, epochs)} for task in ("SimpleDoorKey", "LavaDoorKey") for epochs in (3, 4)]
     assert [len(group) for group in groups] == [4] * 4
-    assert [len(group) for group in side_by_side(runs[::2], 6)] == [3, 1, 3, 1], "no more seeds than wanted"
-    assert [len(group) for group in side_by_side(runs, 1)] == [1] * 16
+    assert [len(group) for group in group_by_program(runs[::2], 6)] == [3, 1, 3, 1], "no more seeds than wanted"
+    assert [len(group) for group in group_by_program(runs, 1)] == [1] * 16
     (tmp_path / "ppo" / "SimpleDoorKey" / str(runs[0].savedir) / "checkpoints" / "5").mkdir(parents=True)
-    assert [len(group) for group in side_by_side(runs[::2], 32)] == [1, 3, 4], "they have not come equally far"
+    assert [len(group) for group in group_by_program(runs[::2], 32)] == [1, 3, 4], "they have not come equally far"
 
 
 def small_sweep(folder, n_itr, grid):

@@ -15,8 +15,8 @@ from envs_jax.grid.constants import Actions
 from envs_jax.vector import vectorize
 from jaxteach.api.registry import PlainDomain, Words
 from jaxteach.errors import UserError
-from jaxteach.llm.query import Tally
-from jaxteach.ppo.distillation import fresh_memory, silent_captions, unlisted_captions
+from jaxteach.llm.query import AnswerCounts
+from jaxteach.ppo.distillation import initial_memory, uncovered_captions, unlisted_captions
 from jaxteach.ppo.episodes import teacher_policy
 from jaxteach.teacher import Teacher, make_teacher
 from jaxteach.teacher.navigation import FINISHED, STUCK, Map, Pose, go_to, neighbourhood, read_map
@@ -50,9 +50,9 @@ def test_a_caption_outside_the_list_has_no_plans(numbered, soft):
     np.testing.assert_array_equal(probs[0], expected)
     np.testing.assert_array_equal(captions[0], [0, 1, 2] + [-2] * 4 + [-1] + [-2] * 4)
     np.testing.assert_array_equal(jax.vmap(teacher.caption)(memory, numbers), captions[0])
-    np.testing.assert_array_equal(jax.vmap(teacher.aims)(memory, numbers), -1)
+    np.testing.assert_array_equal(jax.vmap(teacher.targets)(memory, numbers), -1)
     assert unlisted_captions(teacher.table, numbers) == unlisted_captions(teacher.table, captions) == 8
-    np.testing.assert_array_equal(silent_captions(teacher.table, numbers), 0)
+    np.testing.assert_array_equal(uncovered_captions(teacher.table, numbers), 0)
 
 
 class Pair(PlainDomain):
@@ -64,8 +64,8 @@ def test_beside_a_caption_outside_the_list_there_are_the_agent_s_own_plans():
     words = Words([["a"], ["b"], ["c"]], ["a", "b", "c"], ("goto",))
     ways = {("goto", name): jnp.int32(i) for i, name in enumerate("abc")}
     own = CaptionPlans(("a",), None, (Plan(1.0, (("goto", "a"),)),))
-    company = [dataclasses.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(Told((x,), None),)) for x in "bc"]
-    table = compile_plans(PlanFile(("Pair",), (own, *company)), words)
+    others = [dataclasses.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(Told((x,), None),)) for x in "bc"]
+    table = compile_plans(PlanFile(("Pair",), (own, *others)), words)
     teacher = Teacher(table, Pair(words, 3, caption=lambda obs: obs, actions=lambda obs: ways), soft=True)
     for other, action in {0: 0, 1: 1, 2: 2, 3: 0, -1: 0, -2: 0, 7: 0}.items():
         probs = teacher(jnp.zeros((2, 0)), jnp.array([0, other], jnp.int32), jax.random.key(0))[1]
@@ -79,7 +79,7 @@ def test_probabilities_of_plans_are_normalised():
     words = Words([["a"], ["b"]], ["a", "b"], ("goto",))
     table = compile_plans(PlanFile(("Any",), (CaptionPlans(("a",), None, plans),)), words)
     np.testing.assert_allclose(table.probabilities, [[0.4, 0.6], [0, 0]], rtol=1e-6)
-    tally = Tally(0, Counter({plan.skills: weight for plan, weight in zip(plans, (1, 3))}))
+    tally = AnswerCounts(0, Counter({plan.skills: weight for plan, weight in zip(plans, (1, 3))}))
     assert sorted(plan.probability for plan in tally.entry(words).plans) == [0.25, 0.75]
 
 
@@ -215,7 +215,7 @@ def test_a_silent_teacher_waits():
     env, teacher = envs_jax.make("SimpleDoorKey"), make_teacher("SimpleDoorKey", plans="none")
     obs = jax.jit(env.reset)(jax.random.key(0))[1].observation[None, None]
     act = jax.jit(teacher_policy(teacher))
-    _, action = act(fresh_memory(teacher, 1), obs, jnp.ones(1, bool), jax.random.key(0))
+    _, action = act(initial_memory(teacher, 1), obs, jnp.ones(1, bool), jax.random.key(0))
     assert action.tolist() == [[Actions.done]]
 
 

@@ -11,7 +11,7 @@ import pytest
 import envs_jax
 from envs_jax.doorkey import DoorKey, LavaDoorKey
 from envs_jax.vector import VectorEnv, vectorize
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 
 
 def as_numpy(state):
@@ -43,7 +43,7 @@ def test_environments_made_alike_are_equal():
         env, other = envs_jax.make(task), envs_jax.make(task)
         assert env == other
         assert {env: task}[other] == task
-        assert (TeamWorld(env), vectorize(env, 2)) == (TeamWorld(other), vectorize(other, 2))
+        assert (AgentAxisWrapper(env), vectorize(env, 2)) == (AgentAxisWrapper(other), vectorize(other, 2))
         assert env == copy.deepcopy(env) == pickle.loads(pickle.dumps(env))
     assert DoorKey(10, room_size=(5, 10)) == DoorKey(room_size=[5, 10]) == envs_jax.make("SimpleDoorKey")
     assert repr(envs_jax.make("TwoDoor", max_steps=9)) == "TwoDoor(world_size=20, room_size=(20, 20), max_steps=9)"

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import envs_jax
 import jaxteach
 from envs_jax.small_gather import pick
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import OWN_DEFAULTS, TASK_STEPS, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.prompts import OWN_PROMPTS
@@ -42,7 +42,7 @@ LIBRARIES: Final = tuple(
 )
 
 
-def import_own() -> None:
+def import_plugins() -> None:
     """Imports the modules that the environment variable names.
 
     Raises:
@@ -98,7 +98,7 @@ def register_task(
         OWN_PROMPTS[name] = prompt
 
 
-def register_network(name: str, make: Callable[[TeamWorld], Student]) -> None:
+def register_network(name: str, make: Callable[[AgentAxisWrapper], Student]) -> None:
     """Makes a student known by a name, for `--network`; `make` is given the world that it must fit.
 
     A name that was registered before then stands for the new one.
@@ -165,7 +165,7 @@ class PlainDomain:
     num_actions: int
     caption: Callable[[Any], jax.Array]
     actions: Callable[[Any], dict[tuple[str, str | None], jax.Array]]
-    idle: int = 0
+    noop: int = 0
     num_agents = None
 
     def reset(self) -> jax.Array:
@@ -182,20 +182,20 @@ class PlainDomain:
         del action
         return memory
 
-    def describe(self, memory: jax.Array, scene: Any) -> tuple[jax.Array, None]:
+    def caption_id(self, memory: jax.Array, scene: Any) -> tuple[jax.Array, None]:
         del memory
         return jnp.asarray(self.caption(scene), jnp.int32), None
 
-    def things(self, scene: Any, facts: None) -> jax.Array:
-        del scene, facts
+    def object_ids(self, scene: Any, context: None) -> jax.Array:
+        del scene, context
         return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
 
-    def skill_results(self, memory: jax.Array, scene: Any, facts: None, skills: jax.Array) -> jax.Array:
+    def skill_actions(self, memory: jax.Array, scene: Any, context: None, skills: jax.Array) -> jax.Array:
         """A skill that `actions` does not give is finished; to wait is to do nothing."""
-        del memory, facts
+        del memory, context
         names = self.vocabulary.object_names
         results = [jnp.int32(FINISHED)] * (FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(names))
-        results[WAIT] = jnp.int32(self.idle)
+        results[WAIT] = jnp.int32(self.noop)
         for (skill, name), action in self.actions(scene).items():
             place = {"explore": EXPLORE, "wait": WAIT}.get(skill)
             if place is None and (skill not in OBJECT_SKILLS or name not in names):

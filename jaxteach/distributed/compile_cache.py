@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 
 MIN_COMPILE_S = 0.3
 CACHE_SINCE = (0, 10, 2)  # JAX versions before it print a wall of errors when they read their own cache on a CPU
@@ -33,7 +33,7 @@ def use_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_S)
 
 
-def compile_notice(world: TeamWorld) -> str:
+def compile_notice(world: AgentAxisWrapper) -> str:
     """What a person should know before compilation begins; seconds as measured on one core of a Xeon."""
     view = getattr(world.env, "view_size", 0)
     seconds = f"about {round(15 + view**2 / 4, -1):.0f} s the first time"

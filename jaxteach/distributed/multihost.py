@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from jaxteach.errors import UserError, told
 from jaxteach.options.integers import INTEGERS
-from jaxteach.options.markers import Only, Within, check_values
+from jaxteach.options.markers import Bounds, OnlyWith, check_values
 
 Tree = TypeVar("Tree")
 
@@ -38,7 +38,7 @@ class HostsConfig:
     """how many processes there are; "auto" knows"""
     process_id: int | None = None
     """which of them this one is, from 0; "auto" knows"""
-    join_timeout: Annotated[int, Within(1, 10**6), Only("coordinator")] = 300
+    join_timeout: Annotated[int, Bounds(1, 10**6), OnlyWith("coordinator")] = 300
     """seconds to wait for the others"""
 
     def check(self) -> None:
@@ -59,7 +59,7 @@ class HostsConfig:
             raise UserError(f"--process_id must be within 0..{self.processes - 1}, not {self.process_id}")
 
 
-def join(arguments: list[str]) -> None:
+def init_distributed(arguments: list[str]) -> None:
     """Waits for the other processes, if a command line tells of any.
 
     It must come before all else: JAX takes no others in once it has computed anything, and Jumanji
@@ -75,7 +75,7 @@ def join(arguments: list[str]) -> None:
     config.check()
     late = f"the others have not come within {config.join_timeout} s; see that all are started, with the same "
     late += "--coordinator and --processes, and that its port can be reached, or give a longer --join_timeout"
-    timer = threading.Timer(config.join_timeout, leave, [late])
+    timer = threading.Timer(config.join_timeout, abort, [late])
     timer.daemon = True
     timer.start()
     try:
@@ -96,20 +96,20 @@ def _meet(config: HostsConfig) -> None:
         raise UserError(f"the processes can't meet at --coordinator {config.coordinator}: {error}") from None
 
 
-def leave(reason: str) -> None:
+def abort(reason: str) -> None:
     """Ends this process at once with a sentence: in an orderly exit JAX would wait for the others."""
     print(told(reason), file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(2)
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes and prints; one alone does."""
     return jax.process_index() == 0
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def sync_failures() -> Iterator[None]:
     """What fails in one process ends all, and nobody waits for one that has ended.
 
     All processes must come here, and use no other function of this module inside.
@@ -132,17 +132,17 @@ def together() -> Iterator[None]:
         raise UserError(f"process {failed[0]} can't go on; its output says why")
 
 
-def in_first(action: Callable[[], Tree]) -> Tree | None:
+def on_main_process(action: Callable[[], Tree]) -> Tree | None:
     """What the first process alone does; None in the others.
 
     Raises:
         UserError: it could not, in all processes.
     """
-    with together():
-        return action() if is_first() else None
+    with sync_failures():
+        return action() if is_main_process() else None
 
 
-def from_first(tree: Tree | None, like: Any) -> Tree:
+def broadcast(tree: Tree | None, like: Any) -> Tree:
     """Arrays of the first process, in all.
 
     Args:
@@ -152,31 +152,31 @@ def from_first(tree: Tree | None, like: Any) -> Tree:
     if jax.process_count() == 1:
         assert tree is not None
         return tree
-    given = tree if is_first() else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    given = tree if is_main_process() else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
     return multihost_utils.broadcast_one_to_all(given)
 
 
-def text_from_first(text: str | None) -> str:
+def broadcast_text(text: str | None) -> str:
     """A text of the first process, of at most `MAX_TEXT_BYTES`, in all."""
     buffer = np.zeros(MAX_TEXT_BYTES, np.uint8)
     content = np.frombuffer((text or "").encode(), np.uint8)
     buffer[: len(content)] = content
-    return bytes(from_first(buffer, buffer)).rstrip(b"\0").decode()
+    return bytes(broadcast(buffer, buffer)).rstrip(b"\0").decode()
 
 
-def check_alike(facts: Mapping[str, Any]) -> None:
+def assert_same_config(fingerprint: Mapping[str, Any]) -> None:
     """Raises `UserError` in all processes where one of them has another fact than the first; facts are plain JSON."""
-    own = {name: hashlib.sha256(json.dumps(fact).encode()).hexdigest()[:16] for name, fact in facts.items()}
-    firsts = json.loads(text_from_first(json.dumps(own)))
+    own = {name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for name, value in fingerprint.items()}
+    firsts = json.loads(broadcast_text(json.dumps(own)))
     other = ", ".join(name for name, digest in own.items() if firsts.get(name) != digest)
-    with together():
+    with sync_failures():
         if other:
             raise UserError(
                 f"process {jax.process_index()} has another {other} than the first; start all with the same"
             )
 
 
-def whole(array: Any) -> np.ndarray:
+def gather_to_host(array: Any) -> np.ndarray:
     """A copy of an array, of which each process may have only a part."""
     if isinstance(array, jax.Array) and not array.is_fully_addressable and not array.is_fully_replicated:
         return np.array(multihost_utils.process_allgather(array, tiled=True))
@@ -184,7 +184,7 @@ def whole(array: Any) -> np.ndarray:
 
 
 @contextmanager
-def losing_nobody() -> Iterator[None]:
+def exit_on_lost_peer() -> Iterator[None]:
     """Says in one sentence that another process was lost in the block, and ends this one."""
     try:
         yield
@@ -192,5 +192,5 @@ def losing_nobody() -> Iterator[None]:
         lost = jax.process_count() > 1 and re.search("gloo|nccl|connection|unavailable", str(error), re.IGNORECASE)
         if lost and not isinstance(error, UserError):
             reason = str(error).splitlines()[0][:200]
-            leave(f"another process was lost ({reason}); start all again with --resume: the last checkpoint is intact")
+            abort(f"another process was lost ({reason}); start all again with --resume: the last checkpoint is intact")
         raise

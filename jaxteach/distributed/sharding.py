@@ -20,7 +20,7 @@ ACCELERATORS = {
 """What shows that a machine has an accelerator (files, a program), and the JAX package that uses it."""
 
 
-def take_devices(count: int, num_envs: int) -> list[Any]:
+def select_devices(count: int, num_envs: int) -> list[Any]:
     """The first `count` devices of each process, all of them for 0.
 
     Raises:
@@ -47,7 +47,7 @@ def describe(devices: list[Any]) -> str:
     return f"{times}{first.device_kind}{cores} ({names})"
 
 
-def idle_accelerator(platform: str) -> str | None:
+def unused_accelerator(platform: str) -> str | None:
     """One line about an accelerator of this machine that JAX does not see; None where all is well.
 
     Args:
@@ -66,7 +66,7 @@ def make_mesh(devices: list[Any]) -> Mesh | None:
     return Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
 
 
-def places(state: LearnerState, mesh: Mesh) -> LearnerState:
+def state_shardings(state: LearnerState, mesh: Mesh) -> LearnerState:
     """Where the leaves of a state [seeds, ...] lie: those of environments, [seeds, N, ...], in parts on the devices.
 
     Args:
@@ -81,5 +81,5 @@ def places(state: LearnerState, mesh: Mesh) -> LearnerState:
     def place(tree: Any, sharding: NamedSharding) -> Any:
         return jax.tree.map(lambda _: sharding, tree)
 
-    everywhere = place(state, copies)
-    return everywhere._replace(actor=place(state.actor, parts), memory=place(state.memory, parts))
+    shardings = place(state, copies)
+    return shardings._replace(actor=place(state.actor, parts), memory=place(state.memory, parts))

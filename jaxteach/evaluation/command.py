@@ -12,25 +12,25 @@ import jax
 import numpy as np
 
 from envs_jax.animation import animate, has_pictures
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.options.markers import to_plain
-from jaxteach.ppo.distillation import fresh_memory
+from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import (
     Episodes,
     Policy,
     film_episodes,
     student_policy,
     teacher_policy,
-    told_unfinished,
+    unfinished_message,
     with_random_actions,
 )
-from jaxteach.reports.statistics import interval_of_mean, interval_of_share
+from jaxteach.reports.statistics import mean_interval, wilson_interval
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json, writing
 from jaxteach.runs.run_folder import find_run, fresh_folder, is_folder, read_config
-from jaxteach.system.memory import check_program, enough_memory
+from jaxteach.system.memory import check_program, explain_out_of_memory
 from jaxteach.training.programs import Experiment, evaluation_key, load_teacher
 
 FPS = 25 / 3
@@ -40,14 +40,14 @@ FILM_SUFFIXES = (".gif", ".mp4")
 class Players(NamedTuple):
     """Policies that differ in their parameters alone."""
 
-    world: TeamWorld
+    world: AgentAxisWrapper
     policy: Callable[[Any], Policy]  # of parameters
     memory: Any  # before an episode, of as many as are played
     params: dict[str, Any]  # by the name of who plays
     told: str  # who they all are
 
 
-def play(config: EvalConfig) -> Path:
+def evaluate(config: EvalConfig) -> Path:
     """Plays the episodes that the options ask for, prints the results, and returns their folder.
 
     Raises:
@@ -61,8 +61,8 @@ def play(config: EvalConfig) -> Path:
     played = _joined(list(outcomes.values()))
     result = {"task": task, "policy": players.told} | _summary(played)
     intervals = {
-        "mean_return": interval_of_mean(np.asarray(played.episode_return)),
-        "success_rate": interval_of_share(np.asarray(played.success)),
+        "mean_return": mean_interval(np.asarray(played.episode_return)),
+        "success_rate": wilson_interval(np.asarray(played.success)),
     }
     for key, value in result.items():
         told = f"{value:.4f}" if isinstance(value, float) else str(value)
@@ -76,7 +76,7 @@ def play(config: EvalConfig) -> Path:
             told = ", ".join(f"{key} {value:.4f}" for key, value in each.items() if isinstance(value, float))
             print(f"{who:>13}: {told}")
         result |= {"players": by_player}
-    unfinished = told_unfinished(played, players.world.max_steps)
+    unfinished = unfinished_message(played, players.world.max_steps)
     if unfinished is not None:
         print(unfinished)
     videos = []
@@ -101,7 +101,7 @@ def _played(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any
         return film_episodes(players.world, policy, players.memory, key, config.num_eval, filmed)
 
     outcomes, films = {}, {}
-    with enough_memory():
+    with explain_out_of_memory():
         program = jax.jit(episodes).lower(next(iter(players.params.values())), evaluation_key(0)).compile()
         check_program(program)
         for who, params in players.params.items():
@@ -126,9 +126,9 @@ def _summary(episodes: Episodes) -> dict[str, Any]:
 
 def _teacher(config: EvalConfig) -> tuple[str, Players]:
     task = str(config.task)
-    world = TeamWorld(config.world.make(task))
+    world = AgentAxisWrapper(config.world.make(task))
     teacher = load_teacher(task, config.teacher, config.world)
-    memory = fresh_memory(teacher, config.num_eval)
+    memory = initial_memory(teacher, config.num_eval)
     kind = "hard" if config.teacher.hard_planner else "soft"
     told = f"{kind} teacher with {config.teacher.plans} plans"
     return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, told)
@@ -175,7 +175,7 @@ def _students(config: EvalConfig) -> tuple[str, Players]:
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)
     if is_last:
         print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
-    world = TeamWorld(trained.world.updated(config.world).make(trained.task))
+    world = AgentAxisWrapper(trained.world.updated(config.world).make(trained.task))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
     network, names = experiment.network, [f"seed {seed}" for seed in seeds]

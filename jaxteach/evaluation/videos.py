@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from envs_jax.animation import has_pictures
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.errors import UserError
 from jaxteach.evaluation.command import load_student, write_film
 from jaxteach.ppo.episodes import film_episodes, student_policy
@@ -34,7 +34,7 @@ def film_student(run: RunCurves, path: Path) -> Film:
         UserError: the run has no checkpoint that can be read, or its episodes may be too long.
         OSError: the film can't be written.
     """
-    if TeamWorld(run.config.world.make(run.config.task)).max_steps > LONGEST_EPISODE:
+    if AgentAxisWrapper(run.config.world.make(run.config.task)).max_steps > LONGEST_EPISODE:
         raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
     seed = run.config.seed_list[0]
     experiment, params, iteration = load_student(run.folder, run.config, seed)

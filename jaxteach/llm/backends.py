@@ -6,7 +6,7 @@ from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Client
 from jaxteach.llm.grammar import plan_grammar
-from jaxteach.llm.random_client import ChanceClient
+from jaxteach.llm.random_client import RandomClient
 from jaxteach.teacher.domain import Vocabulary
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
     """
     grammar = plan_grammar(vocabulary) if config.grammar else None
     if config.backend == "random":
-        return ChanceClient(vocabulary, config.llm_seed)
+        return RandomClient(vocabulary, config.llm_seed)
     if config.backend == "llama-cpp":
         return open_local(config, grammar)
     if config.base_url is None or config.model is None:

@@ -13,20 +13,20 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.backends import open_client, open_local
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
-from jaxteach.llm.joint_captions import conflict_share, frequent_situations, play
+from jaxteach.llm.joint_captions import conflict_share, frequent_situations, rollout_captions
 from jaxteach.llm.parse import plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
-from jaxteach.llm.query import Tally, ask_captions, score_captions
-from jaxteach.ppo.distillation import fresh_memory
+from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
+from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import run_episodes, teacher_policy
-from jaxteach.system.interrupt import last_words
+from jaxteach.system.interrupt import on_interrupt
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import PlanFile, Told, load_plans, save_plans
@@ -43,13 +43,13 @@ def teach(config: TeachConfig, out: Path) -> None:
     """
     task = canonical_task(str(config.task))
     _check_writable(out)
-    world = TeamWorld(config.world.make(task))
+    world = AgentAxisWrapper(config.world.make(task))
     if config.debate_rounds and world.num_agents == 1:
         raise UserError(f"{task} has one agent, who has nobody to debate with; leave --debate_rounds out")
     vocabulary = _vocabulary(world, task)
     prompt = task_prompt(task, vocabulary.object_names)
     store = AnswerStore(answers_path(out))
-    with last_words(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
+    with on_interrupt(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
         plans = _asked(config, world, task, vocabulary, prompt, store)
     save_plans(plans, out)
     console = Console()
@@ -59,7 +59,7 @@ def teach(config: TeachConfig, out: Path) -> None:
 
 
 def _asked(
-    config: TeachConfig, world: TeamWorld, task: str, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
+    config: TeachConfig, world: AgentAxisWrapper, task: str, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
 ) -> PlanFile:
     """The plans that the model's answers are, after a debate if one is wanted."""
     tallies, asked = _ask(config, vocabulary, prompt, store)
@@ -89,7 +89,7 @@ def show(config: TeachConfig, path: Path) -> None:
     _print_rejects(console, plans)
     for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
         task = canonical_task(name)
-        world = TeamWorld(config.world.make(task))
+        world = AgentAxisWrapper(config.world.make(task))
         teacher = _teacher_of(config, task, plans)
         if i == 0:
             console.print(_plan_table(plans, teacher.vocabulary))
@@ -105,7 +105,7 @@ def show(config: TeachConfig, path: Path) -> None:
             )
 
 
-def _vocabulary(world: TeamWorld, task: str) -> Vocabulary:
+def _vocabulary(world: AgentAxisWrapper, task: str) -> Vocabulary:
     try:
         return task_domain(world.env, task).vocabulary
     except ValueError as error:
@@ -118,9 +118,9 @@ def _teacher_of(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
     return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
 
 
-def _fares_alone(world: TeamWorld, teacher: Teacher, episodes: int) -> tuple[float, float]:
+def _fares_alone(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> tuple[float, float]:
     """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
-    memory = fresh_memory(teacher, episodes)
+    memory = initial_memory(teacher, episodes)
     play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
     outcome = play_all(evaluation_key(0))
     return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
@@ -131,14 +131,14 @@ def _alone(plans: PlanFile) -> PlanFile:
     return dataclasses.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
 
 
-def _conflicts(world: TeamWorld, teacher: Teacher) -> float:
-    return conflict_share(play(world, teacher, random_actions=0.1))
+def _conflicts(world: AgentAxisWrapper, teacher: Teacher) -> float:
+    return conflict_share(rollout_captions(world, teacher, random_actions=0.1))
 
 
 def _debated(
     config: TeachConfig,
     client: Client,
-    world: TeamWorld,
+    world: AgentAxisWrapper,
     task: str,
     plans: PlanFile,
     prompt: Prompt,
@@ -146,7 +146,7 @@ def _debated(
 ) -> PlanFile:
     """The plans with those that agents come to in debates about the situations that they meet most often."""
     teacher = _teacher_of(config, task, plans)
-    situations = frequent_situations(play(world, teacher), config.situations)
+    situations = frequent_situations(rollout_captions(world, teacher), config.situations)
     rounds, samples = config.debate_rounds, config.llm.samples
     with Progress(transient=True) as progress:
         bar = progress.add_task("debate", total=count_questions(situations, rounds, samples))
@@ -168,7 +168,9 @@ def answers_path(out: Path) -> Path:
     return out.with_name(out.name + ".answers.jsonl")
 
 
-def _ask(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore) -> tuple[list[Tally], Any]:
+def _ask(
+    config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
+) -> tuple[list[AnswerCounts], Any]:
     """What the model says to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
     captions = range(len(vocabulary.texts))
     if config.score:
@@ -184,7 +186,7 @@ def _ask(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: Ans
 
 
 def _provenance(
-    config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, tallies: list[Tally], identity: dict[str, Any]
+    config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, tallies: list[AnswerCounts], identity: dict[str, Any]
 ) -> dict[str, Any]:
     asked = identity | {"grammar": identity["grammar"] is not None}
     if config.score:

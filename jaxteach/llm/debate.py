@@ -7,7 +7,7 @@ from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.client import Client, Question
 from jaxteach.llm.parse import Rejected, parse_answer, plan_text
 from jaxteach.llm.prompts import CAPTION, Prompt
-from jaxteach.llm.query import Tally
+from jaxteach.llm.query import AnswerCounts
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import CaptionPlans, Told
 
@@ -48,7 +48,7 @@ def debate(
     Raises:
         UserError: the model can't be asked; the answers that came are kept.
     """
-    seats = [(situation, i) for situation in situations for i in range(len(situation))]
+    agents = [(situation, i) for situation in situations for i in range(len(situation))]
     said: dict[tuple[Situation, int, int], str] = {}
     for number in range(rounds + 1):
         questions = {
@@ -56,7 +56,7 @@ def debate(
                 _text(prompt, vocabulary, situation, i, sample, said if number else None),
                 sample + samples * situation[:i].count(situation[i]),
             )
-            for situation, i in seats
+            for situation, i in agents
             for sample in range(samples)
         }
         answers: dict[Question, str] = {}
@@ -64,7 +64,7 @@ def debate(
             answers[question] = answer
             on_answer()
         said = {seat: answers[question] for seat, question in questions.items()}
-    return _entries(vocabulary, seats, samples, said)
+    return _entries(vocabulary, agents, samples, said)
 
 
 def count_questions(situations: Sequence[Situation], rounds: int, samples: int) -> int:
@@ -102,14 +102,14 @@ def _proposal(answer: str, vocabulary: Vocabulary) -> str:
 
 def _entries(
     vocabulary: Vocabulary,
-    seats: Sequence[tuple[Situation, int]],
+    agents: Sequence[tuple[Situation, int]],
     samples: int,
     said: dict[tuple[Situation, int, int], str],
 ) -> list[CaptionPlans]:
-    tallies: dict[tuple[int, Situation], Tally] = {}
-    for situation, i in seats:
-        company = situation[i], situation[:i] + situation[i + 1 :]
-        tally = tallies.setdefault(company, Tally(situation[i]))
+    tallies: dict[tuple[int, Situation], AnswerCounts] = {}
+    for situation, i in agents:
+        others = situation[i], situation[:i] + situation[i + 1 :]
+        tally = tallies.setdefault(others, AnswerCounts(situation[i]))
         for sample in range(samples):
             tally.add(said[situation, i, sample], vocabulary)
     entries = []

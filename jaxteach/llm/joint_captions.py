@@ -8,25 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.vector import VectorEnv
-from envs_jax.wrappers import TeamWorld
-from jaxteach.ppo.distillation import fresh_memory
+from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import teacher_policy, with_random_actions
 from jaxteach.teacher import Teacher
-from jaxteach.teacher.policy import start_over
+from jaxteach.teacher.policy import reset_where
 
 NUM_ENVS = 64
 STEPS = 200
 RANDOM_ACTIONS = 0.3
 
 
-class Play(NamedTuple):
+class JointCaptions(NamedTuple):
     """T steps of N environments with A agents."""
 
     captions: Any  # int32[T, N, A]
-    aims: Any  # int32[T, N, A], the thing of the world that an agent's likeliest plan is after, -1: none
+    targets: Any  # int32[T, N, A], the thing of the world that an agent's likeliest plan is after, -1: none
 
 
-def play(world: TeamWorld, teacher: Teacher, random_actions: float = RANDOM_ACTIONS, seed: int = 0) -> Play:
+def rollout_captions(
+    world: AgentAxisWrapper, teacher: Teacher, random_actions: float = RANDOM_ACTIONS, seed: int = 0
+) -> JointCaptions:
     """What is met while the teacher plays, with a share of random actions, in `NUM_ENVS` environments.
 
     Args:
@@ -38,31 +40,31 @@ def play(world: TeamWorld, teacher: Teacher, random_actions: float = RANDOM_ACTI
     venv = VectorEnv(world, NUM_ENVS)
     policy = with_random_actions(teacher_policy(teacher), random_actions, world.action_counts)
 
-    def step(carry: Any, key: jax.Array) -> tuple[Any, Play]:
+    def step(carry: Any, key: jax.Array) -> tuple[Any, JointCaptions]:
         state, obs, first, memory = carry
-        seen = start_over(first, teacher.reset(), memory)
-        met = Play(jax.vmap(teacher.caption)(seen, obs), jax.vmap(teacher.aims)(seen, obs))
+        seen = reset_where(first, teacher.reset(), memory)
+        met = JointCaptions(jax.vmap(teacher.caption)(seen, obs), jax.vmap(teacher.targets)(seen, obs))
         memory, action = policy(memory, obs, first, key)
         state, timestep = venv.step(state, action)
         return (state, timestep.observation, timestep.last(), memory), met
 
-    def run(key: jax.Array) -> Play:
+    def run(key: jax.Array) -> JointCaptions:
         reset_key, act_key = jax.random.split(key)
         state, timestep = venv.reset(reset_key)
-        start = (state, timestep.observation, jnp.ones(NUM_ENVS, bool), fresh_memory(teacher, NUM_ENVS))
+        start = (state, timestep.observation, jnp.ones(NUM_ENVS, bool), initial_memory(teacher, NUM_ENVS))
         return jax.lax.scan(step, start, jax.random.split(act_key, STEPS))[1]
 
     return jax.device_get(jax.jit(run)(jax.random.key(seed)))
 
 
-def frequent_situations(met: Play, most: int) -> list[tuple[int, ...]]:
+def frequent_situations(met: JointCaptions, most: int) -> list[tuple[int, ...]]:
     """The situations met most often: the agents' captions, sorted."""
     flat = np.sort(met.captions.reshape(-1, met.captions.shape[-1]), 1)
     counts = Counter(map(tuple, flat[(flat >= 0).all(1)].tolist()))
     return [situation for situation, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]]
 
 
-def conflict_share(met: Play) -> float:
+def conflict_share(met: JointCaptions) -> float:
     """The share of moments in which the likeliest plans of two agents are after the same thing."""
-    aims = np.sort(met.aims, -1)
-    return float(((aims[..., 1:] == aims[..., :-1]) & (aims[..., 1:] >= 0)).any(-1).mean())
+    targets = np.sort(met.targets, -1)
+    return float(((targets[..., 1:] == targets[..., :-1]) & (targets[..., 1:] >= 0)).any(-1).mean())

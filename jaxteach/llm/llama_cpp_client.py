@@ -16,7 +16,7 @@ from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.grammar_mask import Grammar
 from jaxteach.llm.parse import ANSWER
-from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, TreeDecoder, Walker
+from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, Sampler, TreeDecoder
 
 
 class LocalClient:
@@ -131,7 +131,7 @@ class LocalClient:
             decoder.close()
 
 
-class _Answer(Walker):
+class _Answer(Sampler):
     """A sampled answer; it is complete when the model ends it or when an action has been said."""
 
     def __init__(self, question: Question, model: Model, temperature: float, seed: int) -> None:
@@ -157,7 +157,7 @@ class _Answer(Walker):
         self.done = b"}" in self._bytes and re.search(ANSWER, self.text) is not None
 
 
-class _Candidate(Walker):
+class _Candidate(Sampler):
     """A given answer that sums up its log-likelihood."""
 
     def __init__(self, place: tuple[int, int], answer: list[int]) -> None:

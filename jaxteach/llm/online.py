@@ -9,12 +9,12 @@ from jaxteach.errors import UserError
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.backends import open_client
 from jaxteach.llm.prompts import task_prompt
-from jaxteach.llm.query import Tally, ask_captions
+from jaxteach.llm.query import AnswerCounts, ask_captions
 from jaxteach.runs.files import read_json, write_json
 from jaxteach.runs.run_folder import PLANS
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, find_plans, load_plans, save_plans
-from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, Room, SkillTable, compile_plans
+from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, SkillTable, TableSize, compile_plans
 
 
 class OnlineTeacher:
@@ -43,7 +43,7 @@ class OnlineTeacher:
         self._client = open_client(config.llm, self._vocabulary)
         self._store = AnswerStore(folder / f"{PLANS}.answers.jsonl")
         self._plans = find_plans(config.teacher.plans, config.task)
-        self._room = Room(
+        self._room = TableSize(
             plans=min(MAX_PLANS, config.llm.samples),
             depth=MAX_SKILLS,
             skills=FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(self._vocabulary.object_names),
@@ -86,7 +86,7 @@ class OnlineTeacher:
         rejected = sum(tally.rejected for tally in tallies)
         return f"asked about {len(new)} captions met without plans: {entries} have plans now, {rejected} rejects"
 
-    def _ask(self, new: list[int], iteration: int) -> tuple[list[Tally], int]:
+    def _ask(self, new: list[int], iteration: int) -> tuple[list[AnswerCounts], int]:
         """The answers about captions, which the table has afterwards, and how many of these have plans now."""
         samples = self._config.llm.samples
         tallies = ask_captions(self._client, self._store, self._prompt, self._vocabulary, new, samples)
@@ -124,6 +124,6 @@ def _history(folder: Path) -> dict[int, list[int]]:
     return history
 
 
-def met_silent(counts: np.ndarray) -> list[int]:
+def uncovered_ids(counts: np.ndarray) -> list[int]:
     """The captions that were met without plans, from int[seeds, iterations, captions]."""
     return np.flatnonzero(counts.sum((0, 1))).tolist()

@@ -16,7 +16,7 @@ from jaxteach.teacher.plans import MAX_PLANS, CaptionPlans, Plan
 
 
 @dataclass
-class Tally:
+class AnswerCounts:
     """What a model said to one caption.
 
     Attributes:
@@ -58,7 +58,7 @@ def ask_captions(
     captions: Sequence[int],
     samples: int,
     on_answer: Callable[[], None] = lambda: None,
-) -> list[Tally]:
+) -> list[AnswerCounts]:
     """What the model says to each of the captions, `samples` times.
 
     Args:
@@ -75,14 +75,16 @@ def ask_captions(
     """
     asked = {prompt.about(vocabulary.texts[caption]): caption for caption in captions}
     questions = [Question(text, sample) for text in asked for sample in range(samples)]
-    tallies = {caption: Tally(caption) for caption in captions}
+    tallies = {caption: AnswerCounts(caption) for caption in captions}
     for question, answer in store.complete(client, questions):
         tallies[asked[question.prompt]].add(answer, vocabulary)
         on_answer()
     return list(tallies.values())
 
 
-def score_captions(scorer: Scorer, prompt: Prompt, vocabulary: Vocabulary, captions: Sequence[int]) -> list[Tally]:
+def score_captions(
+    scorer: Scorer, prompt: Prompt, vocabulary: Vocabulary, captions: Sequence[int]
+) -> list[AnswerCounts]:
     """The model's own probability of each candidate plan, for each of the captions.
 
     The candidates are those of `candidate_plans`; the probabilities are exact among them.
@@ -93,6 +95,6 @@ def score_captions(scorer: Scorer, prompt: Prompt, vocabulary: Vocabulary, capti
     likelihoods = np.exp(scores - scores.max(1, keepdims=True))
     shares = likelihoods / likelihoods.sum(1, keepdims=True)
     return [
-        Tally(caption, Counter({plan: float(share) for plan, share in zip(candidates, row)}))
+        AnswerCounts(caption, Counter({plan: float(share) for plan, share in zip(candidates, row)}))
         for caption, row in zip(captions, shares)
     ]

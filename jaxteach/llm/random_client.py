@@ -12,7 +12,7 @@ from jaxteach.llm.parse import answer_text
 from jaxteach.teacher.domain import Vocabulary
 
 
-class ChanceClient:
+class RandomClient:
     """Answers every question with one of the candidate plans, all equally likely."""
 
     def __init__(self, vocabulary: Vocabulary, seed: int) -> None:

@@ -57,7 +57,7 @@ class Choices:
         return int(np.flatnonzero(np.isfinite(self._logits))[-1])
 
 
-class Walker(ABC):
+class Sampler(ABC):
     """One answer in the making; it chooses its way through the tree."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Group:
     """Walkers that start from one prompt, and the sequences set aside for them."""
 
     prompt: int
-    walkers: Sequence[Walker]
+    walkers: Sequence[Sampler]
     sequences: list[int] = field(default_factory=list)
     live: int = 0
 
@@ -103,7 +103,7 @@ class Branch:
     sequence: int
     position: int
     fresh: list[int]  # tokens not yet evaluated
-    walkers: Sequence[Walker]
+    walkers: Sequence[Sampler]
 
 
 class Model:
@@ -205,7 +205,7 @@ class TreeDecoder:
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
 
-    def run(self, prompts: Sequence[list[int]], walkers: Sequence[Sequence[Walker]]) -> Iterator[Walker]:
+    def run(self, prompts: Sequence[list[int]], walkers: Sequence[Sequence[Sampler]]) -> Iterator[Sampler]:
         """Walks, and gives the walkers back as they arrive.
 
         Args:
@@ -241,7 +241,7 @@ class TreeDecoder:
             branches = following
 
     def _groups(
-        self, prompts: Sequence[list[int]], walkers: Sequence[Sequence[Walker]], shared: int
+        self, prompts: Sequence[list[int]], walkers: Sequence[Sequence[Sampler]], shared: int
     ) -> Iterator[Group]:
         """The walkers of each prompt, in groups that fit into the context."""
         for i, (prompt, starters) in enumerate(zip(prompts, walkers)):
@@ -264,26 +264,26 @@ class TreeDecoder:
         fresh = prompts[group.prompt][shared:] + self._follow(group.walkers)
         return Branch(group, sequence, shared, fresh, group.walkers)
 
-    def _follow(self, walkers: Sequence[Walker]) -> list[int]:
+    def _follow(self, walkers: Sequence[Sampler]) -> list[int]:
         """Takes walkers with the same tokens as far as they have no choice; gives the tokens they took."""
         forced = self.constraint.forced(walkers[0].tokens) if self.constraint else []
         for walker in walkers:
             walker.follow(forced)
         return forced
 
-    def _split(self, branch: Branch, logits: np.ndarray) -> tuple[list[Branch], list[Walker]]:
+    def _split(self, branch: Branch, logits: np.ndarray) -> tuple[list[Branch], list[Sampler]]:
         """The branches that go on from here, and the walkers that have arrived."""
         allowed = self.constraint.allowed(branch.walkers[0].tokens) if self.constraint else None
         choices = Choices(logits, allowed)
-        taken: dict[int, list[Walker]] = {}
-        arrived: list[Walker] = []
+        taken: dict[int, list[Sampler]] = {}
+        arrived: list[Sampler] = []
         for walker in branch.walkers:
             walker.step(choices)
             if walker.done:
                 arrived.append(walker)
             else:
                 taken.setdefault(walker.tokens[-1], []).append(walker)
-        ways: list[tuple[list[int], list[Walker]]] = []
+        ways: list[tuple[list[int], list[Sampler]]] = []
         for token, walkers in taken.items():
             fresh = [token, *self._follow(walkers)]
             if walkers[0].done or len(walkers[0].tokens) >= self.max_tokens:

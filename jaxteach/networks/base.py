@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.locked_hallway import Observation as HallwayObservation
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.convolution import Convolution
 from jaxteach.networks.features import egocentric_features, view_features
 
@@ -47,7 +47,7 @@ class Student(nn.Module):
         return ()
 
 
-OWN_NETWORKS: Final[dict[str, Callable[[TeamWorld], Student]]] = {}
+OWN_NETWORKS: Final[dict[str, Callable[[AgentAxisWrapper], Student]]] = {}
 """What makes the students that users have registered."""
 
 
@@ -114,7 +114,7 @@ class ReferenceNet(nn.Module):
         return tuple((zeros, zeros) for _ in range(self.lstm_layers))
 
 
-class TeamNet(nn.Module):
+class MLPNet(nn.Module):
     """One actor for all agents, who are told who they are, and a critic of what all of them observe.
 
     Attributes:
@@ -187,7 +187,7 @@ def along_steps(
     return hidden, carry
 
 
-Network = EgocentricNet | ReferenceNet | TeamNet | Student
+Network = EgocentricNet | ReferenceNet | MLPNet | Student
 
 
 def forward(network: Network, params: Any, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
@@ -203,7 +203,7 @@ def forward(network: Network, params: Any, inputs: jax.Array, first: jax.Array, 
     return cast(tuple[Output, Carry], network.apply(params, inputs, first, carry))
 
 
-def make_network(name: str, world: TeamWorld, recurrent: bool) -> Network:
+def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network:
     """A student by name, for what the world shows.
 
     Raises:
@@ -224,7 +224,7 @@ def make_network(name: str, world: TeamWorld, recurrent: bool) -> Network:
         fitting = "egocentric or reference" if shows_maps else "team"
         raise ValueError(f"the {name} network can't read this task's observations; use --network {fitting}")
     if name == "team":
-        return TeamNet(world.action_counts, views, recurrent)
+        return MLPNet(world.action_counts, views, recurrent)
     (num_actions,) = world.action_counts
     if name == "reference":
         return ReferenceNet(num_actions, recurrent)

@@ -19,7 +19,7 @@ SHOWN: Final = 60
 
 
 @dataclass(frozen=True)
-class Within:
+class Bounds:
     """The bounds of a number, or of each in a tuple; `high` is `math.inf` where infinity is allowed."""
 
     low: float
@@ -37,7 +37,7 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Only:
+class OnlyWith:
     """An option has an effect only if another one has one of these values or, without values, if it is given.
 
     `other` is an option of the same part, or else an attribute of the whole configuration; where that lacks it,
@@ -103,11 +103,11 @@ def check_values(config: Any) -> None:
         if option.value == "":
             raise UserError(f"--{option.name} is empty; give it a value, or leave it out")
         for bounds in option.markers:
-            if isinstance(bounds, Within) and option.value is not None:
+            if isinstance(bounds, Bounds) and option.value is not None:
                 _check_bounds(option, bounds)
 
 
-def _check_bounds(option: Option, bounds: Within) -> None:
+def _check_bounds(option: Option, bounds: Bounds) -> None:
     for value in option.value if isinstance(option.value, tuple) else (option.value,):
         if not isinstance(value, str) and not bounds.holds(value):
             raise UserError(f"--{option.name} must be {bounds.told(value)}, not {str(value)[:SHOWN]}")
@@ -118,7 +118,7 @@ def without_effect(config: Any, given: Collection[str]) -> dict[str, str]:
     idle = {}
     for option in options_of(config):
         for only in option.markers:
-            if not isinstance(only, Only) or option.name not in given:
+            if not isinstance(only, OnlyWith) or option.name not in given:
                 continue
             place = option.part if hasattr(option.part, only.other) else config
             value = getattr(place, only.other, None)

@@ -44,7 +44,7 @@ AnyTeacher = Teacher | TeamTeacher
 """A `Teacher` of worlds without an axis for agents teaches teams of one."""
 
 
-def fresh_memory(teacher: AnyTeacher, num_envs: int) -> Any:
+def initial_memory(teacher: AnyTeacher, num_envs: int) -> Any:
     """The teacher's empty memory for N environments, leaves [N, ...]."""
     return jax.tree.map(lambda leaf: jnp.tile(leaf, (num_envs, *[1] * leaf.ndim)), teacher.reset())
 
@@ -54,7 +54,7 @@ def with_table(teacher: AnyTeacher, table: SkillTable) -> AnyTeacher:
     return replace(cast(Any, teacher), table=table)
 
 
-def without_agents(teacher: AnyTeacher, tree: Any) -> Any:
+def merge_agents(teacher: AnyTeacher, tree: Any) -> Any:
     """Arrays [..., N, A, ...] of a team as the teacher takes them: less the axis [A] where it knows none."""
     if isinstance(teacher, Teacher) and teacher.domain.num_agents is None:
         return jax.tree.map(lambda leaf: leaf[:, 0], tree)
@@ -65,12 +65,12 @@ def ask(
     teacher: AnyTeacher, memory: Any, obs: Any, action: jax.Array, first: jax.Array, key: jax.Array
 ) -> tuple[Any, jax.Array, jax.Array]:
     """`TeamTeacher.label` of any teacher."""
-    obs, acted = jax.vmap(lambda tree: without_agents(teacher, tree))((obs, action))
+    obs, acted = jax.vmap(lambda tree: merge_agents(teacher, tree))((obs, action))
     memory, probs, captions = teacher.label(memory, obs, acted, first, key)
     return memory, probs.reshape(*action.shape, -1), captions.reshape(action.shape)
 
 
-def silent_captions(table: SkillTable, captions: jax.Array) -> jax.Array:
+def uncovered_captions(table: SkillTable, captions: jax.Array) -> jax.Array:
     """How often each caption was met for which the table has no plans.
 
     Args:

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.doorkey import DoorKey
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.base import Network, forward
-from jaxteach.ppo.distillation import without_agents
+from jaxteach.ppo.distillation import merge_agents
 from jaxteach.teacher import Teacher
-from jaxteach.teacher.policy import start_over
+from jaxteach.teacher.policy import reset_where
 
 Policy = Callable[[Any, Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
 """(memory, obs [N, A, ...], first bool[N], key) -> (memory, action int32[N, A])."""
@@ -23,7 +23,7 @@ class Episodes(NamedTuple):
 
     episode_return: jax.Array  # float32[N], the mean of the agents' returns
     length: jax.Array  # int32[N]
-    success: jax.Array  # bool[N], the task was fulfilled at the end, see `TeamWorld`
+    success: jax.Array  # bool[N], the task was fulfilled at the end, see `AgentAxisWrapper`
     unfinished: jax.Array  # bool[N], stopped after `max_steps` steps, in a world that goes on
 
 
@@ -45,11 +45,11 @@ def teacher_policy(teacher: Teacher) -> Policy:
 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         plan_key, action_key = jax.random.split(key)
-        memory = start_over(first, teacher.reset(), memory)
-        memory, probs = jax.vmap(teacher)(memory, without_agents(teacher, obs), jax.random.split(plan_key, len(first)))
+        memory = reset_where(first, teacher.reset(), memory)
+        memory, probs = jax.vmap(teacher)(memory, merge_agents(teacher, obs), jax.random.split(plan_key, len(first)))
         action = jax.random.categorical(action_key, jnp.log(probs))
         silent = probs.sum(-1) == 0
-        action = jnp.where(silent, teacher.domain.idle, action).astype(jnp.int32)
+        action = jnp.where(silent, teacher.domain.noop, action).astype(jnp.int32)
         return jax.vmap(teacher.advance)(memory, action), action.reshape(len(first), -1)
 
     return act
@@ -69,13 +69,13 @@ def with_random_actions(policy: Policy, share: float, action_counts: tuple[int, 
     return act
 
 
-def run_episodes(world: TeamWorld, policy: Policy, memory: Any, key: jax.Array, episodes: int) -> Episodes:
+def run_episodes(world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.Array, episodes: int) -> Episodes:
     """Plays `episodes` episodes side by side, each on its own layout, until all have ended or come to `max_steps`."""
     return film_episodes(world, policy, memory, key, episodes, filmed=0)[0]
 
 
 def film_episodes(
-    world: TeamWorld, policy: Policy, memory: Any, key: jax.Array, episodes: int, filmed: int
+    world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.Array, episodes: int, filmed: int
 ) -> tuple[Episodes, Any]:
     """Plays episodes and keeps what the first `filmed` of them show.
 
@@ -121,7 +121,7 @@ def film_episodes(
     return end[4], end[5]
 
 
-def told_unfinished(outcome: Episodes, max_steps: int) -> str | None:
+def unfinished_message(outcome: Episodes, max_steps: int) -> str | None:
     """What a person should know of episodes that had to be stopped; None where all ended."""
     count, episodes = int(np.sum(outcome.unfinished)), np.size(outcome.unfinished)
     if not count:
@@ -129,14 +129,14 @@ def told_unfinished(outcome: Episodes, max_steps: int) -> str | None:
     return f"{count} of {episodes} episodes had not ended after max_steps {max_steps} steps; they count as they stood"
 
 
-def frame_of(world: TeamWorld, state: Any, obs: Any) -> Any:
+def frame_of(world: AgentAxisWrapper, state: Any, obs: Any) -> Any:
     """What a film shows: the observation in a DoorKey world, else the state without its keys."""
     if isinstance(world.env, DoorKey):
         return obs[0]
     return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)
 
 
-def _shoot(world: TeamWorld, state: Any, obs: Any, filmed: int) -> Any:
+def _shoot(world: AgentAxisWrapper, state: Any, obs: Any, filmed: int) -> Any:
     """The frames of the first `filmed` environments, leaves [filmed, ...]."""
     frames = jax.vmap(lambda state, obs: frame_of(world, state, obs))(state, obs)
     return jax.tree.map(lambda leaf: leaf[:filmed], frames)

@@ -1,7 +1,7 @@
 """PPO with a teacher, for one agent or, as MAPPO, for several: updates, and compiled chunks of updates.
 
 MAPPO (arXiv 2103.01955) is PPO here: all agents share the network, which may judge by what all of
-them observe (`TeamNet`). A sample is a step of an environment, with all its agents.
+them observe (`MLPNet`). A sample is a step of an environment, with all its agents.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from envs_jax.sharding import dealt_out, everywhere
+from envs_jax.sharding import replicate, shard
 from envs_jax.vector import VectorEnv
 from jaxteach.config import PPOConfig
 from jaxteach.networks.base import Network, forward
 from jaxteach.ppo import losses
 from jaxteach.ppo import value_norm as value_scale
-from jaxteach.ppo.distillation import AnyTeacher, ask, fresh_memory, silent_captions, unlisted_captions, with_table
+from jaxteach.ppo.distillation import AnyTeacher, ask, initial_memory, uncovered_captions, unlisted_captions, with_table
 from jaxteach.ppo.episode_cohorts import Cohorts, counted, no_cohorts
 from jaxteach.ppo.gae import generalized_advantages
 from jaxteach.ppo.rollout import Actor, Trajectory, collect, start
@@ -56,7 +56,7 @@ class Learner:
     """The student's training on one task.
 
     Args:
-        venv: the environments, of a `TeamWorld`.
+        venv: the environments, of a `AgentAxisWrapper`.
         network: the student.
         config: the numbers of PPO and of the distillation.
         teacher: None for pure reinforcement learning.
@@ -75,9 +75,9 @@ class Learner:
             optax.adam(rate, eps=config.adam_eps),
         )
 
-    def with_numbers(self, numbers: Mapping[str, Any]) -> "Learner":
+    def with_hparams(self, hparams: Mapping[str, Any]) -> "Learner":
         """The same with other numbers of PPO, by name; they may be traced, float32[] each."""
-        config = replace(self.config, **numbers)
+        config = replace(self.config, **hparams)
         return Learner(self.venv, self.network, config, self.teacher, self.iterations)
 
     def minibatches(self) -> tuple[int, int]:
@@ -98,12 +98,12 @@ class Learner:
         actor = start(self.venv, self.network, env_key)
         inputs = jax.vmap(jax.vmap(self.network.prepare))(actor.obs)
         params = self.network.init(params_key, inputs[None], actor.first[None], actor.carry)
-        memory = () if self.teacher is None else fresh_memory(self.teacher, self.venv.num_envs)
+        memory = () if self.teacher is None else initial_memory(self.teacher, self.venv.num_envs)
         scale = unknown_scale() if self.config.normalize_values else None
         cohorts = no_cohorts(self.config.rollout_length, self.venv.env.max_steps)
         return LearnerState(params, self.optimizer.init(params), actor, memory, scale, cohorts, key)
 
-    def chunk(
+    def run_updates(
         self, state: LearnerState, table: SkillTable | None, iteration: jax.Array, count: jax.Array, most: int
     ) -> tuple[LearnerState, dict[str, jax.Array]]:
         """`count` updates, the first of them number `iteration`.
@@ -130,7 +130,7 @@ class Learner:
     ) -> tuple[LearnerState, dict[str, jax.Array]]:
         """Rollout, labels, advantages, and the epochs of gradient steps; also the update's metrics.
 
-        The metrics are scalars, but for `silent_captions`, int32[captions], which there is with a
+        The metrics are scalars, but for `uncovered_captions`, int32[captions], which there is with a
         teacher: how often each caption without plans was met. `episodes` and the sums beside it
         are of the episodes that began together some iterations ago, see `cohorts.counted`.
         """
@@ -139,7 +139,7 @@ class Learner:
         actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, length)
         coefficient = self._coefficient(iteration)
         memory, teacher_probs, captions = self.label(state.memory, table, trajectory, label_key, coefficient > 0)
-        advantages, returns, scale = self._judge(trajectory, state.value_scale)
+        advantages, returns, scale = self._advantages(trajectory, state.value_scale)
         batch = Batch(
             inputs=trajectory.inputs,
             first=trajectory.first,
@@ -151,22 +151,22 @@ class Learner:
             returns=returns,
             teacher_probs=teacher_probs,
         )
-        params, opt_state, terms = self.improve(state, batch, trajectory.carry, coefficient, shuffle_key)
+        params, opt_state, terms = self.update_epochs(state, batch, trajectory.carry, coefficient, shuffle_key)
         cohorts, outcomes = counted(state.cohorts, trajectory, iteration, self.venv.env.max_steps)
         metrics = (
             terms
             | outcomes
             | {
                 "kickstarting_coef": coefficient,
-                "silent_teacher": losses.mean((teacher_probs.sum(-1) == 0).astype(jnp.float32), trajectory.active),
+                "teacher_coverage": losses.mean((teacher_probs.sum(-1) > 0).astype(jnp.float32), trajectory.active),
             }
         )
         if table is not None:
-            metrics["silent_captions"] = silent_captions(table, captions)
+            metrics["uncovered_captions"] = uncovered_captions(table, captions)
             metrics["unlisted_captions"] = unlisted_captions(table, captions)
         return LearnerState(params, opt_state, actor, memory, scale, cohorts, key), metrics
 
-    def _judge(
+    def _advantages(
         self, trajectory: Trajectory, scale: ValueScale | None
     ) -> tuple[jax.Array, jax.Array, ValueScale | None]:
         """Advantages and, in the critic's units, returns, float32[T, N, A] each; also the scale after them."""
@@ -194,7 +194,7 @@ class Learner:
         return self.config.coefficient(iteration, self.venv.num_envs * self.config.rollout_length)
 
     def label(
-        self, memory: Any, table: SkillTable | None, trajectory: Trajectory, key: jax.Array, listens: jax.Array
+        self, memory: Any, table: SkillTable | None, trajectory: Trajectory, key: jax.Array, teacher_active: jax.Array
     ) -> tuple[Any, jax.Array, jax.Array]:
         """The teacher's memory, probabilities and captions for a trajectory.
 
@@ -203,7 +203,7 @@ class Learner:
             table: the teacher's.
             trajectory: what the student did.
             key: PRNG key of the hard teacher.
-            listens: bool[], whether the student still listens; else nobody is asked, and all rows
+            teacher_active: bool[], whether the teacher still has weight; else it is not queried, and all rows
                 are zeros, all captions -1.
 
         Returns:
@@ -214,15 +214,15 @@ class Learner:
             return memory, jnp.zeros((*shape, 0), jnp.float32), silence
         teacher = with_table(self.teacher, table)
 
-        def listen(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
+        def query_teacher(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
             return ask(teacher, memory, trajectory.obs, trajectory.action, trajectory.first, key)
 
         def skip(memory: Any) -> tuple[Any, jax.Array, jax.Array]:
             return memory, jnp.zeros((*shape, max(self.venv.env.action_counts)), jnp.float32), silence
 
-        return jax.lax.cond(listens, listen, skip, memory)
+        return jax.lax.cond(teacher_active, query_teacher, skip, memory)
 
-    def improve(
+    def update_epochs(
         self, state: LearnerState, batch: Batch, carry: Any, coefficient: jax.Array, key: jax.Array
     ) -> tuple[Any, optax.OptState, dict[str, jax.Array]]:
         """The epochs of gradient steps; without recurrence single steps are shuffled, with it whole environments.
@@ -241,14 +241,14 @@ class Learner:
         if not jax.tree.leaves(carry):
             batch = jax.tree.map(lambda leaf: leaf.reshape(1, leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), batch)
         # Samples of all devices are shuffled together, so that minibatches don't depend on how many there are.
-        batch, carry = everywhere((batch, carry))
+        batch, carry = replicate((batch, carry))
         columns = batch.action.shape[1]
         size, count = self.minibatches()
 
         def step(params_and_state: Any, rows: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
             params, opt_state = params_and_state
-            part = dealt_out(jax.tree.map(lambda leaf: leaf[:, rows], batch), axis=1)
-            part_carry = dealt_out(jax.tree.map(lambda leaf: leaf[rows], carry))
+            part = shard(jax.tree.map(lambda leaf: leaf[:, rows], batch), axis=1)
+            part_carry = shard(jax.tree.map(lambda leaf: leaf[rows], carry))
             grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
             terms["grad_norm"] = optax.tree.norm(grads)
             # Optax promotes its counters, and with 64 bits would correct the moments in float64.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.sharding import on_own
+from envs_jax.sharding import shard_map_local
 from envs_jax.vector import VectorEnv
 from jaxteach.networks.base import Carry, Network, forward
 
@@ -51,7 +51,7 @@ class _Truncated(NamedTuple):
 
 
 def start(venv: VectorEnv[Any], network: Network, key: jax.Array) -> Actor:
-    """All environments, `TeamWorld`s, at the first step of an episode."""
+    """All environments, `AgentAxisWrapper`s, at the first step of an episode."""
     state, timestep = venv.reset(key)
     count, agents = venv.num_envs, venv.env.num_agents
     active = jnp.ones((count, agents), bool) if agents > 1 else None
@@ -106,7 +106,7 @@ def collect(
             "episode_length": timestep.extras["episode_length"],
         }
         truncated = _keep_final(truncated, cut, *final)
-        seen_late = on_own(late_value)(late, *final, output.value[0])
+        seen_late = shard_map_local(late_value)(late, *final, output.value[0])
         active = None if actor.active is None else actor.active & ~terminated | last[:, None]
         return (Actor(env, timestep.observation, last, active, after), truncated), (record, cut, late, seen_late)
 

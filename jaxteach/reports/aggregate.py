@@ -31,7 +31,7 @@ class _Kind(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class RunGroup:
     """Runs of one task with the same options, and the curves of all their seeds."""
 
     label: str
@@ -51,7 +51,7 @@ class Line:
         return np.stack([array[:points] for array in arrays], -1).astype(float)
 
 
-def lines_of(runs: Iterable[RunCurves], apart: bool = False) -> tuple[list[Line], list[str]]:
+def group_runs(runs: Iterable[RunCurves], no_merge: bool = False) -> tuple[list[RunGroup], list[str]]:
     """The lines of a report, in the order of their first runs, and what was left out of them.
 
     Args:
@@ -60,9 +60,9 @@ def lines_of(runs: Iterable[RunCurves], apart: bool = False) -> tuple[list[Line]
     """
     groups: dict[_Kind, list[RunCurves]] = {}
     for number, run in enumerate(runs):
-        groups.setdefault(_kind(run, number if apart else 0), []).append(run)
-    settings = {kind: settings_of(members[0]) for kind, members in groups.items()}
-    lines: list[Line] = []
+        groups.setdefault(_kind(run, number if no_merge else 0), []).append(run)
+    settings = {kind: changed_options(members[0]) for kind, members in groups.items()}
+    lines: list[RunGroup] = []
     left_out: list[str] = []
     for kind, members in groups.items():
         alike = [other for other in groups if (other.task, settings[other]) == (kind.task, settings[kind])]
@@ -76,7 +76,7 @@ def lines_of(runs: Iterable[RunCurves], apart: bool = False) -> tuple[list[Line]
         used = {line.label for line in lines if line.task == kind.task}
         label = _unused(_label([run.name for run in members]), used)
         told = settings[kind] + _told_apart(kind, alike, members[0])
-        lines.append(Line(label, kind.task, told, tuple(members), curves))
+        lines.append(RunGroup(label, kind.task, told, tuple(members), curves))
     return lines, left_out
 
 
@@ -99,7 +99,7 @@ def _told_apart(kind: _Kind, alike: list[_Kind], run: RunCurves) -> str:
     return told
 
 
-def settings_of(run: RunCurves) -> str:
+def changed_options(run: RunCurves) -> str:
     """The options in which a run differs from its task's default ones."""
     return ", ".join(f"{name} {value}" for name, value in _changed(run).items()) or "default"
 
@@ -128,7 +128,7 @@ def _unused(label: str, used: set[str]) -> str:
     return fresh
 
 
-def figures_of(line: Line, threshold: float) -> dict[str, str]:
+def aggregate(line: RunGroup, threshold: float) -> dict[str, str]:
     """A line's figures by name: interquartile means over the seeds, with their intervals."""
     curves, most = list(line.curves.values()), line.runs[0].maximum_return
     places = [(curve, curve.first_at(threshold)) for curve in curves]
@@ -146,9 +146,9 @@ def figures_of(line: Line, threshold: float) -> dict[str, str]:
     }
 
 
-def over_tasks(lines: list[Line]) -> list[dict[str, str]]:
+def aggregate_tasks(lines: list[RunGroup]) -> list[dict[str, str]]:
     """Figures of settings that were tried in several tasks, over all of these; each task is a stratum."""
-    by_settings: dict[str, list[Line]] = {}
+    by_settings: dict[str, list[RunGroup]] = {}
     for line in lines:
         by_settings.setdefault(line.settings, []).append(line)
     rows = []

@@ -11,7 +11,7 @@ from jaxteach.config import ReportConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.evaluation.command import FILM_SUFFIXES
 from jaxteach.evaluation.videos import Film, film_student
-from jaxteach.reports.aggregate import Line, figures_of, lines_of, over_tasks
+from jaxteach.reports.aggregate import RunGroup, aggregate, aggregate_tasks, group_runs
 from jaxteach.reports.curves import RunCurves, load_run
 from jaxteach.reports.plots import learning_curves
 from jaxteach.reports.render import FILMS, Report, Section, films_named, to_html, to_markdown
@@ -31,8 +31,8 @@ def report(config: ReportConfig) -> Path:
     """
     config.check()
     runs, troubles = _load(config.runs)
-    lines, left_out = lines_of(runs, config.apart)
-    tasks: dict[str, list[Line]] = {}
+    lines, left_out = group_runs(runs, config.no_merge)
+    tasks: dict[str, list[RunGroup]] = {}
     for line in lines:
         tasks.setdefault(line.task, []).append(line)
     out = Path(config.out)
@@ -51,7 +51,7 @@ def report(config: ReportConfig) -> Path:
             for task, members in tasks.items()
         ]
         told = [f"left out: {reason}" for reason in troubles + left_out] + untold
-        whole = Report(len(runs), _notes(lines) + told, over_tasks(lines), sections)
+        whole = Report(len(runs), _notes(lines) + told, aggregate_tasks(lines), sections)
         picture = out / "report.png"
         picture.write_bytes(learning_curves(tasks, config.threshold))
         (out / "report.md").write_text(to_markdown(whole, picture), "utf-8")
@@ -88,7 +88,7 @@ def _forget_films(out: Path) -> None:
             (out / FILMS / name).with_suffix(suffix).unlink(missing_ok=True)
 
 
-def _films(lines: list[Line], most: int, folder: Path) -> tuple[dict[Path, Film], list[str]]:
+def _films(lines: list[RunGroup], most: int, folder: Path) -> tuple[dict[Path, Film], list[str]]:
     """Films of at most `most` runs, by the runs' folders, each line's first run first; and what can't be shown."""
     runs = sorted((place, number) for number, line in enumerate(lines) for place in range(len(line.runs)))
     films: dict[Path, Film] = {}
@@ -104,11 +104,11 @@ def _films(lines: list[Line], most: int, folder: Path) -> tuple[dict[Path, Film]
     return films, untold
 
 
-def _row(line: Line, threshold: float) -> dict[str, str]:
-    return {"run": line.label, "options": line.settings} | figures_of(line, threshold)
+def _row(line: RunGroup, threshold: float) -> dict[str, str]:
+    return {"run": line.label, "options": line.settings} | aggregate(line, threshold)
 
 
-def _notes(lines: list[Line]) -> list[str]:
+def _notes(lines: list[RunGroup]) -> list[str]:
     """How to read the figures."""
     notes = [
         f"Figures are interquartile means over seeds, with {CONFIDENCE:.0%} intervals in brackets: percentile "

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from jaxteach.errors import printable
-from jaxteach.reports.aggregate import Line
+from jaxteach.reports.aggregate import RunGroup
 from jaxteach.reports.statistics import interval
 
 AXES = (("env_steps", "success_rate"), ("wall_s", "success_rate"), ("iteration", "return_mean"))
@@ -29,7 +29,7 @@ MOST_POINTS = 200
 LONGEST_LABEL = 60
 
 
-def learning_curves(tasks: dict[str, list[Line]], threshold: float, columns: int = 3) -> bytes:
+def learning_curves(tasks: dict[str, list[RunGroup]], threshold: float, columns: int = 3) -> bytes:
     """A PNG with three pictures for each task: its lines, with the intervals over their seeds.
 
     Args:
@@ -67,7 +67,7 @@ def _colours(count: int) -> Any:
     return plt.get_cmap(map_)(places)
 
 
-def _draw(axis: Axes, line: Line, x: str, y: str, colour: Any) -> None:
+def _draw(axis: Axes, line: RunGroup, x: str, y: str, colour: Any) -> None:
     points = _few_of(len(line.common(x)))
     across, found = line.common(x)[points].mean(-1), interval(line.common(y)[points])
     axis.plot(across, found.estimate, color=colour, label=_legend(line))
@@ -75,7 +75,7 @@ def _draw(axis: Axes, line: Line, x: str, y: str, colour: Any) -> None:
         axis.fill_between(across, found.low, found.high, alpha=0.2, color=colour, linewidth=0)
 
 
-def _legend(line: Line) -> str:
+def _legend(line: RunGroup) -> str:
     """A line's label as matplotlib shows it, which skips those with a _ at first and reads formulas in dollars."""
     text = printable(line.label).lstrip("_") or line.label
     short = text if len(text) <= LONGEST_LABEL else text[:LONGEST_LABEL] + "…"

@@ -45,14 +45,14 @@ def interval(*samples: np.ndarray) -> Interval:
     return Interval(estimate, found.low, found.high)
 
 
-def interval_of_share(happened: np.ndarray) -> tuple[float, float]:
+def wilson_interval(happened: np.ndarray) -> tuple[float, float]:
     """Wilson's interval of a probability, from bool[n], whether the event happened in each of n trials."""
     trials = stats.binomtest(int(happened.sum()), len(happened))
     found = trials.proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)
 
 
-def interval_of_mean(values: np.ndarray) -> tuple[float, float] | None:
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
     """Student's interval of a mean, from [n]; None where all values are equal."""
     if np.ptp(values) == 0:
         return None

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxteach.distributed.multihost import from_first, in_first, is_first, together, whole
+from jaxteach.distributed.multihost import broadcast, gather_to_host, is_main_process, on_main_process, sync_failures
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_json, write_json
 
@@ -39,7 +39,7 @@ class Checkpoints:
     SHA-256 of every file. It is written as `<iteration>.partial` and moved to its place last, so
     that what stands there is whole.
 
-    Where several processes train together, all call `save` and `restore`, and the first touches the disk.
+    Where several processes train sync_failures, all call `save` and `restore`, and the first touches the disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,11 +61,11 @@ class Checkpoints:
         Raises:
             UserError: the one before could not be written.
         """
-        with together():
+        with sync_failures():
             self._wait()
         # Copies, since the next update reuses the memory of the state that it is given.
-        leaves = {name: whole(leaf) for name, leaf in _named_leaves(state).items()}
-        if is_first():
+        leaves = {name: gather_to_host(leaf) for name, leaf in _named_leaves(state).items()}
+        if is_main_process():
             self._pending = self._writer.submit(self._write, iteration, leaves)
 
     def restore(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
@@ -138,8 +138,8 @@ class Checkpoints:
     def _restore(self, like: Any, prefix: str, iteration: int | None) -> tuple[int, Any]:
         names = _named_leaves(like)
         wanted = {prefix + name: leaf for name, leaf in names.items()}
-        found = in_first(lambda: self._newest(wanted, iteration))
-        step, leaves = from_first(found, (np.int64(), wanted))
+        found = on_main_process(lambda: self._newest(wanted, iteration))
+        step, leaves = broadcast(found, (np.int64(), wanted))
         return int(step), _with_leaves(like, {name: leaves[prefix + name] for name in names})
 
     def _newest(self, wanted: Mapping[str, Any], iteration: int | None) -> tuple[np.int64, dict[str, np.ndarray]]:
@@ -201,10 +201,10 @@ def _fit(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a checkpoint lists the wanted arrays, in pieces that are no larger than they are."""
 
     def fits(name: str, leaf: Any) -> bool:
-        facts = stored.get(name)
-        if facts is None or (facts.shape, facts.dtype) != (leaf.shape, leaf.dtype):
+        fingerprint = stored.get(name)
+        if fingerprint is None or (fingerprint.shape, fingerprint.dtype) != (leaf.shape, leaf.dtype):
             return False
-        pieces = facts.storage.chunk_shape if facts.storage is not None else leaf.shape
+        pieces = fingerprint.storage.chunk_shape if fingerprint.storage is not None else leaf.shape
         return pieces is None or all(piece <= side for piece, side in zip(pieces, leaf.shape))
 
     return all(fits(name, leaf) for name, leaf in wanted.items())

@@ -45,7 +45,7 @@ def write_json(path: Path, document: Any) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keeps all others who ask for it out of a run's folder; the lock ends with the process.
 
     Raises:

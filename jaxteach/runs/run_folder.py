@@ -19,9 +19,9 @@ from jaxteach.errors import UserError
 from jaxteach.options.markers import ON_RESUME, check_values, marked
 from jaxteach.runs.checkpoints import ADVICE, Checkpoints
 from jaxteach.runs.events import BY_STEPS, EventFile, keep_until
-from jaxteach.runs.files import alone_in, read_json, replacing, write_json, writing
+from jaxteach.runs.files import lock_folder, read_json, replacing, write_json, writing
 from jaxteach.runs.sessions import FILE as SITTINGS
-from jaxteach.runs.sessions import MACHINE, add_sitting, machine, plans_digest, read_sittings
+from jaxteach.runs.sessions import MACHINE, add_session, machine, plans_digest, read_sessions
 from jaxteach.teacher.plans import PlanFile, find_plans, save_plans
 
 MAX_NAME = 200
@@ -83,7 +83,7 @@ def create_run(config: TrainConfig) -> Path:
     folder = folder_of(config.logdir, config.task, config.savedir) if config.savedir is not None else None
     if folder is None or not _has_only_begun(folder):
         folder = fresh_folder(config.logdir, config.task, config.savedir)
-    with alone_in(folder):
+    with lock_folder(folder):
         (folder / SITTINGS).unlink(missing_ok=True)
         write_json(folder / "config.json", to_json(config))
     return folder
@@ -210,7 +210,7 @@ def further(folder: Path, config: TrainConfig, done: int) -> str:
     )
 
 
-def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
+def begin_session(folder: Path, config: TrainConfig, done: int) -> list[str]:
     """Writes down that a run goes on with these options, and keeps its plans.
 
     Args:
@@ -224,7 +224,7 @@ def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
     Raises:
         UserError: the run's files can't be read or written.
     """
-    stored, before, plans = read_config(folder, config.task), read_sittings(folder), plans_of(config)
+    stored, before, plans = read_config(folder, config.task), read_sessions(folder), plans_of(config)
     # Where a run's folder is, and that it was resumed, are not options of the run itself.
     config = replace(config, **{name: getattr(stored, name) for name in ("savedir", "logdir", "resume")})
     changed = changes(config, stored)
@@ -243,7 +243,7 @@ def begin_sitting(folder: Path, config: TrainConfig, done: int) -> list[str]:
     # With --online, the file of this name has the plans that were learnt.
     if plans is not None and not config.online:
         save_plans(plans, folder / PLANS)
-    add_sitting(folder, facts)
+    add_session(folder, facts)
     return _news(config, stored, done, facts, before[-1] if before else facts)
 
 

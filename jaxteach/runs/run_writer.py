@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from jaxteach.config import TrainConfig
-from jaxteach.distributed.multihost import from_first, in_first
+from jaxteach.distributed.multihost import broadcast, on_main_process
 from jaxteach.ppo.episodes import Episodes
 from jaxteach.ppo.learner import LearnerState
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json
-from jaxteach.runs.run_folder import MetricsLog, begin_sitting
+from jaxteach.runs.run_folder import MetricsLog, begin_session
 
 TRAIN_TAGS = {
     "return_mean": "Train/Return Mean",
@@ -27,7 +27,7 @@ TRAIN_TAGS = {
     "value_loss": "Train/Value Loss",
     "grad_norm": "Train/Gradient Norm",
     "kickstarting_coef": "Train/Kickstarting Coef",
-    "silent_teacher": "Train/Silent Teacher",
+    "teacher_coverage": "Train/Teacher Coverage",
     "learning_rate": "Train/Learning Rate",
 }
 SUMS = ("episodes", "return_sum", "return_square_sum", "length_sum", "success_sum")
@@ -37,7 +37,7 @@ MOST_POINTS = 5000
 TEST_TAGS = {"return_mean": "Test/Return", "episode_length": "Test/Eplen", "success_rate": "Test/Success Rate"}
 
 
-class Record:
+class RunWriter:
     """The files of a run, whose seeds are some of those that train side by side.
 
     All processes make one and call its methods together, but for `log_points`; the first touches the disk.
@@ -48,15 +48,15 @@ class Record:
         part: its seeds' place on the leading axis of a state.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, part: slice) -> None:
-        self.folder, self.config, self.part = folder, config, part
+    def __init__(self, folder: Path, config: TrainConfig, seed_slice: slice) -> None:
+        self.folder, self.config, self.seed_slice = folder, config, seed_slice
         self._checkpoints, self._log = Checkpoints(folder), None
 
-    def goes_on(self) -> bool:
+    def is_resuming(self) -> bool:
         """Whether the run goes on from a checkpoint; one that ended before its first begins again."""
         if not self.config.resume:
             return False
-        return bool(from_first(in_first(lambda: np.bool_(len(self._checkpoints.iterations) > 0)), np.bool_()))
+        return bool(broadcast(on_main_process(lambda: np.bool_(len(self._checkpoints.iterations) > 0)), np.bool_()))
 
     def restore(self, like: LearnerState, iteration: int | None = None) -> tuple[int, LearnerState]:
         """Iteration and state of one of the run's checkpoints; arguments and errors as `Checkpoints.restore`."""
@@ -64,7 +64,7 @@ class Record:
 
     def save(self, iteration: int, state: LearnerState) -> None:
         """Begins to write a checkpoint of the run's part of a state."""
-        self._checkpoints.save(iteration, _part(state, self.part))
+        self._checkpoints.save(iteration, _slice_seeds(state, self.seed_slice))
 
     def kept(self, seconds: float) -> int | None:
         """The iteration of the newest checkpoint, as `Checkpoints.newest`."""
@@ -73,8 +73,8 @@ class Record:
     def begin(self, done: int) -> list[str]:
         """Begins a sitting after iteration `done`, and gives what a person should know of it, in lines."""
         steps = done * self.config.steps_per_iteration
-        self._log = in_first(lambda: MetricsLog(self.folder, self.config.seed_list, done, steps))
-        return in_first(lambda: begin_sitting(self.folder, self.config, done)) or []
+        self._log = on_main_process(lambda: MetricsLog(self.folder, self.config.seed_list, done, steps))
+        return on_main_process(lambda: begin_session(self.folder, self.config, done)) or []
 
     @property
     def wall_s(self) -> float:
@@ -97,7 +97,7 @@ class Record:
             The points of `metrics.jsonl`, one for each of the run's seeds.
         """
         assert self._log is not None
-        metrics, outcome = _part((metrics, outcome), self.part)
+        metrics, outcome = _slice_seeds((metrics, outcome), self.seed_slice)
         steps, seeds = self.config.steps_per_iteration, self.config.seed_list
         count, stride = metrics["episodes"].shape[1], -(-self.config.iterations // MOST_POINTS)
         rates = [self.config.learning_rate_at(iteration) for iteration in range(done - count, done)]
@@ -122,12 +122,12 @@ class Record:
 
     def conclude(self, done: int, outcome: Episodes, wall_s: float) -> list[dict[str, Any]]:
         """Writes `summary.json` and returns its rows, one for each of the run's seeds; arguments as of `log_points`."""
-        outcome, steps = _part(outcome, self.part), done * self.config.steps_per_iteration
+        outcome, steps = _slice_seeds(outcome, self.seed_slice), done * self.config.steps_per_iteration
         results = [
             {"seed": seed, "env_steps": steps, "wall_s": wall_s} | summary(_row(outcome, i))
             for i, seed in enumerate(self.config.seed_list)
         ]
-        in_first(lambda: write_json(self.folder / "summary.json", results))
+        on_main_process(lambda: write_json(self.folder / "summary.json", results))
         return results
 
     def close(self) -> None:
@@ -154,9 +154,9 @@ def summary(outcome: Episodes) -> dict[str, Any]:
     }
 
 
-def _part(tree: Any, part: slice) -> Any:
+def _slice_seeds(tree: Any, seed_slice: slice) -> Any:
     """A part of the leading axis; what is whole is not copied."""
-    return tree if part == slice(None) else jax.tree.map(lambda leaf: leaf[part], tree)
+    return tree if seed_slice == slice(None) else jax.tree.map(lambda leaf: leaf[seed_slice], tree)
 
 
 def _row(outcome: Episodes, place: int) -> Episodes:

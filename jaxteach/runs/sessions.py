@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
     return dict(zip(MACHINE, (visible_cores(), jax.default_backend(), jax.__version__)))
 
 
-def read_sittings(folder: Path) -> list[dict[str, Any]]:
+def read_sessions(folder: Path) -> list[dict[str, Any]]:
     """The sittings of a run so far, in order; empty for a run from before they were recorded.
 
     Raises:
@@ -39,14 +39,14 @@ def read_sittings(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def add_sitting(folder: Path, facts: dict[str, Any]) -> None:
+def add_session(folder: Path, facts: dict[str, Any]) -> None:
     """Records a sitting that begins now.
 
     Raises:
         UserError: the file can't be read or written.
     """
     row = {"date": datetime.now(UTC).isoformat(timespec="seconds")} | facts
-    write_json(folder / FILE, [*read_sittings(folder), row])
+    write_json(folder / FILE, [*read_sessions(folder), row])
 
 
 def plans_digest(folder: Path) -> str | None:
@@ -55,7 +55,7 @@ def plans_digest(folder: Path) -> str | None:
     Raises:
         UserError: the sittings can't be read.
     """
-    known = [row["plans_sha256"] for row in read_sittings(folder) if row.get("plans_sha256") is not None]
+    known = [row["plans_sha256"] for row in read_sessions(folder) if row.get("plans_sha256") is not None]
     if not all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in known):
         raise UserError(f"{folder / FILE} is damaged: plans_sha256 is no SHA-256")
     return known[-1] if known else None

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
-from jaxteach.sweeps.scheduler import attempt, side_by_side, state_of
+from jaxteach.sweeps.scheduler import group_by_program, run_or_resume, state_of
 from jaxteach.sweeps.slurm import train_on_cluster
 from jaxteach.sweeps.spec import read_sweep, sweep_name
 from jaxteach.sweeps.trials import runs_of
-from jaxteach.system.interrupt import last_words
+from jaxteach.system.interrupt import on_interrupt
 from jaxteach.training.programs import check_feasible
 
 
@@ -32,7 +32,7 @@ def sweep(config: SweepConfig) -> None:
         return
     on_cluster = config.engine == "slurm"
     jobs = "; the jobs that were sent go on" if on_cluster else ""
-    with last_words(lambda: f"{jobs}; the same command goes on with the sweep"):
+    with on_interrupt(lambda: f"{jobs}; the same command goes on with the sweep"):
         found = _failures_on_cluster(runs, config) if on_cluster else _failures_here(runs, config.seeds_at_once)
         failures = dict(found)
     if failures:
@@ -66,7 +66,7 @@ def _show(runs: list[TrainConfig]) -> None:
 def _failures_here(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:
     """Trains runs, program after program; name and reason of each that fails."""
     numbers = itertools.count(1)
-    for group in side_by_side(runs, seeds_at_once):
+    for group in group_by_program(runs, seeds_at_once):
         for run in group:
             print(f"[{next(numbers)}/{len(runs)}] {_name(run)}", flush=True)
         yield from _failures_of(group)
@@ -74,7 +74,7 @@ def _failures_here(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tupl
 
 def _failures_of(group: list[TrainConfig]) -> Iterator[tuple[str, str]]:
     """Trains runs side by side, and each alone if that fails."""
-    reason = attempt(*group)
+    reason = run_or_resume(*group)
     if reason is not None and len(group) == 1:
         print(f"failed: {printable(reason)}", file=sys.stderr, flush=True)
         yield _name(group[0]), reason

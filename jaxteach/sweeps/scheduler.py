@@ -10,13 +10,13 @@ from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.run_folder import check_resumable, find_run, folder_of, further, is_folder, read_summary
-from jaxteach.training.loop import train_side_by_side
+from jaxteach.training.loop import train_group
 
 
-def attempt(*runs: TrainConfig) -> str | None:
+def run_or_resume(*runs: TrainConfig) -> str | None:
     """Brings runs that can train side by side to their end, whatever happens; the reason if it failed."""
     try:
-        finish(*runs)
+        run_all(*runs)
     except UserError as error:
         return str(error)
     except BrokenPipeError:
@@ -28,21 +28,21 @@ def attempt(*runs: TrainConfig) -> str | None:
     return None
 
 
-def finish(*runs: TrainConfig) -> None:
+def run_all(*runs: TrainConfig) -> None:
     """Begins runs that can train side by side, or goes on with them; those that are finished are passed over.
 
     Raises:
-        UserError: as `train_side_by_side`; or a run's folder is one with other options.
+        UserError: as `train_group`; or a run's folder is one with other options.
     """
     states = [state_of(run) for run in runs]
     left = [replace(run, resume=state == "begun") for run, state in zip(runs, states) if state != "finished"]
     if left:
-        train_side_by_side(left, time.perf_counter())
+        train_group(left, time.perf_counter())
     else:
         print("finished before")
 
 
-def side_by_side(runs: list[TrainConfig], most: int) -> Iterator[list[TrainConfig]]:
+def group_by_program(runs: list[TrainConfig], most: int) -> Iterator[list[TrainConfig]]:
     """Deals out runs to programs; those that have the same shapes and have come equally far share one.
 
     Args:
@@ -69,7 +69,7 @@ def _program(run: TrainConfig) -> Hashable:
             return None
     except UserError:
         return None
-    shapes = replace(run.ppo, **dict.fromkeys(run.ppo.numbers, 0))
+    shapes = replace(run.ppo, **dict.fromkeys(run.ppo.hparams, 0))
     return replace(run, seed_list=(), savedir=None, ppo=shapes), _last_checkpoint(run)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxteach.api.registry import import_own
+from jaxteach.api.registry import import_plugins
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_json, write_json, writing
-from jaxteach.sweeps.scheduler import attempt
+from jaxteach.sweeps.scheduler import run_or_resume
 from jaxteach.sweeps.spec import sweep_name
 
 POLL_S = 5
@@ -23,8 +23,8 @@ class Job:
 
     def __call__(self, run: TrainConfig) -> str | None:
         use_cache()
-        import_own()
-        return attempt(run)
+        import_plugins()
+        return run_or_resume(run)
 
     def checkpoint(self, run: TrainConfig) -> Any:
         """Called by submitit before a job is ended: the next one goes on from the run's last checkpoint."""
@@ -55,8 +55,8 @@ def train_on_cluster(
         folder.mkdir(parents=True, exist_ok=True)
     names: dict[Any, str] = {}
     if cluster == "slurm":
-        numbers = _numbers(folder)
-        before = {name: submitit.SlurmJob(folder, numbers[name]) for name in runs if name in numbers}
+        hparams = _numbers(folder)
+        before = {name: submitit.SlurmJob(folder, hparams[name]) for name in runs if name in hparams}
         names |= {job: name for name, job in before.items() if not job.done()}
     for job, name in names.items():
         print(f"job {job.job_id} of before: {name}", flush=True)

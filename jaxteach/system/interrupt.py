@@ -18,7 +18,7 @@ _last_words: list[Callable[[], str]] = []
 
 
 @contextmanager
-def last_words(say: Callable[[], str]) -> Iterator[None]:
+def on_interrupt(say: Callable[[], str]) -> Iterator[None]:
     """What follows "stopped" if Ctrl-C ends the command inside the block; `say` is called in another thread."""
     _last_words.append(say)
     try:
@@ -28,7 +28,7 @@ def last_words(say: Callable[[], str]) -> Iterator[None]:
 
 
 @contextmanager
-def left_at_once() -> Iterator[None]:
+def exit_on_interrupt() -> Iterator[None]:
     """Lets Ctrl-C end the process inside the block, with exit code 130.
 
     Python itself would wait until the present call, such as a compiled loop, comes to its end. So

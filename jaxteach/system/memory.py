@@ -15,7 +15,7 @@ ADVICE = "lower --num_envs, --rollout_length, --num_eval, --frame_stack or the n
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def size_of(tree: Any) -> int:
+def num_bytes(tree: Any) -> int:
     """The bytes of arrays, or of their shapes and dtypes."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
@@ -36,7 +36,7 @@ def check_program(program: Any) -> None:
 
 
 @contextmanager
-def enough_memory() -> Iterator[None]:
+def explain_out_of_memory() -> Iterator[None]:
     """Turns an error for lack of memory inside the block into a `UserError`."""
     try:
         yield

@@ -57,7 +57,7 @@ class Domain(Protocol):
     def num_actions(self) -> int: ...
 
     @property
-    def idle(self) -> int: ...
+    def noop(self) -> int: ...
 
     def reset(self) -> Any:
         """The memory before an episode's first observation."""
@@ -71,22 +71,22 @@ class Domain(Protocol):
     def advance(self, memory: Any, action: jax.Array) -> Any:
         """The memory after an action, int32[]."""
 
-    def describe(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
+    def caption_id(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
         """What there is to tell, for a memory that has taken the scene in.
 
         Returns:
             int32[], the caption's place in the vocabulary, -1 for none; and what else the domain
-            found out on the way, for `skill_results`.
+            found out on the way, for `skill_actions`.
         """
         ...
 
-    def things(self, scene: Any, facts: Any) -> jax.Array:
+    def object_ids(self, scene: Any, context: Any) -> jax.Array:
         """int32[names], what the names that plans may use stand for, numbered alike for all agents of a world.
 
         Only what one agent takes from another has a number, such as keys and landmarks; -1 for the rest.
         """
         ...
 
-    def skill_results(self, memory: Any, scene: Any, facts: Any, skills: jax.Array) -> jax.Array:
+    def skill_actions(self, memory: Any, scene: Any, context: Any, skills: jax.Array) -> jax.Array:
         """int32[M], the action that each of the skills int32[M] of the table gives, or `FINISHED`."""
         ...

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import envs_jax
-from envs_jax.sharding import on_own
+from envs_jax.sharding import shard_map_local
 from envs_jax.small_gather import pick
 from jaxteach.errors import UserError
 from jaxteach.teacher.domain import Domain, Vocabulary
@@ -22,8 +22,8 @@ from jaxteach.teacher.table import (
     FIRST_OBJECT_SKILL,
     OBJECT_SKILLS,
     SkillTable,
-    company_number,
     compile_plans,
+    others_index,
 )
 from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS, doorkey_domain
 from jaxteach.teacher.tasks.doorkey_captions import NO_CAPTION, UNLISTED
@@ -131,7 +131,7 @@ class Teacher:
 
         def carry_on(memory: Any, step: tuple[jax.Array, Any, jax.Array]) -> tuple[Any, Any]:
             first, scene, action = step
-            memory = start_over(first, self.reset(), memory)
+            memory = reset_where(first, self.reset(), memory)
             memory = jax.vmap(self._each(self.domain.remember))(memory, scene)
             return jax.vmap(self.advance)(memory, action), memory
 
@@ -149,8 +149,8 @@ class Teacher:
         rows = self._rows(memory, scenes)
         return self._each(self._plan_actions)(memory, scenes, rows)[1:]
 
-    def aims(self, memory: Any, obs: Any) -> jax.Array:
-        """int32[A], the number of the thing that each agent's likeliest plan is after first (`Domain.things`), or -1.
+    def targets(self, memory: Any, obs: Any) -> jax.Array:
+        """int32[A], the number of the thing that each agent's likeliest plan is after first (`Domain.object_ids`), or -1.
 
         The memory may have taken the observation in or not.
         """
@@ -159,21 +159,23 @@ class Teacher:
 
     def _describe(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
         """As `Domain.describe`, of a caption that is in the list, or below 0."""
-        caption, facts = self.domain.describe(memory, scene)
+        caption, context = self.domain.caption_id(memory, scene)
         listed = (caption >= NO_CAPTION) & (caption < len(self.captions))
-        return jnp.where(listed, caption, UNLISTED), facts
+        return jnp.where(listed, caption, UNLISTED), context
 
     def _aim(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
-        caption, facts = self._describe(memory, scene)
+        caption, context = self._describe(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
         numbers = skills[plans[jnp.argmax(weights)]]
         named = numbers >= FIRST_OBJECT_SKILL
-        things = self.domain.things(scene, facts)[jnp.maximum(numbers - FIRST_OBJECT_SKILL, 0) // len(OBJECT_SKILLS)]
-        first = jnp.argmax(named & (things >= 0))
+        object_ids = self.domain.object_ids(scene, context)[
+            jnp.maximum(numbers - FIRST_OBJECT_SKILL, 0) // len(OBJECT_SKILLS)
+        ]
+        first = jnp.argmax(named & (object_ids >= 0))
         # Exploring comes before what is named behind it.
         goes = named[first] & (numbers[0] != EXPLORE) & (weights.sum() > 0) & (caption >= 0)
-        return jnp.where(goes, things[first], -1)
+        return jnp.where(goes, object_ids[first], -1)
 
     def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one agent for all agents of a world."""
@@ -187,7 +189,7 @@ class Teacher:
         rows, count = jnp.asarray(self.table.rows), self.table.rows.shape[0]
         others = [jnp.sort(jnp.delete(captions, i, assume_unique_indices=True)) for i in range(len(captions))]
         own = jnp.maximum(captions, 0)
-        found = [rows[own[i], company_number(jnp.maximum(rest, 0), count)] for i, rest in enumerate(others)]
+        found = [rows[own[i], others_index(jnp.maximum(rest, 0), count)] for i, rest in enumerate(others)]
         # Beside one without a caption there are no plans but an agent's own.
         known = [(rest >= 0).all() for rest in others]
         return jnp.where(jnp.stack(known), jnp.stack(found), own)
@@ -197,12 +199,12 @@ class Teacher:
 
         `row` is the table's; None for that of the caption.
         """
-        caption, facts = self._describe(memory, scene)
+        caption, context = self._describe(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
-        results = self.domain.skill_results(memory, scene, facts, skills)
+        results = self.domain.skill_actions(memory, scene, context, skills)
         weights = jnp.where(caption < 0, 0, weights)
-        return caption, _first_action(results, plans, self.domain.idle), weights
+        return caption, _first_action(results, plans, self.domain.noop), weights
 
     def _mix(self, actions: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
         """float32[..., actions] from the plans' actions and probabilities, [..., P] each."""
@@ -251,7 +253,7 @@ def task_domain(env: Any, task: str) -> Domain:
     return domain
 
 
-def start_over(first: jax.Array, fresh: Any, memory: Any) -> Any:
+def reset_where(first: jax.Array, fresh: Any, memory: Any) -> Any:
     """The memories [N, ...] with `fresh` ones where `first` bool[N]."""
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
@@ -260,10 +262,10 @@ def start_over(first: jax.Array, fresh: Any, memory: Any) -> Any:
     return jax.tree.map(choose, fresh, memory)
 
 
-def _first_action(results: jax.Array, plans: jax.Array, idle: int) -> jax.Array:
+def _first_action(results: jax.Array, plans: jax.Array, noop: int) -> jax.Array:
     """int32[P], for plans int32[P, S] of places among the results int32[M] the first that is an action."""
     given = pick(results, plans)
-    action = jnp.full(plans.shape[0], idle, jnp.int32)
+    action = jnp.full(plans.shape[0], noop, jnp.int32)
     for i in reversed(range(plans.shape[1])):
         action = jnp.where(given[:, i] == FINISHED, action, given[:, i])
     return action
@@ -284,4 +286,4 @@ def _in_blocks(function: Callable[[Any], Any], steps: Any, axes: int) -> Any:
         results = jax.lax.map(function, flat, batch_size=block)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
-    return on_own(each, axis=1)(steps)
+    return shard_map_local(each, axis=1)(steps)

@@ -29,7 +29,7 @@ class SkillTable(NamedTuple):
     rows: np.ndarray  # int32[C, C ** (A - 1)], the row for a caption and the others'; [C, 0]: the caption's own
 
 
-class Room(NamedTuple):
+class TableSize(NamedTuple):
     """The size that a table has at least, so that it can grow without changing its shapes."""
 
     plans: int = 1  # P
@@ -37,11 +37,11 @@ class Room(NamedTuple):
     skills: int = 1  # M
 
 
-NO_MORE: Final = Room()
+NO_MORE: Final = TableSize()
 """A table just as large as its plans need."""
 
 
-def compile_plans(plans: PlanFile, vocabulary: Vocabulary, room: Room = NO_MORE) -> SkillTable:
+def compile_plans(plans: PlanFile, vocabulary: Vocabulary, size: TableSize = NO_MORE) -> SkillTable:
     """The table of a plan file.
 
     Args:
@@ -52,24 +52,24 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary, room: Room = NO_MORE)
     Raises:
         MisfitError: the file has a caption, a skill or an object that the task doesn't have.
     """
-    width = max([room.plans, *(len(entry.plans) for entry in plans.captions)])
-    depth = max([room.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
+    width = max([size.plans, *(len(entry.plans) for entry in plans.captions)])
+    depth = max([size.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
     known = {Told(tuple(sees), holds): i for i, (sees, holds) in enumerate(zip(vocabulary.sees, vocabulary.holds))}
-    company = [entry for entry in plans.captions if entry.others]
-    height = len(known) + len(company)
+    others = [entry for entry in plans.captions if entry.others]
+    height = len(known) + len(others)
     numbers = np.full((height, width, depth), NOTHING_LEFT, np.int32)
     probabilities = np.zeros((height, width), np.float32)
-    rows = _company_rows(company, known)
+    rows = _joint_rows(others, known)
     for entry in plans.captions:
-        row = len(known) + company.index(entry) if entry.others else _caption_number(entry, known)
+        row = len(known) + others.index(entry) if entry.others else _caption_number(entry, known)
         total = sum(plan.probability for plan in entry.plans)
         for i, plan in enumerate(entry.plans):
             numbers[row, i, : len(plan.skills)] = [_skill_number(*skill, vocabulary) for skill in plan.skills]
             probabilities[row, i] = plan.probability / total
-    return SkillTable(*_without_repetition(numbers, room.skills), probabilities, rows)
+    return SkillTable(*_without_repetition(numbers, size.skills), probabilities, rows)
 
 
-def company_number(others: np.ndarray | jax.Array, captions: int) -> Any:
+def others_index(others: np.ndarray | jax.Array, captions: int) -> Any:
     """The column of `SkillTable.rows` for the others' captions, sorted, int[A - 1, ...] -> int[...]."""
     number = 0 * others[0]
     for caption in others:
@@ -77,21 +77,21 @@ def company_number(others: np.ndarray | jax.Array, captions: int) -> Any:
     return number
 
 
-def _company_rows(company: list[CaptionPlans], known: dict[Told, int]) -> np.ndarray:
-    """`SkillTable.rows` for the entries that hold in certain company."""
+def _joint_rows(others: list[CaptionPlans], known: dict[Told, int]) -> np.ndarray:
+    """`SkillTable.rows` for the entries that hold beside certain captions of the other agents."""
     count = len(known)
-    if not company:
+    if not others:
         return np.zeros((count, 0), np.int32)
-    sizes = {len(entry.others) for entry in company}
+    sizes = {len(entry.others) for entry in others}
     if len(sizes) > 1 or count ** (1 + max(sizes)) > MAX_COMBINATIONS:
         raise PlanFileError(
             f"the plan file has plans for {sorted(sizes)} others; a table can be made for one number of them, "
             f"and for at most {MAX_COMBINATIONS} combinations of captions"
         )
     rows = np.repeat(np.arange(count, dtype=np.int32)[:, None], count ** sizes.pop(), 1)
-    for i, entry in enumerate(company):
-        others = sorted(_caption_number(told, known) for told in entry.others)
-        rows[_caption_number(entry, known), company_number(np.array(others), count)] = count + i
+    for i, entry in enumerate(others):
+        theirs = sorted(_caption_number(told, known) for told in entry.others)
+        rows[_caption_number(entry, known), others_index(np.array(theirs), count)] = count + i
     return rows
 
 

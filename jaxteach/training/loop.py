@@ -15,19 +15,26 @@ from rich.console import Console
 
 from jaxteach.config import HostsConfig, TrainConfig, canonical_task
 from jaxteach.distributed.compile_cache import compile_notice
-from jaxteach.distributed.multihost import check_alike, in_first, is_first, losing_nobody, text_from_first, together
-from jaxteach.distributed.sharding import describe, idle_accelerator
+from jaxteach.distributed.multihost import (
+    assert_same_config,
+    broadcast_text,
+    exit_on_lost_peer,
+    is_main_process,
+    on_main_process,
+    sync_failures,
+)
+from jaxteach.distributed.sharding import describe, unused_accelerator
 from jaxteach.errors import UserError
-from jaxteach.llm.online import OnlineTeacher, met_silent
-from jaxteach.ppo.episodes import Episodes, told_unfinished
+from jaxteach.llm.online import OnlineTeacher, uncovered_ids
+from jaxteach.ppo.episodes import Episodes, unfinished_message
 from jaxteach.ppo.learner import LearnerState
-from jaxteach.runs.files import alone_in
+from jaxteach.runs.files import lock_folder
 from jaxteach.runs.run_folder import create_run, further, plans_of, resume_run
-from jaxteach.runs.run_writer import Record
-from jaxteach.system.interrupt import PATIENCE_S, last_words
-from jaxteach.system.memory import enough_memory
+from jaxteach.runs.run_writer import RunWriter
+from jaxteach.system.interrupt import PATIENCE_S, on_interrupt
+from jaxteach.system.memory import explain_out_of_memory
 from jaxteach.teacher.tasks.doorkey_captions import UNLISTED
-from jaxteach.training.nonfinite import Trouble, first_trouble
+from jaxteach.training.nonfinite import NonFinite, first_nonfinite
 from jaxteach.training.programs import Experiment
 from jaxteach.training.progress import TrainingProgress
 
@@ -36,17 +43,15 @@ Evaluation = Callable[[Any, int], Episodes]
 
 
 def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None) -> Path:
-    """Trains, or goes on training, and returns the run's folder; see `train_side_by_side`."""
-    return train_side_by_side([config], started, arguments)[0]
+    """Trains, or goes on training, and returns the run's folder; see `train_group`."""
+    return train_group([config], started, arguments)[0]
 
 
-def train_side_by_side(
-    configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None
-) -> list[Path]:
+def train_group(configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None) -> list[Path]:
     """Trains runs in one program, or goes on training them, and returns their folders.
 
     Args:
-        configs: the options; they differ in seeds, folders and `PPOConfig.numbers` alone.
+        configs: the options; they differ in seeds, folders and `PPOConfig.hparams` alone.
         started: the clock (`time.perf_counter`) when the command began; wall times count from it.
         arguments: the command line of a run alone, which tells how to go on after Ctrl-C.
 
@@ -54,34 +59,36 @@ def train_side_by_side(
         UserError: the options can't be met, or the runs have not come equally far.
     """
     configs = [_ready(config) for config in configs]
-    with together():
+    with sync_failures():
         experiment = Experiment(*configs)
         experiment.check()
-    check_alike(experiment.facts)
-    console, folders = Console(quiet=not is_first()), [_folder(config) for config in configs]
+    assert_same_config(experiment.fingerprint)
+    console, folders = Console(quiet=not is_main_process()), [_folder(config) for config in configs]
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)
     for line in (*_of_teacher(configs[0]), *experiment.rounded):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    with losing_nobody(), enough_memory(), ExitStack() as files:
-        if arguments is not None and is_first():
+    with exit_on_lost_peer(), explain_out_of_memory(), ExitStack() as files:
+        if arguments is not None and is_main_process():
             command = _going_on(configs[0], folders[0], arguments)
-            files.enter_context(last_words(lambda: f"; go on: {command}"))
-        in_first(lambda: [files.enter_context(alone_in(folder)) for folder in folders])
-        records = [files.enter_context(closing(Record(*run))) for run in zip(folders, configs, experiment.parts)]
-        done, state = _begin(experiment, records)
-        for record in records:
-            for line in record.begin(done):
+            files.enter_context(on_interrupt(lambda: f"; go on: {command}"))
+        on_main_process(lambda: [files.enter_context(lock_folder(folder)) for folder in folders])
+        writers = [
+            files.enter_context(closing(RunWriter(*run))) for run in zip(folders, configs, experiment.seed_slices)
+        ]
+        done, state = _begin(experiment, writers)
+        for writer in writers:
+            for line in writer.begin(done):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
         if experiment.config.resume:
-            steps, wall_s = done * experiment.config.steps_per_iteration, max(record.wall_s for record in records)
+            steps, wall_s = done * experiment.config.steps_per_iteration, max(writer.wall_s for writer in writers)
             so_far = f"goes on after iteration {done} ({steps:,} steps, {wall_s:.1f} s)"
             console.print(so_far if done else "has no checkpoint yet: begins anew", highlight=False, soft_wrap=True)
         console.print(compile_notice(experiment.world), highlight=False, soft_wrap=True)
         with TrainingProgress(console, experiment.config.iterations, done) as progress:
             online = _online_teacher(experiment, folders[0], done)
-            Session(experiment, records, progress, online, started).run(state, done)
+            TrainingLoop(experiment, writers, progress, online, started).run(state, done)
     return folders
 
 
@@ -96,13 +103,15 @@ def _ready(config: TrainConfig) -> TrainConfig:
 
 
 def _folder(config: TrainConfig) -> Path:
-    return Path(text_from_first(in_first(lambda: str(resume_run(config) if config.resume else create_run(config)))))
+    return Path(
+        broadcast_text(on_main_process(lambda: str(resume_run(config) if config.resume else create_run(config))))
+    )
 
 
 def _tell_of_devices(devices: list[Any], console: Console) -> None:
     """Where the run is, and what it leaves idle."""
     console.print(f"on {describe(devices)}", highlight=False, markup=False, soft_wrap=True)
-    idle = idle_accelerator(devices[0].platform)
+    idle = unused_accelerator(devices[0].platform)
     if idle is not None:
         console.print(idle, highlight=False, markup=False, soft_wrap=True)
 
@@ -122,21 +131,21 @@ def _of_teacher(config: TrainConfig) -> Iterator[str]:
         yield "the teacher's plans were written by hand, not by a language model"
 
 
-def _begin(experiment: Experiment, records: list[Record]) -> tuple[int, LearnerState]:
+def _begin(experiment: Experiment, writers: list[RunWriter]) -> tuple[int, LearnerState]:
     """The iteration that runs have come to, and the state of all of them there.
 
     Raises:
         UserError: they have not come equally far, or further than the options say.
     """
-    found = [record.restore(experiment.abstract_part(record.config)) for record in records if record.goes_on()]
+    found = [writer.restore(experiment.abstract_run_state(writer.config)) for writer in writers if writer.is_resuming()]
     if not found:
         return 0, experiment.init()
-    if len(found) < len(records) or len({done for done, _ in found}) > 1:
+    if len(found) < len(writers) or len({done for done, _ in found}) > 1:
         raise UserError("runs that train side by side must have come equally far")
     done = found[0][0]
     if done > experiment.config.iterations:
-        raise UserError(further(records[0].folder, experiment.config, done))
-    return done, experiment.joined([state for _, state in found])
+        raise UserError(further(writers[0].folder, experiment.config, done))
+    return done, experiment.concat_seeds([state for _, state in found])
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:
@@ -148,7 +157,7 @@ def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTe
     return online
 
 
-class Session:
+class TrainingLoop:
     """One sitting of the runs that train side by side.
 
     Args:
@@ -162,29 +171,29 @@ class Session:
     def __init__(
         self,
         experiment: Experiment,
-        records: list[Record],
+        writers: list[RunWriter],
         progress: TrainingProgress,
         online: OnlineTeacher | None,
         started: float,
     ) -> None:
         self.experiment, self.config, self.online = experiment, experiment.config, online
-        self.records, self.progress = records, progress
-        self.before_s = max(record.wall_s for record in records)
+        self.writers, self.progress = writers, progress
+        self.before_s = max(writer.wall_s for writer in writers)
         self.started = started
-        self._told: set[int] = set()
+        self._notified: set[int] = set()
         self._done = 0
         self._told_unfinished = False
 
     def run(self, state: LearnerState, done: int) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
         self._done = done
-        with last_words(self._last_words):
+        with on_interrupt(self._last_words):
             self._run(state, done)
 
     def _run(self, state: LearnerState, done: int) -> None:
         with ThreadPoolExecutor(1) as compiler:
             evaluation = compiler.submit(self.experiment.compile_evaluation, self.config.num_eval)
-            chunk = self.experiment.compile_chunk()
+            run_updates = self.experiment.compile_updates()
             evaluate = evaluation.result()
         self.progress.say(f"compiled {self._seconds():.1f} s after the start")
         self.progress.compiled()
@@ -192,16 +201,16 @@ class Session:
         while done < self.config.iterations:
             began = time.perf_counter()
             count = min(self.config.eval_interval, self.config.iterations - done)
-            state, metrics = self._play(chunk, state, done, count)
-            silent = metrics.pop("silent_captions", None)
+            state, metrics = self._run_chunk(run_updates, state, done, count)
+            silent = metrics.pop("uncovered_captions", None)
             rows = _first(metrics, count)
             speed = count * self.config.steps_per_iteration / (time.perf_counter() - began)
-            trouble = first_trouble(rows)
+            trouble = first_nonfinite(rows)
             if trouble is not None:
                 last = done + trouble.place
                 # With --online the table has grown since; of several runs each goes back alone.
-                if last > saved and self.online is None and len(self.records) == 1:
-                    state = self._go_back(chunk, saved, last)
+                if last > saved and self.online is None and len(self.writers) == 1:
+                    state = self._replay(run_updates, saved, last)
                     if last > done:
                         self._record(last, _first(rows, last - done), evaluate(state.params, last), speed)
                     self._save(last, state)
@@ -210,33 +219,35 @@ class Session:
             self._done = done = done + count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
-                self._hear_of_unlisted(int(rows["unlisted_captions"].sum()))
-                self._hear_of(met_silent(np.asarray(silent)), done)
+                self._handle_unlisted(int(rows["unlisted_captions"].sum()))
+                self._handle_uncovered(uncovered_ids(np.asarray(silent)), done)
             if done - saved >= self.config.save_interval or done == self.config.iterations:
                 self._save(done, state)
                 saved = done
         if self.config.final_eval:
-            self._conclude(evaluate, state, done)
+            self._final_evaluation(evaluate, state, done)
 
-    def _play(self, chunk: Any, state: LearnerState, done: int, count: int) -> tuple[LearnerState, dict[str, Any]]:
+    def _run_chunk(
+        self, run_updates: Any, state: LearnerState, done: int, count: int
+    ) -> tuple[LearnerState, dict[str, Any]]:
         """`count` iterations after `done`: the state after them, and their metrics."""
-        return chunk(state, self.experiment.table, self.experiment.numbers, np.int32(done), np.int32(count))
+        return run_updates(state, self.experiment.table, self.experiment.hparams, np.int32(done), np.int32(count))
 
     def _save(self, done: int, state: LearnerState) -> None:
-        for record in self.records:
-            record.save(done, state)
+        for writer in self.writers:
+            writer.save(done, state)
 
-    def _go_back(self, chunk: Any, saved: int, last: int) -> LearnerState:
+    def _replay(self, run_updates: Any, saved: int, last: int) -> LearnerState:
         """A lone run's state after iteration `last`, played again from its checkpoint `saved`, in the same bits."""
-        (record,), like = self.records, self.experiment.abstract_state
-        state = self.experiment.init() if saved == 0 else record.restore(like, saved)[1]
+        (writer,), like = self.writers, self.experiment.abstract_state
+        state = self.experiment.init() if saved == 0 else writer.restore(like, saved)[1]
         while saved < last:
             count = min(self.config.eval_interval, last - saved)
-            state, _ = self._play(chunk, state, saved, count)
+            state, _ = self._run_chunk(run_updates, state, saved, count)
             saved += count
         return state
 
-    def _ended_by(self, trouble: Trouble, done: int, saved: int) -> UserError:
+    def _ended_by(self, trouble: NonFinite, done: int, saved: int) -> UserError:
         """Says what is wrong in the iterations after `done`, and from where it can be seen again."""
         origin = f"from the checkpoint of iteration {saved}" if saved else "from the beginning"
         return UserError(
@@ -244,7 +255,7 @@ class Session:
             f"{done + trouble.place + 1}; --resume goes there again {origin}, and a lower --learning_rate may help"
         )
 
-    def _hear_of(self, captions: list[int], done: int) -> None:
+    def _handle_uncovered(self, captions: list[int], done: int) -> None:
         """Asks about captions met without plans, or tells them, each once."""
         if self.online is not None:
             heard = self.online.learn(captions, done)
@@ -253,14 +264,14 @@ class Session:
                 self.progress.say(heard)
             return
         texts = self.experiment.captions
-        for caption in sorted(set(captions) - self._told):
+        for caption in sorted(set(captions) - self._notified):
             self.progress.say(f"no plans for: {texts[caption]} It has no weight in the loss; --online asks about it")
-        self._told |= set(captions)
+        self._notified |= set(captions)
 
-    def _hear_of_unlisted(self, count: int) -> None:
+    def _handle_unlisted(self, count: int) -> None:
         """Tells, once, that the task's domain gives numbers outside its list of captions."""
-        if count and UNLISTED not in self._told:
-            self._told.add(UNLISTED)
+        if count and UNLISTED not in self._notified:
+            self._notified.add(UNLISTED)
             self.progress.say(
                 f"no plans for {count:,} observations whose captions have numbers outside "
                 f"0..{len(self.experiment.captions) - 1}: they have no weight in the loss; see what `caption` gives"
@@ -268,27 +279,27 @@ class Session:
 
     def _record(self, done: int, metrics: dict[str, np.ndarray], outcome: Episodes, speed: float) -> None:
         """Logs the iterations of a chunk and the evaluation after it, in the first process."""
-        with together():
-            if not is_first():
+        with sync_failures():
+            if not is_main_process():
                 return
             outcome, wall_s = jax.tree.map(np.asarray, outcome), self.before_s + self._seconds()
-            parts = [record.log_points(done, metrics, outcome, speed, wall_s) for record in self.records]
-            points = [point for part in parts for point in part]
+            seed_slices = [writer.log_points(done, metrics, outcome, speed, wall_s) for writer in self.writers]
+            points = [point for seed_slice in seed_slices for point in seed_slice]
             means = {name: float(np.mean([point[name] for point in points])) for name in _SHOWN}
             self.progress.show(done, means, speed * len(points), self._seconds())
-            self._tell_unfinished(outcome)
+            self._notify_unfinished(outcome)
 
-    def _conclude(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
+    def _final_evaluation(self, evaluate: Evaluation, state: LearnerState, done: int) -> None:
         """Evaluates the finished students, in as many rounds as it takes."""
         trained_s = self.before_s + self._seconds()
         rounds = -(-self.config.final_eval // self.config.num_eval)
         played = [evaluate(state.params, done + 1 + i) for i in range(rounds)]
         outcome = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, : self.config.final_eval], *played)
         taken = f"{trained_s:.1f} s" + (" in all" if self.before_s else "")
-        self._tell_unfinished(outcome)
-        for record in self.records:
-            whose = "" if len(self.records) == 1 else f"{record.folder.name}, "
-            for result in record.conclude(done, outcome, trained_s):
+        self._notify_unfinished(outcome)
+        for writer in self.writers:
+            whose = "" if len(self.writers) == 1 else f"{writer.folder.name}, "
+            for result in writer.conclude(done, outcome, trained_s):
                 self.progress.say(
                     f"{whose}seed {result['seed']}: success {result['success_rate']:.3f}, "
                     f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
@@ -297,15 +308,15 @@ class Session:
 
     def _last_words(self) -> str:
         """What there is when Ctrl-C ends the runs."""
-        if not is_first():
+        if not is_main_process():
             return ""
-        kept = self.records[0].kept(PATIENCE_S / 2)
+        kept = self.writers[0].kept(PATIENCE_S / 2)
         what = "no checkpoint is written yet" if kept is None else f"the checkpoint of iteration {kept} is kept"
         return f" after {self._done * self.config.steps_per_iteration:,} steps; {what}"
 
-    def _tell_unfinished(self, outcome: Episodes) -> None:
+    def _notify_unfinished(self, outcome: Episodes) -> None:
         """Says once that evaluations stop episodes that go on."""
-        told = None if self._told_unfinished else told_unfinished(outcome, self.experiment.world.max_steps)
+        told = None if self._told_unfinished else unfinished_message(outcome, self.experiment.world.max_steps)
         if told is not None:
             self._told_unfinished = True
             self.progress.say(told)

@@ -9,7 +9,7 @@ WATCHED: Final = {"loss": "loss", "grad_norm": "gradient's norm"}
 """The metrics that must be finite, and what they are called."""
 
 
-class Trouble(NamedTuple):
+class NonFinite(NamedTuple):
     """The first metric that is not finite."""
 
     place: int  # of the iteration among those looked at
@@ -18,10 +18,10 @@ class Trouble(NamedTuple):
     value: float
 
 
-def first_trouble(metrics: Mapping[str, np.ndarray]) -> Trouble | None:
+def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> NonFinite | None:
     """The first that is not finite of the watched metrics, float32[seeds, iterations] each."""
     found = []
     for name, what in WATCHED.items():
         values = metrics[name]
-        found += [Trouble(int(i), int(s), what, float(values[s, i])) for i, s in np.argwhere(~np.isfinite(values.T))]
+        found += [NonFinite(int(i), int(s), what, float(values[s, i])) for i, s in np.argwhere(~np.isfinite(values.T))]
     return min(found, key=lambda trouble: trouble[:2], default=None)

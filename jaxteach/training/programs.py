@@ -14,15 +14,15 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from envs_jax.vector import VectorEnv
-from envs_jax.wrappers import TeamWorld
+from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PARTS, TeacherConfig, TrainConfig, WorldConfig, as_typed
-from jaxteach.distributed.sharding import make_mesh, places, take_devices
+from jaxteach.distributed.sharding import make_mesh, select_devices, state_shardings
 from jaxteach.errors import UserError
 from jaxteach.llm.online import check_askable
 from jaxteach.networks.base import make_network
 from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
 from jaxteach.ppo.learner import Learner, LearnerState
-from jaxteach.system.memory import check_memory, check_program, size_of
+from jaxteach.system.memory import check_memory, check_program, num_bytes
 from jaxteach.teacher import Teacher, make_teacher
 from jaxteach.teacher.plans import WORDS, MisfitError
 from jaxteach.teacher.table import SkillTable
@@ -38,7 +38,7 @@ class Experiment:
 
     Args:
         config: the options of a run.
-        others: of runs that train beside it; they differ in seeds, folders and `PPOConfig.numbers` alone.
+        others: of runs that train beside it; they differ in seeds, folders and `PPOConfig.hparams` alone.
 
     Raises:
         UserError: the options can't be met.
@@ -46,9 +46,9 @@ class Experiment:
 
     def __init__(self, config: TrainConfig, *others: TrainConfig) -> None:
         self.config, self.configs = config, (config, *others)
-        self.devices = take_devices(config.devices, config.num_envs)
+        self.devices = select_devices(config.devices, config.num_envs)
         self.mesh = make_mesh(self.devices)
-        self.world = TeamWorld(config.world.make(config.task))
+        self.world = AgentAxisWrapper(config.world.make(config.task))
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
         except ValueError as error:
@@ -71,11 +71,11 @@ class Experiment:
         That is the state of all seeds, and a rollout's observations or the worlds of an evaluation.
         """
         state = self.abstract_state
-        worlds = size_of(state.actor) / self.config.num_envs / len(self.seeds)
-        steps = self.config.steps_per_iteration * size_of(self.world.abstract_observation)
+        worlds = num_bytes(state.actor) / self.config.num_envs / len(self.seeds)
+        steps = self.config.steps_per_iteration * num_bytes(self.world.abstract_observation)
         most = max(steps, int(worlds * self.config.num_eval))
-        metrics = len(self.seeds) * self.longest_chunk * (1 + len(self.captions)) * 4
-        check_memory((size_of(state) + most + metrics) // (1 if self.mesh is None else self.mesh.size))
+        metrics = len(self.seeds) * self.max_iterations_per_call * (1 + len(self.captions)) * 4
+        check_memory((num_bytes(state) + most + metrics) // (1 if self.mesh is None else self.mesh.size))
 
     @property
     def rounded(self) -> Iterator[str]:
@@ -97,7 +97,7 @@ class Experiment:
             yield f"checkpoints {when} instead of every {config.save_interval:,} iterations: they follow evaluations"
 
     @property
-    def longest_chunk(self) -> int:
+    def max_iterations_per_call(self) -> int:
         """Iterations between evaluations; no more than there are."""
         return min(self.config.eval_interval, self.config.iterations)
 
@@ -111,11 +111,11 @@ class Experiment:
             )
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """What must be the same in all processes: the options, the plans' digest, and JAX."""
         document = asdict(self.config)
-        parts = {name: document.pop(name) for name in PARTS}
-        options = document | {name: value for part in parts.values() for name, value in part.items()}
+        seed_slices = {name: document.pop(name) for name in PARTS}
+        options = document | {name: value for part in seed_slices.values() for name, value in part.items()}
         digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(self.table)))
         others = {"plan file": digest.hexdigest(), "version of jax": jax.__version__}
         return {f"--{name}": value for name, value in options.items()} | others
@@ -131,7 +131,7 @@ class Experiment:
         return [seed for config in self.configs for seed in config.seed_list]
 
     @property
-    def parts(self) -> list[slice]:
+    def seed_slices(self) -> list[slice]:
         """Each run's part of the leading axis; one alone has it whole, which needs no copies."""
         if len(self.configs) == 1:
             return [slice(None)]
@@ -145,9 +145,9 @@ class Experiment:
         return jnp.stack([pair[0] for pair in keys]), jnp.stack([pair[1] for pair in keys])
 
     @cached_property
-    def numbers(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def hparams(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """PPO's numbers: those that all runs share, float32[] each, and the others, float32[seeds] each."""
-        rows = [config.ppo.numbers for config in self.configs for _ in config.seed_list]
+        rows = [config.ppo.hparams for config in self.configs for _ in config.seed_list]
         columns = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
         # A shared one is not mapped: what depends on it, such as whether the teacher is asked, stays one decision.
         shared = {name: column[0] for name, column in columns.items() if (column == column[0]).all()}
@@ -155,19 +155,19 @@ class Experiment:
 
     def init(self) -> LearnerState:
         """The state before the first iteration."""
-        return jax.jit(over_seeds(self.learner.init), out_shardings=self._places)(self._keys[0])
+        return jax.jit(over_seeds(self.learner.init), out_shardings=self._shardings)(self._keys[0])
 
     @cached_property
     def abstract_state(self) -> LearnerState:
         """The shapes, dtypes and, on several devices, the places of `init`'s result."""
         shapes = jax.eval_shape(over_seeds(self.learner.init), self._keys[0])
-        if self._places is None:
+        if self._shardings is None:
             return shapes
         return jax.tree.map(
-            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, self._places
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, self._shardings
         )
 
-    def abstract_part(self, config: TrainConfig) -> LearnerState:
+    def abstract_run_state(self, config: TrainConfig) -> LearnerState:
         """As `abstract_state`, of one run."""
 
         def shorten(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -175,47 +175,47 @@ class Experiment:
 
         return jax.tree.map(shorten, self.abstract_state)
 
-    def joined(self, states: list[LearnerState]) -> LearnerState:
+    def concat_seeds(self, states: list[LearnerState]) -> LearnerState:
         """The states of runs as one, of all their seeds."""
         if len(states) == 1:
             return states[0]
         state = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
-        return state if self._places is None else jax.device_put(state, self._places)
+        return state if self._shardings is None else jax.device_put(state, self._shardings)
 
     @cached_property
-    def _places(self) -> Any:
+    def _shardings(self) -> Any:
         """The shardings of a state; None on one device."""
         if self.mesh is None:
             return None
-        return places(jax.eval_shape(over_seeds(self.learner.init), self._keys[0]), self.mesh)
+        return state_shardings(jax.eval_shape(over_seeds(self.learner.init), self._keys[0]), self.mesh)
 
     @property
     def _copies(self) -> Any:
         """The sharding of what each device, and so each process, has whole; None on one device."""
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
-    def compile_chunk(self) -> Any:
+    def compile_updates(self) -> Any:
         """(state, table, numbers, iteration, count) -> (state, metrics [seeds, eval_interval, ...]).
 
         The state is donated. The table is a `SkillTable` of the shapes of `table`, or None; numbers are
-        as `numbers`.
+        as `hparams`.
         """
-        most = self.longest_chunk
+        most = self.max_iterations_per_call
 
-        def chunk(
-            state: LearnerState, table: SkillTable | None, numbers: Any, iteration: jax.Array, count: jax.Array
+        def run_updates(
+            state: LearnerState, table: SkillTable | None, hparams: Any, iteration: jax.Array, count: jax.Array
         ) -> Any:
-            shared, own = numbers
+            shared, own = hparams
 
             def one(state: LearnerState, own: Any) -> Any:
-                return self.learner.with_numbers(shared | own).chunk(state, table, iteration, count, most)
+                return self.learner.with_hparams(shared | own).run_updates(state, table, iteration, count, most)
 
             return over_seeds(one)(state, own)
 
         number = jax.ShapeDtypeStruct((), jnp.int32)
-        program = jax.jit(chunk, donate_argnums=0, out_shardings=(self._places, self._copies))
+        program = jax.jit(run_updates, donate_argnums=0, out_shardings=(self._shardings, self._copies))
         with nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
-            compiled = program.lower(self.abstract_state, self.table, self.numbers, number, number).compile()
+            compiled = program.lower(self.abstract_state, self.table, self.hparams, number, number).compile()
         check_program(compiled)
         return compiled
 
@@ -259,7 +259,7 @@ def evaluation_key(seed: int) -> jax.Array:
 
 def check_feasible(config: TrainConfig) -> None:
     """Raises `UserError` where training would refuse the options before it begins; nothing is compiled."""
-    shapes = replace(config.ppo, **dict.fromkeys(config.ppo.numbers, 1))
+    shapes = replace(config.ppo, **dict.fromkeys(config.ppo.hparams, 1))
     _check_feasible(replace(config, seed_list=config.seed_list[:1], savedir=None, ppo=shapes))
 
 

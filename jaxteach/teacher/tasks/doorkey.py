@@ -38,7 +38,7 @@ class DoorKeyDomain:
     view_size: int
     num_agents = None
     num_actions = NUM_ACTIONS
-    idle = int(Actions.done)
+    noop = int(Actions.done)
 
     def reset(self) -> jax.Array:
         return jnp.full(self.vocabulary.memory_size, -1, jnp.int32)
@@ -56,26 +56,26 @@ class DoorKeyDomain:
         del action
         return memory
 
-    def describe(self, memory: jax.Array, scene: View) -> tuple[jax.Array, Objects]:
+    def caption_id(self, memory: jax.Array, scene: View) -> tuple[jax.Array, Objects]:
         return self.vocabulary.caption_id(scene.objects), self.vocabulary.locate(memory, scene.objects)
 
-    def things(self, scene: View, facts: Objects) -> jax.Array:
+    def object_ids(self, scene: View, context: Objects) -> jax.Array:
         """Nothing: there is nobody to take it from."""
-        del scene, facts
+        del scene, context
         return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
 
-    def skill_results(self, memory: jax.Array, scene: View, facts: Objects, skills: jax.Array) -> jax.Array:
+    def skill_actions(self, memory: jax.Array, scene: View, context: Objects, skills: jax.Array) -> jax.Array:
         del memory
         size, agent = self.size, scene.objects
         pose = Pose(agent.agent_cell // size[1], agent.agent_cell % size[1], agent.agent_dir)
-        x, y = facts.targets // size[1], facts.targets % size[1]
+        x, y = context.targets // size[1], context.targets % size[1]
         walks = jax.vmap(go_to, in_axes=(None, None, 0, 0, None))(scene.world, pose, x, y, size[1])
         walks = jnp.where(walks == STUCK, Actions.done, walks)[self.vocabulary.object_targets]
         on_object = [walks] + [jnp.full_like(walks, a) for a in (Actions.pickup, Actions.drop, Actions.toggle)]
-        by_object = jnp.where(facts.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
+        by_object = jnp.where(context.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
         exploring = explore(scene.world, pose, size[1], self.view_size)
-        idle = jnp.int32(Actions.done)
-        return pick(jnp.concatenate([jnp.stack([idle, idle, exploring]), by_object.astype(jnp.int32)]), skills)
+        noop = jnp.int32(Actions.done)
+        return pick(jnp.concatenate([jnp.stack([noop, noop, exploring]), by_object.astype(jnp.int32)]), skills)
 
 
 def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:

@@ -102,10 +102,10 @@ class HallwayCaptions:
         rows = [[entry.get(name, NOTHING) for name in self.object_names] for entry in self.meanings]
         return np.array(rows, np.int32)
 
-    def number(self, facts: Facts) -> jax.Array:
+    def number(self, context: Facts) -> jax.Array:
         """int32[], the caption that tells these facts."""
-        paired, strange, other = ((c >= 0).astype(jnp.int32) for c in (facts.paired, facts.strange, facts.other))
-        return (paired * 4 + strange * 2 + other) * 4 + facts.held_kind
+        paired, strange, other = ((c >= 0).astype(jnp.int32) for c in (context.paired, context.strange, context.other))
+        return (paired * 4 + strange * 2 + other) * 4 + context.held_kind
 
 
 def _meanings(paired: bool, strange: bool, other: bool, held: int) -> dict[str, int]:
@@ -147,7 +147,7 @@ class HallwayDomain:
     overlap: bool
     vocabulary: HallwayCaptions = HallwayCaptions()
     num_actions = NUM_ACTIONS
-    idle = int(Actions.done)
+    noop = int(Actions.done)
 
     def reset(self) -> HallwayMemory:
         return empty_memory(self.size[0])
@@ -161,29 +161,29 @@ class HallwayDomain:
     def advance(self, memory: HallwayMemory, action: jax.Array) -> HallwayMemory:
         return memory._replace(action=action.astype(jnp.int32))
 
-    def describe(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Facts]:
+    def caption_id(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Facts]:
         del scene
         within_reach = reachable(self._passable(memory), self._cell_set(memory.cell), self.size[1], True)
-        facts = _facts(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
-        return self.vocabulary.number(facts), facts
+        context = _facts(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
+        return self.vocabulary.number(context), context
 
-    def things(self, scene: Scene, facts: Facts) -> jax.Array:
+    def object_ids(self, scene: Scene, context: Facts) -> jax.Array:
         """The colours of the keys on the ground."""
         del scene
-        place = pick(self.vocabulary.places, self.vocabulary.number(facts))
-        return jnp.where(place == PAIRED_KEY, facts.paired, jnp.where(place == STRANGE_KEY, facts.strange, NOTHING))
+        place = pick(self.vocabulary.places, self.vocabulary.number(context))
+        return jnp.where(place == PAIRED_KEY, context.paired, jnp.where(place == STRANGE_KEY, context.strange, NOTHING))
 
-    def skill_results(self, memory: HallwayMemory, scene: Scene, facts: Facts, skills: jax.Array) -> jax.Array:
+    def skill_actions(self, memory: HallwayMemory, scene: Scene, context: Facts, skills: jax.Array) -> jax.Array:
         del scene
         name, verb = (
             (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS),
             (skills - FIRST_OBJECT_SKILL) % len(OBJECT_SKILLS),
         )
         on_object = skills >= FIRST_OBJECT_SKILL
-        place = pick(pick(self.vocabulary.places, self.vocabulary.number(facts)), name)
+        place = pick(pick(self.vocabulary.places, self.vocabulary.number(context)), name)
         explores = skills == EXPLORE
         goes, picks, drops, toggles = (on_object & (place >= 0) & (verb == i) for i in range(len(OBJECT_SKILLS)))
-        cells = jnp.where(goes, pick(_cells(memory, facts), place), NOTHING)
+        cells = jnp.where(goes, pick(_cells(memory, context), place), NOTHING)
         targets = jnp.where(drops[:, None], self._room(memory), jax.vmap(self._cell_set)(cells))
         unseen = ~memory.seen & np.uint32((1 << self.size[1]) - 1)
         walk = self._walk(memory, jnp.where(explores[:, None], unseen, targets))
@@ -262,10 +262,10 @@ def _nearest(own: jax.Array, cells: jax.Array, among: jax.Array) -> jax.Array:
     return jnp.where(among.any(), least % NUM_COLORS, NOTHING)
 
 
-def _cells(memory: HallwayMemory, facts: Facts) -> jax.Array:
+def _cells(memory: HallwayMemory, context: Facts) -> jax.Array:
     """int32[HAND], where the things are that names can stand for, -1: nowhere."""
-    keys = [_of(memory.key_cell, color) for color in (facts.paired, facts.strange)]
-    doors = [_of(memory.door_cell, color) for color in (facts.paired, facts.held, facts.other)]
+    keys = [_of(memory.key_cell, color) for color in (context.paired, context.strange)]
+    doors = [_of(memory.door_cell, color) for color in (context.paired, context.held, context.other)]
     return jnp.stack(keys + doors)
 
 

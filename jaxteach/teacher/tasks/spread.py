@@ -73,7 +73,7 @@ class SpreadDomain:
     vocabulary: SpreadCaptions
     accel: float
     num_actions = NUM_MOVES
-    idle = 0
+    noop = 0
 
     @property
     def num_agents(self) -> int:
@@ -105,21 +105,21 @@ class SpreadDomain:
         del action
         return memory
 
-    def describe(self, memory: jax.Array, scene: Scene) -> tuple[jax.Array, None]:
+    def caption_id(self, memory: jax.Array, scene: Scene) -> tuple[jax.Array, None]:
         del memory
         bits = 1 << np.arange(self.num_agents, dtype=np.int32)
         return jnp.where(scene.taken, bits, 0).sum(dtype=jnp.int32), None
 
-    def things(self, scene: Scene, facts: None) -> jax.Array:
+    def object_ids(self, scene: Scene, context: None) -> jax.Array:
         """The landmarks."""
-        del facts
+        del context
         return scene.numbers
 
-    def skill_results(self, memory: jax.Array, scene: Scene, facts: None, skills: jax.Array) -> jax.Array:
-        del memory, facts
+    def skill_actions(self, memory: jax.Array, scene: Scene, context: None, skills: jax.Array) -> jax.Array:
+        del memory, context
         flights = jnp.stack([fly_to(offset, scene.velocity, self.accel) for offset in scene.offsets])
         flight = pick(flights, (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS))
-        return jnp.where(skills < FIRST_OBJECT_SKILL, self.idle, flight)
+        return jnp.where(skills < FIRST_OBJECT_SKILL, self.noop, flight)
 
 
 def fly_to(offset: jax.Array, velocity: jax.Array, accel: float) -> jax.Array:
