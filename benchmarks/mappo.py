@@ -18,8 +18,9 @@ from benchmarks.jaxmarl_mappo import Settings, Trained, train_jaxmarl
 from benchmarks.machine import describe_machine, version_of
 from benchmarks.peers import MissingPeer
 from jaxteach.config import default_config
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.ppo.episodes import Policy, student_policy
+from jaxteach.system.command import run_command
 from jaxteach.training.programs import Experiment
 
 TASK: Final = "simple_spread"

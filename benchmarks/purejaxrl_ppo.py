@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxteach.config import PPOConfig
-from jaxteach.networks.base import Network, forward
+from jaxteach.networks.base import forward
+from jaxteach.networks.registry import Network
 
 
 class Transition(NamedTuple):

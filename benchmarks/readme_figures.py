@@ -22,10 +22,11 @@ import tyro
 
 from benchmarks import mappo, scaling, students, throughput, training
 from benchmarks.machine import describe_machine
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.reports.aggregate import RunGroup, aggregate, group_runs
 from jaxteach.reports.curves import load_run
 from jaxteach.reports.plots import learning_curves
+from jaxteach.system.command import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES_JSON = ROOT / "docs" / "figures.json"

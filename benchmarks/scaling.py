@@ -16,7 +16,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.throughput import env_program
 from benchmarks.timing import Program, compile_program, time_in_turns
 from jaxteach.config import default_config
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
+from jaxteach.system.command import run_command
 from jaxteach.training.programs import Experiment, over_seeds
 
 TASKS: Final = ("SimpleDoorKey", "TwoDoor", "LockedHallway-2Rooms", "simple_spread")

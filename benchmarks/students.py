@@ -14,8 +14,10 @@ from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
 from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.timing import Program, compile_program, time_in_turns
-from jaxteach.config import TrainConfig, canonical_task, default_config
-from jaxteach.errors import UserError, run_command
+from jaxteach.config import TrainConfig, default_config
+from jaxteach.errors import UserError
+from jaxteach.system.command import run_command
+from jaxteach.tasks import canonical_task
 from jaxteach.training.programs import Experiment
 
 NAMES: Final = {
@@ -54,7 +56,7 @@ def measure(options: Options) -> dict[str, Any]:
         UserError: an unknown task, one without a teacher or of several agents, or numbers that make no sense.
     """
     config = replace(default_config(canonical_task(options.task)), num_envs=options.num_envs)
-    if not config.taught or config.network == "team":
+    if not config.taught or config.network == "mlp":
         raise UserError(f"{config.task} has no teacher or several agents; take a DoorKey task")
     if min(options.num_envs, options.updates, options.repeats) < 1:
         raise UserError("--num_envs, --updates and --repeats must be at least 1")

@@ -18,7 +18,8 @@ from benchmarks.machine import describe_machine, version_of
 from benchmarks.peers import PEERS, MissingPeer
 from benchmarks.timing import Program, compile_program, time_in_turns
 from envs_jax.vector import vectorize
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
+from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 
 DOORKEY: Final = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")

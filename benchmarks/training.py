@@ -20,10 +20,12 @@ from rich.table import Table
 
 from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
-from jaxteach.config import canonical_task, default_config
-from jaxteach.errors import UserError, run_command
+from jaxteach.config import default_config
+from jaxteach.errors import UserError
 from jaxteach.ppo.learner import Batch
 from jaxteach.ppo.rollout import collect
+from jaxteach.system.command import run_command
+from jaxteach.tasks import canonical_task
 from jaxteach.training.programs import Experiment
 
 THRESHOLDS = (0.8, 0.9, 0.95, 0.98)

@@ -15,6 +15,10 @@ MOST_ENTITIES: Final = 128
 """Of one kind: in particle worlds the matrix of contacts grows with the cube of all."""
 
 
+class WorldError(ValueError):
+    """A world lacks what is asked of it; the message is one sentence for whoever wrote it."""
+
+
 def checked_integer(name: str, value: Any, least: int, most: int) -> int:
     """An integer of Python or NumPy, as a Python int.
 

@@ -10,9 +10,9 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
+from envs_jax.checks import WorldError
 from envs_jax.equality import EqualByArguments
 from envs_jax.mpe import ParticleWorld
-from jaxteach.errors import UserError
 
 
 class AgentAxisWrapper(EqualByArguments):
@@ -34,13 +34,13 @@ class AgentAxisWrapper(EqualByArguments):
         abstract_observation: the shapes and dtypes of `observe`'s result.
 
     Raises:
-        UserError: the actions are continuous, or the world lacks what training needs.
+        WorldError: the actions are continuous, or the world lacks what training needs.
     """
 
     def __init__(self, env: Environment[Any, Any, Any]) -> None:
         spec = env.action_spec
         if not isinstance(spec, specs.DiscreteArray | specs.MultiDiscreteArray):
-            raise UserError(
+            raise WorldError(
                 "only worlds with discrete actions can be trained, whose action_spec is a DiscreteArray or, for "
                 f"several agents, a MultiDiscreteArray; {_name(env)} has {type(spec).__name__}"
             )
@@ -50,13 +50,13 @@ class AgentAxisWrapper(EqualByArguments):
         self.num_agents = len(self.action_counts)
         self.max_steps = _max_steps(env)
         if not callable(getattr(env, "observe", None)):
-            raise UserError(f"{_name(env)} has no observe(state), the observation of a state, which training needs")
+            raise WorldError(f"{_name(env)} has no observe(state), the observation of a state, which training needs")
         state, timestep = jax.eval_shape(self.reset, jax.random.key(0))
         if not ("key" in state if isinstance(state, Mapping) else hasattr(state, "key")):
-            raise UserError(f"the state of {_name(env)} has no key, from which the next episode is drawn")
+            raise WorldError(f"the state of {_name(env)} has no key, from which the next episode is drawn")
         self.abstract_observation: Any = timestep.observation
         if any(leaf.shape[:1] != (self.num_agents,) for leaf in jax.tree.leaves(self.abstract_observation)):
-            raise UserError(
+            raise WorldError(
                 f"the observations of {_name(env)} have no axis for {self.num_agents} agents, which its action_spec, a "
                 "MultiDiscreteArray, is for; one agent's action is a DiscreteArray"
             )
@@ -80,7 +80,9 @@ class AgentAxisWrapper(EqualByArguments):
         if own is not None:
             own = jnp.asarray(own)
             if own.shape != () or own.dtype != bool:
-                raise UserError(f"extras['success'] of {_name(self.env)} must be bool[], not {own.dtype}{[*own.shape]}")
+                raise WorldError(
+                    f"extras['success'] of {_name(self.env)} must be bool[], not {own.dtype}{[*own.shape]}"
+                )
             return own
         if isinstance(self.env, ParticleWorld):
             return self.env.succeeds(state)
@@ -107,9 +109,11 @@ def _max_steps(env: Any) -> int:
     """The world's `max_steps`, checked."""
     given = getattr(env, "max_steps", None)
     if given is None:
-        raise UserError(f"{_name(env)} has no max_steps, the steps after which its episodes are truncated; give it one")
+        raise WorldError(
+            f"{_name(env)} has no max_steps, the steps after which its episodes are truncated; give it one"
+        )
     if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
-        raise UserError(f"max_steps of {_name(env)} must be a whole number, at least 1, not {given!r}")
+        raise WorldError(f"max_steps of {_name(env)} must be a whole number, at least 1, not {given!r}")
     return int(given)
 
 

@@ -7,11 +7,12 @@ from typing import Any, Final, TypeVar
 
 import tyro
 
-from jaxteach.api.registry import import_plugins
-from jaxteach.config import canonical_task
 from jaxteach.errors import UserError
 from jaxteach.options.integers import INTEGERS
+from jaxteach.options.legacy import current_arguments
 from jaxteach.options.markers import without_effect
+from jaxteach.system.plugins import import_plugins
+from jaxteach.tasks import canonical_task
 
 Config = TypeVar("Config")
 
@@ -71,7 +72,7 @@ def read_options(
         aside: more options that the command takes without a meaning, with the reasons.
     """
     import_plugins()
-    given = sys.argv[1:] if arguments is None else arguments
+    given = current_arguments(sys.argv[1:] if arguments is None else arguments)
     kept = _set_aside(given, WITHOUT_MEANING | dict(aside or {}))
     names = {_name(argument) for argument in given}
     for option, opposite in OPPOSITES.items():

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
@@ -12,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-import envs_jax
-from jaxteach.distributed.multihost import HostsConfig
 from jaxteach.errors import UserError
+from jaxteach.options.legacy import NAMES, current_value
 from jaxteach.options.markers import (
     NOT_LEARNT,
     ON_RESUME,
@@ -24,8 +24,7 @@ from jaxteach.options.markers import (
     from_plain,
     to_plain,
 )
-from jaxteach.teacher.policy import DOMAINS
-from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS
+from jaxteach.tasks import TASKS, canonical_task
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -42,32 +41,12 @@ MOST_ITERATIONS = 2**31 - 1
 """The programs count them in int32."""
 
 TAUGHT = OnlyWith("taught", told="without a teacher")
-HALVING, LINEAR = OnlyWith("distill_schedule", ("halving",)), OnlyWith("distill_schedule", ("linear",))
+EXPONENTIAL, LINEAR = OnlyWith("distill_schedule", ("exponential",)), OnlyWith("distill_schedule", ("linear",))
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
 ASKS = OnlyWith("show", (None,))
-ON_CLUSTER, HERE = OnlyWith("engine", ("slurm",)), OnlyWith("engine", ("here",))
-
-TASK_STEPS: dict[str, int] = {
-    "SimpleDoorKey": 150_000,
-    "LavaDoorKey": 400_000,
-    "ColoredDoorKey": 500_000,
-    "TwoDoor": 600_000,
-    "LockedHallway-2Rooms": 500_000,
-    "LockedHallway-4Rooms": 1_000_000,
-    "LockedHallway-6Rooms": 1_000_000,
-    "simple": 500_000,
-    "simple_adversary": 1_000_000,
-    "simple_crypto": 1_000_000,
-    "simple_push": 1_000_000,
-    "simple_reference": 1_000_000,
-    "simple_speaker_listener": 1_000_000,
-    "simple_spread": 1_000_000,
-    "simple_tag": 1_000_000,
-    "simple_world_comm": 1_000_000,
-}
-"""The tasks that can be trained, and how many environment steps a run takes unless told otherwise."""
+ON_CLUSTER, LOCAL = OnlyWith("engine", ("slurm",)), OnlyWith("engine", ("local",))
 
 
 @dataclass(frozen=True)
@@ -103,13 +82,13 @@ class PPOConfig:
     """weight of the entropy bonus"""
     normalize_values: bool = False
     """the critic learns returns in units of their spread"""
-    distill_schedule: Annotated[Literal["halving", "linear"], TAUGHT] = "halving"
-    """how the weight of the teacher fades: halved every --distill_half_life steps, 0 after twelve
+    distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT] = "exponential"
+    """how the weight of the teacher fades: exponentially, halved every --distill_half_life steps, 0 after twelve
     halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
     before --distill_end iterations, then 0"""
     distill_coef: Annotated[Weight, TAUGHT] = 10.0
     """weight of the teacher at first"""
-    distill_half_life: Annotated[int, Bounds(1), TAUGHT, HALVING] = 20_000
+    distill_half_life: Annotated[int, Bounds(1), TAUGHT, EXPONENTIAL] = 20_000
     """environment steps in which the weight halves"""
     distill_decay: Annotated[Weight, TAUGHT, LINEAR] = 0.005
     """what the line loses in an iteration"""
@@ -155,14 +134,17 @@ class WorldConfig:
     """how many observations are stacked"""
 
     def make(self, task: str) -> Any:
-        """The environment of a task.
+        """The environment of a task, as an `AgentAxisWrapper`.
 
         Raises:
-            UserError: the task's world has no such option, or not with this value.
+            UserError: the task's world has no such option, or not with this value, or it lacks what training needs.
         """
+        import envs_jax  # noqa: PLC0415 - options are read before Jumanji, which computes as it is imported
+        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
+
         overrides = self.overrides(task)
         try:
-            return envs_jax.make(task, **overrides)
+            return AgentAxisWrapper(envs_jax.make(task, **overrides))
         except ValueError as error:
             raise UserError(f"{task}: {as_typed(str(error), task)}") from None
 
@@ -194,6 +176,8 @@ class WorldConfig:
 
 def _world_names(task: str) -> dict[str, str]:
     """The options that a task's world has, with its own names for them."""
+    import envs_jax  # noqa: PLC0415 - as in `WorldConfig.make`
+
     known = envs_jax.parameters(task)
     names = {option.name: (option.name, *OTHER_NAMES.get(option.name, ())) for option in fields(WorldConfig)}
     return {name: own for name, others in names.items() for own in others if own in known}
@@ -287,6 +271,38 @@ class TeachConfig:
 
 
 @dataclass(frozen=True)
+class HostsConfig:
+    """Several processes that train one student, on one machine or many."""
+
+    coordinator: str | None = None
+    """host:port where the first of several processes awaits the others, the same for all; "auto" where SLURM,
+    Open MPI or a TPU slice tells it"""
+    processes: int | None = None
+    """how many processes there are; "auto" knows"""
+    process_id: int | None = None
+    """which of them this one is, from 0; "auto" knows"""
+    join_timeout: Annotated[int, Bounds(1, 10**6), OnlyWith("coordinator")] = 300
+    """seconds to wait for the others"""
+
+    def check(self) -> None:
+        """Raises `UserError` for options that make no sense."""
+        check_values(self)
+        if self.coordinator is None and (self.processes, self.process_id) != (None, None):
+            raise UserError("--processes and --process_id need a --coordinator, host:port of the first process")
+        if self.coordinator in (None, "auto"):
+            return
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise UserError(f"--coordinator must be host:port or auto, not {self.coordinator}")
+        if self.processes is None or self.process_id is None:
+            raise UserError("--coordinator host:port needs --processes and --process_id too")
+        if self.processes < 1:
+            raise UserError(f"--processes must be at least 1, not {self.processes}")
+        if not 0 <= self.process_id < self.processes:
+            raise UserError(f"--process_id must be within 0..{self.processes - 1}, not {self.process_id}")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Trains a student on a task, taught by a language model's recorded plans."""
 
@@ -311,10 +327,10 @@ class TrainConfig:
     """pure reinforcement learning"""
     network: str = "egocentric"
     """the student: egocentric, a small perceptron on egocentric features; reference, the reference's
-    CNN; team, a perceptron for vectors or several agents, whose critic knows what all of them observe;
+    CNN; mlp, a perceptron for vectors or several agents, whose critic knows what all of them observe;
     or one of your own"""
     recurrent: Flag = False
-    """with an LSTM (--network reference) or GRUs (--network team)"""
+    """with an LSTM (--network reference) or GRUs (--network mlp)"""
     online: Flag = False
     """ask a language model, between chunks, about captions that are met without plans"""
     resume: Annotated[Flag, ON_RESUME, NOT_LEARNT] = False
@@ -338,7 +354,7 @@ class TrainConfig:
     @property
     def taught(self) -> bool:
         """Whether a teacher teaches: it does where there is one, unless it is switched off."""
-        return not self.no_teacher and (self.task in DOMAINS or self.teacher != TeacherConfig())
+        return not self.no_teacher and (TASKS[self.task].domain is not None or self.teacher != TeacherConfig())
 
     @property
     def steps_per_iteration(self) -> int:
@@ -349,7 +365,7 @@ class TrainConfig:
         """How many iterations the run takes."""
         if self.n_itr is not None:
             return self.n_itr
-        steps = TASK_STEPS[self.task] if self.total_steps is None else self.total_steps
+        steps = TASKS[self.task].total_steps if self.total_steps is None else self.total_steps
         return max(1, steps // self.steps_per_iteration)
 
     def learning_rate_at(self, iteration: int) -> float:
@@ -378,6 +394,9 @@ class TrainConfig:
 
 PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig, "hosts": HostsConfig}
 """The options of a run that are kept together."""
+OWN: Final = tuple(option.name for option in fields(TrainConfig) if option.name not in PARTS)
+OPTION_NAMES: Final = (*OWN, *(option.name for kind in PARTS.values() for option in fields(kind)))
+"""The options of training, by their names on the command line."""
 
 
 @dataclass(frozen=True)
@@ -388,7 +407,7 @@ class EvalConfig:
     """the task; that of the run when left out, if --loaddir is a path"""
     loaddir: str | None = None
     """name of the run's folder, <logdir>/ppo/<task>/<loaddir>, or its path"""
-    loadmodel: Annotated[int | Literal["acmodel"] | None, STUDENT] = None
+    checkpoint: Annotated[int | Literal["acmodel"] | None, STUDENT] = None
     """iteration of the checkpoint; the last one when left out, or for acmodel, as the reference calls it"""
     savedir: str | None = None
     """name of the folder for the results, <logdir>/ppo/<task>/<savedir>; a fresh one when left out"""
@@ -442,12 +461,12 @@ class SweepConfig:
     """where runs are kept"""
     seeds_per_run: Length | None = None
     """seeds of a run; all when left out"""
-    seeds_at_once: Annotated[Length, HERE] = 32
+    seeds_at_once: Annotated[Length, LOCAL] = 32
     """seeds that train side by side in one program, at most, of runs that differ in numbers of PPO alone; 1 trains
     each run alone"""
     show: Flag = False
     """list the runs, and how far they are, instead of training"""
-    engine: Literal["here", "slurm"] = "here"
+    engine: Literal["local", "slurm"] = "local"
     """in this process, or as jobs of a SLURM cluster"""
     partition: Annotated[str | None, ON_CLUSTER] = None
     """of the cluster"""
@@ -459,7 +478,7 @@ class SweepConfig:
     """of a job"""
     memory: Annotated[Length, ON_CLUSTER] = 8
     """gigabytes, of a job"""
-    at_once: Annotated[Length, ON_CLUSTER] = 16
+    max_jobs: Annotated[Length, ON_CLUSTER] = 16
     """jobs that run at the same time, at most"""
 
     def check(self) -> None:
@@ -480,7 +499,7 @@ class ReportConfig:
     """success rate for the columns `steps to` and `seconds to`"""
     no_merge: Flag = False
     """keep runs of the same options apart"""
-    films: Annotated[int, Bounds(0)] = 12
+    num_videos: Annotated[int, Bounds(0)] = 12
     """students to film, one a run, 0 for none"""
 
     def check(self) -> None:
@@ -490,41 +509,6 @@ class ReportConfig:
             raise UserError("name the folders of the runs to report on, <logdir>/ppo/<task>/<savedir>")
 
 
-def canonical_task(name: str) -> str:
-    """The name of a task, as `envs_jax.make` spells it.
-
-    Raises:
-        UserError: an unknown task.
-    """
-    by_lower = {task.lower(): task for task in TASK_STEPS}
-    if name.lower() not in by_lower:
-        alike = [by_lower[task] for task in get_close_matches(name.lower(), by_lower, 1)]
-        advice = f"did you mean {alike[0]}? " if alike else ""
-        raise UserError(
-            f"unknown task {name!r}; {advice}known are {', '.join(TASK_STEPS)}, "
-            "and those of the modules that the environment variable JAXTEACH_IMPORT names"
-        )
-    return by_lower[name.lower()]
-
-
-HALLWAY_PPO = PPOConfig(entropy_coef=0.01, normalize_values=True, value_coef=0.25)
-# In particle worlds every step is rewarded for where the agents are: a short sight learns faster.
-PARTICLE_PPO = PPOConfig(
-    rollout_length=25,
-    epochs=10,
-    batch_size=800,
-    learning_rate=3e-3,
-    gamma=0.95,
-    lam=0.9,
-    entropy_coef=0.02,
-    normalize_values=True,
-)
-
-
-OWN_DEFAULTS: dict[str, TrainConfig] = {}
-"""The options of a run of the tasks that users have registered."""
-
-
 def default_config(task: str) -> TrainConfig:
     """The options of a run of a task, unless told otherwise: `TrainConfig`'s own, tuned for the task.
 
@@ -532,13 +516,27 @@ def default_config(task: str) -> TrainConfig:
         UserError: an unknown task.
     """
     task = canonical_task(task)
-    if task in OWN_DEFAULTS:
-        return OWN_DEFAULTS[task]
-    if task in COLORED_CAPTIONS:
-        return TrainConfig(task)
-    ppo = HALLWAY_PPO if task.startswith("LockedHallway") else PARTICLE_PPO
-    # Their episodes are long, or their iterations many: evaluations at DoorKey's pace would cost more than training.
-    return TrainConfig(task, network="team", eval_interval=25, ppo=ppo)
+    return with_options(TrainConfig(task), TASKS[task].options)
+
+
+def with_options(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
+    """A configuration with some options changed, by their names on the command line.
+
+    Raises:
+        UserError: training has no such option; the message names its nearest relative.
+    """
+    changed = {NAMES.get(name, name): current_value(name, value) for name, value in options.items()}
+    parts = {part: replace(getattr(config, part), **_taken(changed, kind)) for part, kind in PARTS.items()}
+    own = {name: changed.pop(name) for name in OWN if name in changed}
+    for name in changed:
+        similar = get_close_matches(name, OPTION_NAMES, 1)
+        advice = f"did you mean {similar[0]}?" if similar else f"known are {', '.join(OPTION_NAMES)}"
+        raise UserError(f"training has no option {name}; {advice}")
+    return replace(config, **parts, **own)
+
+
+def _taken(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    return {option.name: options.pop(option.name) for option in fields(kind) if option.name in options}
 
 
 VERSION_NAME: Final = "jaxteach_version"
@@ -567,11 +565,11 @@ def from_json(document: Any) -> TrainConfig:
     if not isinstance(document, dict):
         raise UserError("config.json is not one of a jaxteach run: it is no object")
     written_by = document.get(VERSION_NAME, "of a version that is not told")
-    values = {name: value for name, value in document.items() if name != VERSION_NAME}
+    values = {name: current_value(name, value) for name, value in document.items() if name != VERSION_NAME}
     parts = {name: values.get(name, {}) for name in PARTS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise UserError("config.json is not one of a jaxteach run: a part of it is no object")
-    parts["ppo"] = _with_todays_weights(parts["ppo"])
+    parts["ppo"] = _with_todays_weights({name: current_value(name, value) for name, value in parts["ppo"].items()})
     unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
         raise UserError(

@@ -1,6 +1,6 @@
 """`python -m jaxteach.eval`: plays episodes with a trained student, or with the teacher itself."""
 
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 
 def main() -> None:

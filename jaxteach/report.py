@@ -1,6 +1,6 @@
 """`python -m jaxteach.report`: compares runs in curves, tables and films."""
 
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """`python -m jaxteach.sweep`: trains the runs that a file describes, here or on a cluster."""
 
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 
 def main() -> None:

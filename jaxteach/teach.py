@@ -1,6 +1,6 @@
 """`python -m jaxteach.teach`: asks a language model about every caption of a task, and writes a plan file."""
 
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 
 def main() -> None:

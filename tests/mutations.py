@@ -831,7 +831,7 @@ FILES: Final = [
         "jaxteach/runs/run_writer.py",
         "square - mean**2",
         "square - mean",
-        "test_records.py::test_an_iteration_by_hand",
+        "test_run_writer.py::test_an_iteration_by_hand",
     ),
     Mutation(
         "length-of-all-episodes",
@@ -839,7 +839,7 @@ FILES: Final = [
         "jaxteach/runs/run_writer.py",
         '{"episode_length": length, ',
         '{"episode_length": length * episodes, ',
-        "test_records.py::test_an_iteration_by_hand",
+        "test_run_writer.py::test_an_iteration_by_hand",
     ),
     Mutation(
         "threshold-passed",

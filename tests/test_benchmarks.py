@@ -18,9 +18,10 @@ from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.throughput import Options, measure
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
-from jaxteach.errors import UserError, run_command
-from jaxteach.networks.base import EgocentricNet
+from jaxteach.errors import UserError
+from jaxteach.networks.egocentric import EgocentricNet
 from jaxteach.ppo.episodes import run_episodes
+from jaxteach.system.command import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,13 +21,13 @@ import jaxteach.runs.run_writer
 import jaxteach.train
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
-from jaxteach.errors import UserError, run_command
-from jaxteach.evaluation.command import _students, play
-from jaxteach.ppo.episodes import Episodes
+from jaxteach.errors import UserError
+from jaxteach.evaluation.command import _students, evaluate
+from jaxteach.ppo.episodes import Episodes, evaluation_key
 from jaxteach.reports.curves import Curve
+from jaxteach.system.command import run_command
 from jaxteach.system.memory import explain_out_of_memory
 from jaxteach.training.nonfinite import first_nonfinite
-from jaxteach.training.programs import evaluation_key
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -182,7 +182,7 @@ def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_p
     assert "written by hand" in capsys.readouterr().out
     folder = tmp_path / "ppo" / task
     config = json.loads((folder / "run" / "config.json").read_text())
-    assert (config["network"], config["ppo"]["normalize_values"]) == ("team", True)
+    assert (config["network"], config["ppo"]["normalize_values"]) == ("mlp", True)
     (row,) = rows_of(folder / "run")
     assert np.isfinite([row["return_mean"], row["value_loss"], row["train_return_mean"]]).all()
     more = ["--loaddir", "run", "--num_eval", 4, "--num_videos", 1, "--savedir", "watched"]
@@ -261,7 +261,7 @@ def test_evaluation_and_training_draw_from_streams_of_their_own(seed, tmp_path, 
 
     monkeypatch.setattr("jaxteach.evaluation.command.film_episodes", drawn)
     config = EvalConfig("SimpleDoorKey", eval_teacher=True, env_seed_list=(seed,), num_videos=0, logdir=str(tmp_path))
-    returns = json.loads((play(config) / "eval.json").read_text())["returns"]
+    returns = json.loads((evaluate(config) / "eval.json").read_text())["returns"]
     np.testing.assert_allclose(returns, jax.random.uniform(evaluation_key(seed), (100,)))
     many = 1000
     training, judged = jax.random.split(jax.random.key(seed))
@@ -298,7 +298,7 @@ def test_reports(logdir, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "r" / "films" / "2.gif").is_file()
     (tmp_path / "r" / "films" / "7.gif").touch()
     call("report", *runs, "--out", tmp_path / "r", "--films", 1, "--apart", monkeypatch=monkeypatch)
-    assert capsys.readouterr().err == "1 of 2 runs are filmed; --films 2 films all\n"
+    assert capsys.readouterr().err == "1 of 2 runs are filmed; --num_videos 2 films all\n"
     kept = {path.stem for path in (tmp_path / "r" / "films").iterdir()}
     assert kept == {"1", "7"}, "the film that the earlier report wrote is gone, a file of somebody else is not"
 
@@ -330,7 +330,7 @@ TRAIN_MISTAKES = {
     "two lengths": ([*TRAIN, "--n_itr", "3", "--total_steps", "1000"], "not both"),
     "one seed twice": ([*TRAIN, "--seed_list", "1", "1"], "different seeds"),
     "recurrence without a network for it": ([*TRAIN, "--recurrent"], "--network reference"),
-    "a network for other worlds": (["--task", "simple_spread", "--network", "reference"], "use --network team"),
+    "a network for other worlds": (["--task", "simple_spread", "--network", "reference"], "use --network mlp"),
     "plans for a task without a teacher": (["--task", "simple_tag", "--plans", "p.json"], "has no teacher"),
     "a world's option that it lacks": (["--task", "simple_tag", "--num_agents", "3"], "options are --max_steps"),
     "an even view": ([*TRAIN, "--view_size", "4"], "--view_size must be odd"),
@@ -405,7 +405,7 @@ def test_mistakes_in_evaluation(logdir, tmp_path, monkeypatch, capsys):
     runs = logdir / "ppo" / "SimpleDoorKey"
     assert "one of them" in said()
     assert "there is no run" in said("--loaddir", "missing")
-    assert "iterations 5" in said("--loaddir", "single", "--loadmodel", 3)
+    assert "iterations 5" in said("--loaddir", "single", "--checkpoint", 3)
     assert "has no seed 9; it has 11" in said("--loaddir", "single", "--seed", 9)
     assert "must name different seeds" in said("--loaddir", "single", "--env_seed_list", 0, 1, 0)
     (runs / "empty").mkdir()

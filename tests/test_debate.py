@@ -11,11 +11,11 @@ import pytest
 import envs_jax
 import jaxteach.teach
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.errors import run_command
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.debate import count_questions, debate
 from jaxteach.llm.joint_captions import JointCaptions, conflict_share, frequent_situations, rollout_captions
 from jaxteach.llm.prompts import task_prompt
+from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, PlanFileError, Told, find_plans, load_plans, save_plans
 from jaxteach.teacher.policy import task_domain

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import readme_figures
 from benchmarks.readme_figures import BLOCK, FIGURES, FIGURES_JSON, ROOT, outcome, written
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 RUN = {"env_steps": 100, "wall_s": 9.0, "final": [1.0, 0.5], "steps_to": [20480, None], "seconds_to": [5.0, None]}
 TEAM = RUN | {"measure": "return_mean", "threshold": -13.0, "success": [0.9, 0.2]}

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from envs_jax.doorkey import DoorKey
-from jaxteach.api.registry import import_plugins, register_task
+from jaxteach.api.registry import register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
+from jaxteach.system.plugins import import_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text("utf-8")

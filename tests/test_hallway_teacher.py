@@ -11,13 +11,14 @@ import pytest
 import envs_jax
 from envs_jax.grid.constants import CLOSED, COLOR_TO_IDX, DIR_TO_VEC, DOOR, EMPTY, KEY, LOCKED, OPEN, Actions
 from envs_jax.grid.hallway import lay_out
+from envs_jax.locked_hallway import WORLDS
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, approach, reachable
 from jaxteach.teacher.plans import shipped_plans
 from jaxteach.teacher.table import EXPLORE, SkillTable
-from jaxteach.teacher.tasks.hallway import HALLWAYS, HallwayCaptions, _nearest
+from jaxteach.teacher.tasks.hallway import HallwayCaptions, _nearest
 from jaxteach.teacher.tasks.hallway_map import START, STRIDE
 
 TWO = "LockedHallway-2Rooms"
@@ -308,7 +309,7 @@ def test_every_caption_of_mixed_play_is_one_of_the_list():
     np.testing.assert_allclose(np.asarray(probs).sum(-1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", HALLWAYS)
+@pytest.mark.parametrize("task", WORLDS)
 def test_the_scripted_plans_are_complete_and_say_what_they_are(task):
     plans, teacher = shipped_plans(task), make_teacher(task, plans="scripted")
     assert plans.by_hand

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 import jaxteach.eval
 import jaxteach.train
 from jaxteach.config import TeachConfig, TrainConfig, to_json
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.llm import command as teaching
 from jaxteach.reports.curves import load_run
+from jaxteach.runs import checkpoints as checkpoints_module
 from jaxteach.runs.checkpoints import MANIFEST, Checkpoints
 from jaxteach.runs.files import read_text, write_json
-from jaxteach.runs.run_folder import checkpoints as checkpoints_module
 from jaxteach.runs.run_folder import folder_of, fresh_folder, read_config, read_metrics
+from jaxteach.system.command import run_command
 from jaxteach.teacher import plans as plans_module
 from jaxteach.teacher.plans import PlanFile, PlanFileError, save_plans
 

@@ -14,9 +14,10 @@ import jaxteach.training.programs as experiment_module
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TrainConfig
-from jaxteach.networks.base import Output, forward, make_network
+from jaxteach.networks.base import Output, forward
 from jaxteach.networks.convolution import Convolution
 from jaxteach.networks.features import NEAR, egocentric_features
+from jaxteach.networks.registry import make_network
 from jaxteach.ppo import losses
 from jaxteach.ppo.episodes import run_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.ppo.gae import generalized_advantages
@@ -353,7 +354,7 @@ def test_an_update_traces_once():
 
 @pytest.mark.parametrize(
     ("schedule", "other"),
-    [("halving", ["distill_decay", "distill_end", "distill_floor"]), ("linear", ["distill_half_life"])],
+    [("exponential", ["distill_decay", "distill_end", "distill_floor"]), ("linear", ["distill_half_life"])],
 )
 def test_numbers_of_ppo_are_inputs_of_the_program(schedule, other):
     """Catches one that is a constant: runs that try its values would compile anew, or all get the same."""

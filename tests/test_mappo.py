@@ -17,10 +17,12 @@ import envs_jax
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import PPOConfig, TrainConfig, WorldConfig, canonical_task, default_config
+from jaxteach.config import PPOConfig, TrainConfig, WorldConfig, default_config
 from jaxteach.errors import UserError
-from jaxteach.networks.base import MLPNet, forward, make_network
+from jaxteach.networks.base import forward
 from jaxteach.networks.features import view_features
+from jaxteach.networks.mlp import MLPNet
+from jaxteach.networks.registry import make_network
 from jaxteach.ppo import losses
 from jaxteach.ppo import value_norm as value_scale
 from jaxteach.ppo.distillation import uncovered_captions
@@ -28,6 +30,7 @@ from jaxteach.ppo.episodes import film_episodes, run_episodes, student_policy, w
 from jaxteach.ppo.gae import generalized_advantages
 from jaxteach.ppo.learner import Batch, Learner, _standardized
 from jaxteach.ppo.rollout import collect, start
+from jaxteach.tasks import canonical_task
 from jaxteach.teacher.table import SkillTable
 from jaxteach.training.programs import Experiment
 from tests.test_learning import assert_traced_once
@@ -247,7 +250,7 @@ def test_the_learner_learns_from_the_active_agents():
 @cache
 def team(task="simple_spread", recurrent=False, **overrides):
     world = AgentAxisWrapper(envs_jax.make(task, **overrides))
-    network = make_network("team", world, recurrent)
+    network = make_network("mlp", world, recurrent)
 
     def begin():
         actor = start(VectorEnv(world, 4), network, jax.random.key(0))
@@ -466,7 +469,7 @@ def test_every_task_has_defaults_that_fit():
     assert default_config("SimpleDoorKey") == TrainConfig("SimpleDoorKey")
 
 
-@pytest.mark.parametrize(("task", "network"), [("simple_spread", "egocentric"), ("SimpleDoorKey", "team")])
+@pytest.mark.parametrize(("task", "network"), [("simple_spread", "egocentric"), ("SimpleDoorKey", "mlp")])
 def test_a_network_for_another_kind_of_world_is_one_sentence(task, network):
     with pytest.raises(UserError, match="use --network"):
         Experiment(TrainConfig(task, network=network))
@@ -499,7 +502,7 @@ def test_a_teacher_of_a_team_is_asked_with_the_agent_axis():
     """Its table is an argument: another one changes the labels without another program."""
     world = AgentAxisWrapper(envs_jax.make("simple_spread"))
     table = table_with(np.array([[1.0], [0.0], [0.0]], np.float32))
-    network, config = make_network("team", world, False), PPOConfig(rollout_length=30, batch_size=64)
+    network, config = make_network("mlp", world, False), PPOConfig(rollout_length=30, batch_size=64)
     learner = Learner(VectorEnv(world, 8), network, config, FakeTeacher(table), 10)
     update = jax.jit(learner.update)
     state = learner.init(jax.random.key(0))
@@ -533,7 +536,7 @@ def test_silent_captions_by_hand():
 
 def test_films_of_teams_show_states():
     world = AgentAxisWrapper(envs_jax.make("simple_spread", max_cycles=3))
-    network = make_network("team", world, False)
+    network = make_network("mlp", world, False)
     _, params, *_ = team()
     policy = student_policy(network, params, False)
     outcome, film = jax.jit(lambda key: film_episodes(world, policy, (), key, 4, 2))(jax.random.key(0))

@@ -15,7 +15,7 @@ import jax
 import pytest
 
 from jaxteach.config import default_config
-from jaxteach.training.loop import Session, train
+from jaxteach.training.loop import TrainingLoop, train
 
 CHUNKS = 400
 MOST_MB = 16.0
@@ -32,14 +32,14 @@ def resident_mb():
 
 def sampled(folder):
     """Trains with an evaluation in each chunk and a checkpoint after every tenth: the memory after each chunk."""
-    samples, record = [], Session._record
+    samples, record = [], TrainingLoop._record
 
     def sampling(self, done, *arguments):
         record(self, done, *arguments)
         gc.collect()
         samples.append((resident_mb(), len(jax.live_arrays()), sys.getallocatedblocks()))
 
-    Session._record = sampling
+    TrainingLoop._record = sampling
     config = default_config("SimpleDoorKey")
     ppo = replace(config.ppo, rollout_length=4, batch_size=64, epochs=1)
     small = {"num_envs": 16, "num_eval": 2, "final_eval": 0, "n_itr": CHUNKS, "logdir": folder}

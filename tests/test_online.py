@@ -10,8 +10,9 @@ import pytest
 
 import jaxteach.train
 from jaxteach.config import LLMConfig, PPOConfig, TrainConfig, WorldConfig
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.llm.online import OnlineTeacher
+from jaxteach.system.command import run_command
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.table import compile_plans
 from jaxteach.training.programs import Experiment

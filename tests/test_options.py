@@ -19,10 +19,11 @@ from jaxteach.config import (
     from_json,
     to_json,
 )
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.options.integers import whole_number
 from jaxteach.options.markers import MOST, Bounds, OnlyWith, options_of
 from jaxteach.runs.run_folder import create_run, read_config
+from jaxteach.system.command import run_command
 
 TRAIN = TrainConfig("SimpleDoorKey")
 ALL = [TRAIN, EvalConfig("SimpleDoorKey"), TeachConfig(), SweepConfig(file="s.toml"), ReportConfig(runs=())]
@@ -48,7 +49,7 @@ def test_every_number_has_bounds_and_every_condition_an_option(config):
     for option in options_of(config):
         bounded = any(isinstance(marker, Bounds) for marker in option.markers)
         hint = get_type_hints(type(option.part))[option.name]
-        assert bounded or not is_number(hint) or option.name in ("processes", "process_id", "loadmodel"), option.name
+        assert bounded or not is_number(hint) or option.name in ("processes", "process_id", "checkpoint"), option.name
         assert {marker.other for marker in option.markers if isinstance(marker, OnlyWith)} <= known
 
 
@@ -125,7 +126,7 @@ IDLE = {
     "--no_teacher --hard_planner --distill_coef 1": "--hard_planner has no effect with --no_teacher; --distill_coef",
     "--task simple_tag --plans shipped": "--plans has no effect without a teacher",
     "--task simple_tag --distill-half-life=5": "--distill_half_life has no effect without a teacher",
-    "--distill_floor 0.1": "--distill_floor has no effect with --distill_schedule halving, only with linear",
+    "--distill_floor 0.1": "--distill_floor has no effect with --distill_schedule exponential, only with linear",
     "--distill_schedule linear --distill_half_life 20000": "--distill_half_life has no effect with",
     "--samples 10": "--samples has no effect without --online",
     "--online --backend openai --context 1": "--context has no effect with --backend openai, only with llama-cpp",
@@ -140,7 +141,7 @@ IDLE_ELSEWHERE = [
     (TeachConfig, "--task simple_spread --out x --episodes 3", "--episodes has no effect without --show"),
     (TeachConfig, "--task simple_spread --out x --model m --score --samples 3", "--samples has no effect with --score"),
     (TeachConfig, "--task simple_spread --out x --situations 3", "--situations has no effect without --debate_rounds"),
-    (SweepConfig, "s.toml --partition x", "--partition has no effect with --engine here, only with slurm"),
+    (SweepConfig, "s.toml --partition x", "--partition has no effect with --engine local, only with slurm"),
     (SweepConfig, "s.toml --engine slurm --seeds_at_once 3", "--seeds_at_once has no effect with --engine slurm"),
 ]
 

@@ -16,7 +16,8 @@ from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError
-from jaxteach.networks.base import MLPNet, forward
+from jaxteach.networks.base import forward
+from jaxteach.networks.mlp import MLPNet
 from jaxteach.ppo.episodes import film_episodes, run_episodes, unfinished_message
 from jaxteach.ppo.learner import Learner
 from jaxteach.ppo.rollout import collect

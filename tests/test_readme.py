@@ -18,7 +18,7 @@ PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("s
 SHORT = {
     "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
     "jaxteach.eval": ["--num_eval", "5"],
-    "jaxteach.report": ["--films", "1"],
+    "jaxteach.report": ["--num_videos", "1"],
     "jaxteach.sweep": [],
     "jaxteach.teach": [],
     "benchmarks.training": ["--total_steps", "4096", "--repeats", "1"],

@@ -14,11 +14,12 @@ from markdown_it import MarkdownIt
 
 import jaxteach.report
 from jaxteach.config import default_config, to_json
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.reports import plots
 from jaxteach.reports.aggregate import aggregate, aggregate_tasks, group_runs
 from jaxteach.reports.curves import load_run
 from jaxteach.reports.statistics import interval
+from jaxteach.system.command import run_command
 from jaxteach.teacher.plans import find_plans
 
 HOSTILE = "<script>alert(1)</script>|\"'><img src=http://x.y/z>`*[a](b)$x$\n\x1b[31m"
@@ -92,7 +93,7 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
     lines, left_out = group_runs([load_run(run) for run in runs])
     assert [(line.seeds, line.settings) for line in lines] == [(3, "default"), (1, "no_teacher True")]
     assert lines[0].curves[1].final_success == 0.99
-    assert left_out == ["seed 1 of again, as a run of the same options has it; --apart keeps both"]
+    assert left_out == ["seed 1 of again, as a run of the same options has it; --no_merge keeps both"]
     lines, left_out = group_runs([load_run(run) for run in runs], no_merge=True)
     assert [line.label for line in lines] == [run.name for run in runs]
     assert not left_out

@@ -23,14 +23,15 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 import jaxteach.train
 from jaxteach.config import PPOConfig, TrainConfig
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
+from jaxteach.runs import checkpoints as checkpoints_module
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.events import EventFile
 from jaxteach.runs.files import lock_folder, write_json
 from jaxteach.runs.run_folder import MetricsLog, begin_session, check_resumable, read_config, read_metrics
-from jaxteach.runs.run_folder import checkpoints as checkpoints_module
 from jaxteach.runs.sessions import read_sessions
 from jaxteach.sweeps.scheduler import state_of
+from jaxteach.system.command import run_command
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
 STATE = {
@@ -529,7 +530,7 @@ from contextlib import closing
 from pathlib import Path
 import jax.numpy as jnp
 from jaxteach.runs.checkpoints import Checkpoints
-from jaxteach.errors import run_command
+from jaxteach.system.command import run_command
 
 def save():
     with closing(Checkpoints(Path(sys.argv[1]))) as checkpoints:

@@ -16,7 +16,7 @@ import envs_jax
 from envs_jax.vector import VectorEnv, vectorize
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TeacherConfig, TrainConfig, WorldConfig
-from jaxteach.networks.base import MLPNet
+from jaxteach.networks.mlp import MLPNet
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import film_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.ppo.learner import Learner
@@ -42,9 +42,9 @@ RUNS = {
     "doorkey": TrainConfig("SimpleDoorKey", ppo=PPO),
     "cnn": TrainConfig("ColoredDoorKey", network="reference", ppo=LINE, teacher=TeacherConfig(hard_planner=True)),
     "lstm": TrainConfig("TwoDoor", network="reference", recurrent=True, ppo=PPO, world=WorldConfig(frame_stack=2)),
-    "hallway": TrainConfig("LockedHallway-2Rooms", network="team", recurrent=True, ppo=LINE),
-    "spread": TrainConfig("simple_spread", network="team", ppo=PPO, world=WorldConfig(max_steps=3)),
-    "adversary": TrainConfig("simple_adversary", network="team", no_teacher=True, ppo=PPO),
+    "hallway": TrainConfig("LockedHallway-2Rooms", network="mlp", recurrent=True, ppo=LINE),
+    "spread": TrainConfig("simple_spread", network="mlp", ppo=PPO, world=WorldConfig(max_steps=3)),
+    "adversary": TrainConfig("simple_adversary", network="mlp", no_teacher=True, ppo=PPO),
 }
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 

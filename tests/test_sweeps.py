@@ -10,12 +10,13 @@ import pytest
 
 import jaxteach.sweep
 from jaxteach.config import to_json
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.runs.files import write_json
 from jaxteach.sweeps.scheduler import group_by_program
 from jaxteach.sweeps.spec import read_sweep
 from jaxteach.sweeps.trials import runs_of
-from jaxteach.training.loop import Session, train
+from jaxteach.system.command import run_command
+from jaxteach.training.loop import TrainingLoop, train
 from tests.test_resume import assert_same_runs
 
 SMALL = """
@@ -60,7 +61,7 @@ def test_all_combinations_of_tasks_and_options_are_runs_with_all_seeds_side_by_s
         ("simple_spread", True),
     ]
     assert {(run.ppo.gamma, run.ppo.normalize_values, run.seed_list) for run in runs} == {(0.5, False, (0, 1, 2, 5))}
-    assert runs[2].network == "team", "what is not named is the task's own default"
+    assert runs[2].network == "mlp", "what is not named is the task's own default"
     assert runs[1].savedir == "s-no_teacher-True-seeds-0+1+2+5"
 
 
@@ -202,7 +203,7 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
     assert (good / "summary.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("engine", ["here", "slurm"])
+@pytest.mark.parametrize("engine", ["local", "slurm"])
 def test_a_run_that_has_come_further_than_asked_is_told_and_the_others_go_on(engine, tmp_path, monkeypatch, capsys):
     """Catches a sweep that never finishes after its runs were made shorter."""
     trained = []
@@ -290,7 +291,7 @@ def assert_as_alone(run, logdir, folder):
 def test_side_by_side_a_run_has_the_bits_of_one_alone(tmp_path, monkeypatch, capsys):
     """Catches numbers, states or files that runs get of each other, also where they are stopped and go on."""
     runs = small_sweep(tmp_path, 6, "learning_rate = [1e-3, 2e-3]\ndistill_coef = [1.0, 10.0]")
-    record = Session._record
+    record = TrainingLoop._record
 
     def ending(self, done, *arguments):
         record(self, done, *arguments)
@@ -298,7 +299,7 @@ def test_side_by_side_a_run_has_the_bits_of_one_alone(tmp_path, monkeypatch, cap
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_record", ending)
+        patch.setattr(TrainingLoop, "_record", ending)
         with pytest.raises(SystemExit):
             sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=patch)
     sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=monkeypatch)

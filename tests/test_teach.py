@@ -13,9 +13,10 @@ from contextlib import contextmanager
 import pytest
 
 import jaxteach.teach
-from jaxteach.errors import UserError, run_command
+from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.openai_client import ServerClient
+from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import load_plans
 from tests.language_model import MODEL

@@ -13,7 +13,6 @@ import pytest
 import envs_jax
 from envs_jax.grid.constants import Actions
 from envs_jax.vector import vectorize
-from jaxteach.api.registry import PlainDomain, Words
 from jaxteach.errors import UserError
 from jaxteach.llm.query import AnswerCounts
 from jaxteach.ppo.distillation import initial_memory, uncovered_captions, unlisted_captions
@@ -23,6 +22,7 @@ from jaxteach.teacher.navigation import FINISHED, STUCK, Map, Pose, go_to, neigh
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, Told, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.table import compile_plans
 from jaxteach.teacher.tasks.doorkey_captions import Captions, Scene
+from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.traces import TASKS
 
 

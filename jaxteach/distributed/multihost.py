@@ -8,55 +8,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import tyro
 from jax.experimental import multihost_utils
 
-from jaxteach.errors import UserError, told
+from jaxteach.config import HostsConfig
+from jaxteach.errors import UserError, error_line
 from jaxteach.options.integers import INTEGERS
-from jaxteach.options.markers import Bounds, OnlyWith, check_values
 
 Tree = TypeVar("Tree")
 
 MAX_TEXT_BYTES = 2**16
 SPARE_S = 60
 """JAX gives up later than we do: it ends the process with a page of C++."""
-
-
-@dataclass(frozen=True)
-class HostsConfig:
-    """Several processes that train one student, on one machine or many."""
-
-    coordinator: str | None = None
-    """host:port where the first of several processes awaits the others, the same for all; "auto" where SLURM,
-    Open MPI or a TPU slice tells it"""
-    processes: int | None = None
-    """how many processes there are; "auto" knows"""
-    process_id: int | None = None
-    """which of them this one is, from 0; "auto" knows"""
-    join_timeout: Annotated[int, Bounds(1, 10**6), OnlyWith("coordinator")] = 300
-    """seconds to wait for the others"""
-
-    def check(self) -> None:
-        """Raises `UserError` for options that make no sense."""
-        check_values(self)
-        if self.coordinator is None and (self.processes, self.process_id) != (None, None):
-            raise UserError("--processes and --process_id need a --coordinator, host:port of the first process")
-        if self.coordinator in (None, "auto"):
-            return
-        host, _, port = self.coordinator.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-            raise UserError(f"--coordinator must be host:port or auto, not {self.coordinator}")
-        if self.processes is None or self.process_id is None:
-            raise UserError("--coordinator host:port needs --processes and --process_id too")
-        if self.processes < 1:
-            raise UserError(f"--processes must be at least 1, not {self.processes}")
-        if not 0 <= self.process_id < self.processes:
-            raise UserError(f"--process_id must be within 0..{self.processes - 1}, not {self.process_id}")
 
 
 def init_distributed(arguments: list[str]) -> None:
@@ -98,7 +65,7 @@ def _meet(config: HostsConfig) -> None:
 
 def abort(reason: str) -> None:
     """Ends this process at once with a sentence: in an orderly exit JAX would wait for the others."""
-    print(told(reason), file=sys.stderr, flush=True)
+    print(error_line(reason), file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(2)
 

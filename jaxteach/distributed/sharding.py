@@ -6,11 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from envs_jax.sharding import AXIS
 from jaxteach.errors import UserError
-from jaxteach.ppo.learner import LearnerState
 from jaxteach.system.cores import visible_cores
 
 ACCELERATORS = {
@@ -64,22 +63,3 @@ def unused_accelerator(platform: str) -> str | None:
 def make_mesh(devices: list[Any]) -> Mesh | None:
     """The mesh of a run; None for one device, which needs none."""
     return Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
-
-
-def state_shardings(state: LearnerState, mesh: Mesh) -> LearnerState:
-    """Where the leaves of a state [seeds, ...] lie: those of environments, [seeds, N, ...], in parts on the devices.
-
-    Args:
-        state: the state, or its shapes and dtypes.
-        mesh: of the devices.
-
-    Returns:
-        A `NamedSharding` for each leaf.
-    """
-    parts, copies = NamedSharding(mesh, PartitionSpec(None, AXIS)), NamedSharding(mesh, PartitionSpec())
-
-    def place(tree: Any, sharding: NamedSharding) -> Any:
-        return jax.tree.map(lambda _: sharding, tree)
-
-    shardings = place(state, copies)
-    return shardings._replace(actor=place(state.actor, parts), memory=place(state.memory, parts))

@@ -15,23 +15,25 @@ from envs_jax.animation import animate, has_pictures
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
+from jaxteach.evaluation.intervals import mean_interval, wilson_interval
 from jaxteach.options.markers import to_plain
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import (
     Episodes,
     Policy,
+    evaluation_key,
     film_episodes,
     student_policy,
     teacher_policy,
     unfinished_message,
     with_random_actions,
 )
-from jaxteach.reports.statistics import mean_interval, wilson_interval
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json, writing
 from jaxteach.runs.run_folder import find_run, fresh_folder, is_folder, read_config
 from jaxteach.system.memory import check_program, explain_out_of_memory
-from jaxteach.training.programs import Experiment, evaluation_key, load_teacher
+from jaxteach.teacher.loading import load_teacher
+from jaxteach.training.programs import Experiment
 
 FPS = 25 / 3
 FILM_SUFFIXES = (".gif", ".mp4")
@@ -126,7 +128,7 @@ def _summary(episodes: Episodes) -> dict[str, Any]:
 
 def _teacher(config: EvalConfig) -> tuple[str, Players]:
     task = str(config.task)
-    world = AgentAxisWrapper(config.world.make(task))
+    world = config.world.make(task)
     teacher = load_teacher(task, config.teacher, config.world)
     memory = initial_memory(teacher, config.num_eval)
     kind = "hard" if config.teacher.hard_planner else "soft"
@@ -170,12 +172,12 @@ def _students(config: EvalConfig) -> tuple[str, Players]:
     for seed in seeds:
         if seed not in trained.seed_list:
             raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
-    is_last = config.loadmodel == "acmodel"
-    wanted = None if isinstance(config.loadmodel, str) else config.loadmodel
+    is_last = config.checkpoint == "acmodel"
+    wanted = None if isinstance(config.checkpoint, str) else config.checkpoint
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)
     if is_last:
         print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
-    world = AgentAxisWrapper(trained.world.updated(config.world).make(trained.task))
+    world = trained.world.updated(config.world).make(trained.task)
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
     network, names = experiment.network, [f"seed {seed}" for seed in seeds]

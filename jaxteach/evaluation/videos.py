@@ -7,12 +7,10 @@ import jax
 import numpy as np
 
 from envs_jax.animation import has_pictures
-from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation.command import load_student, write_film
-from jaxteach.ppo.episodes import film_episodes, student_policy
-from jaxteach.reports.curves import RunCurves
-from jaxteach.training.programs import evaluation_key
+from jaxteach.ppo.episodes import evaluation_key, film_episodes, student_policy
 
 MOST_FRAMES = 120
 LONGEST_EPISODE = 10_000
@@ -27,19 +25,19 @@ class Film:
     told: str
 
 
-def film_student(run: RunCurves, path: Path) -> Film:
+def film_student(folder: Path, config: TrainConfig, path: Path) -> Film:
     """Plays an episode with the student of a run's first seed, and writes it in at most `MOST_FRAMES` pictures.
 
     Raises:
         UserError: the run has no checkpoint that can be read, or its episodes may be too long.
         OSError: the film can't be written.
     """
-    if AgentAxisWrapper(run.config.world.make(run.config.task)).max_steps > LONGEST_EPISODE:
+    if config.world.make(config.task).max_steps > LONGEST_EPISODE:
         raise UserError(f"its episodes may have more than {LONGEST_EPISODE:,} steps")
-    seed = run.config.seed_list[0]
-    experiment, params, iteration = load_student(run.folder, run.config, seed)
+    seed = config.seed_list[0]
+    experiment, params, iteration = load_student(folder, config, seed)
     if not has_pictures(experiment.world.env):
-        raise UserError(f"{run.config.task} has no render to draw it")
+        raise UserError(f"{config.task} has no render to draw it")
     carry = experiment.network.initial_carry(1)
 
     @jax.jit
@@ -56,4 +54,4 @@ def film_student(run: RunCurves, path: Path) -> Film:
     told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
     told += ", success" if outcome.success[0] else ""
     told += ", stopped after max_steps" if outcome.unfinished[0] else ""
-    return Film(path, run.name, told if every == 1 else f"{told}; one of {every} steps is shown")
+    return Film(path, folder.name, told if every == 1 else f"{told}; one of {every} steps is shown")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import TeachConfig, TeacherConfig, canonical_task
+from jaxteach.config import TeachConfig, TeacherConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.backends import open_client, open_local
@@ -25,14 +25,15 @@ from jaxteach.llm.parse import plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
 from jaxteach.ppo.distillation import initial_memory
-from jaxteach.ppo.episodes import run_episodes, teacher_policy
+from jaxteach.ppo.episodes import evaluation_key, run_episodes, teacher_policy
 from jaxteach.system.interrupt import on_interrupt
+from jaxteach.tasks import canonical_task
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.loading import load_teacher
 from jaxteach.teacher.plans import PlanFile, Told, load_plans, save_plans
 from jaxteach.teacher.policy import task_domain
 from jaxteach.teacher.table import compile_plans
-from jaxteach.training.programs import evaluation_key, load_teacher
 
 
 def teach(config: TeachConfig, out: Path) -> None:
@@ -43,7 +44,7 @@ def teach(config: TeachConfig, out: Path) -> None:
     """
     task = canonical_task(str(config.task))
     _check_writable(out)
-    world = AgentAxisWrapper(config.world.make(task))
+    world = config.world.make(task)
     if config.debate_rounds and world.num_agents == 1:
         raise UserError(f"{task} has one agent, who has nobody to debate with; leave --debate_rounds out")
     vocabulary = _vocabulary(world, task)
@@ -89,7 +90,7 @@ def show(config: TeachConfig, path: Path) -> None:
     _print_rejects(console, plans)
     for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
         task = canonical_task(name)
-        world = AgentAxisWrapper(config.world.make(task))
+        world = config.world.make(task)
         teacher = _teacher_of(config, task, plans)
         if i == 0:
             console.print(_plan_table(plans, teacher.vocabulary))

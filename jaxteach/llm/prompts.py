@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from jaxteach.errors import UserError
+from jaxteach.tasks import TASKS
 
 CAPTION: Final = "{caption}"
 OBJECTS: Final = "{objects}"
-OWN_PROMPTS: Final[dict[str, Path]] = {}
-"""The prompts of the tasks that users have registered."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,17 @@ def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
     Raises:
         UserError: there is none.
     """
-    if task in OWN_PROMPTS:
-        text = _own_prompt(task)
+    prompt = TASKS[task].prompt
+    if prompt is None:
+        raise UserError(f"{task} has no prompt, so no model can be asked about it")
+    if isinstance(prompt, Path):
+        text = _read_prompt(prompt, task)
     else:
-        # The hallways differ in the number of rooms alone, and share their prompt.
-        file = resources.files("jaxteach.llm") / "prompts" / f"{task.split('-', maxsplit=1)[0]}.md"
-        if not file.is_file():
-            raise UserError(f"no prompt ships for {task}, so no model can be asked about it")
-        text = file.read_text("utf-8")
+        text = (resources.files("jaxteach.llm") / "prompts" / f"{prompt}.md").read_text("utf-8")
     return Prompt(text.replace(OBJECTS, ", ".join(f"<{name}>" for name in object_names)))
 
 
-def _own_prompt(task: str) -> str:
-    path = OWN_PROMPTS[task]
+def _read_prompt(path: Path, task: str) -> str:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxteach.teacher import Teacher
+from jaxteach.teacher.domain import NO_CAPTION
 from jaxteach.teacher.table import SkillTable
-from jaxteach.teacher.tasks.doorkey_captions import NO_CAPTION
 
 
 class TeamTeacher(Protocol):

@@ -9,10 +9,14 @@ import numpy as np
 
 from envs_jax.doorkey import DoorKey
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.networks.base import Network, forward
+from jaxteach.networks.base import forward
+from jaxteach.networks.registry import Network
 from jaxteach.ppo.distillation import merge_agents
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.policy import reset_where
+
+EVALUATION = 0x6576616C
+"""Sets the streams of `evaluation_key` apart from those of training, which split the same keys."""
 
 Policy = Callable[[Any, Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
 """(memory, obs [N, A, ...], first bool[N], key) -> (memory, action int32[N, A])."""
@@ -140,3 +144,8 @@ def _shoot(world: AgentAxisWrapper, state: Any, obs: Any, filmed: int) -> Any:
     """The frames of the first `filmed` environments, leaves [filmed, ...]."""
     frames = jax.vmap(lambda state, obs: frame_of(world, state, obs))(state, obs)
     return jax.tree.map(lambda leaf: leaf[:filmed], frames)
+
+
+def evaluation_key(seed: int) -> jax.Array:
+    """The key of episodes apart from training: no run's own layouts and evaluations draw from it."""
+    return jax.random.fold_in(jax.random.key(seed), np.uint32(EVALUATION))

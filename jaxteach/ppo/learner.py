@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from envs_jax.sharding import replicate, shard
+from envs_jax.sharding import AXIS, replicate, shard
 from envs_jax.vector import VectorEnv
 from jaxteach.config import PPOConfig
-from jaxteach.networks.base import Network, forward
+from jaxteach.networks.base import forward
+from jaxteach.networks.registry import Network
 from jaxteach.ppo import losses
 from jaxteach.ppo import value_norm as value_scale
 from jaxteach.ppo.distillation import AnyTeacher, ask, initial_memory, uncovered_captions, unlisted_captions, with_table
@@ -287,3 +289,22 @@ def _standardized(values: jax.Array, active: jax.Array | None, min_std: float) -
     """The values with mean 0 over the active samples, divided by their deviation, but at least by `min_std`."""
     centred = values - losses.mean(values, active)
     return centred / jnp.maximum(jnp.sqrt(losses.mean(centred**2, active)), min_std)
+
+
+def state_shardings(state: LearnerState, mesh: Mesh) -> LearnerState:
+    """Where the leaves of a state [seeds, ...] lie: those of environments, [seeds, N, ...], in parts on the devices.
+
+    Args:
+        state: the state, or its shapes and dtypes.
+        mesh: of the devices.
+
+    Returns:
+        A `NamedSharding` for each leaf.
+    """
+    parts, copies = NamedSharding(mesh, PartitionSpec(None, AXIS)), NamedSharding(mesh, PartitionSpec())
+
+    def place(tree: Any, sharding: NamedSharding) -> Any:
+        return jax.tree.map(lambda _: sharding, tree)
+
+    shardings = place(state, copies)
+    return shardings._replace(actor=place(state.actor, parts), memory=place(state.memory, parts))

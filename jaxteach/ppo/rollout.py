@@ -9,7 +9,8 @@ import numpy as np
 
 from envs_jax.sharding import shard_map_local
 from envs_jax.vector import VectorEnv
-from jaxteach.networks.base import Carry, Network, forward
+from jaxteach.networks.base import Carry, forward
+from jaxteach.networks.registry import Network
 
 
 class Actor(NamedTuple):

@@ -71,7 +71,9 @@ def group_runs(runs: Iterable[RunCurves], no_merge: bool = False) -> tuple[list[
             twice = sorted(set(run.seeds) & set(curves))
             if twice:
                 seeds = ", ".join(map(str, twice))
-                left_out.append(f"seed {seeds} of {run.name}, as a run of the same options has it; --apart keeps both")
+                left_out.append(
+                    f"seed {seeds} of {run.name}, as a run of the same options has it; --no_merge keeps both"
+                )
             curves = run.seeds | curves
         used = {line.label for line in lines if line.task == kind.task}
         label = _unused(_label([run.name for run in members]), used)

@@ -10,12 +10,13 @@ from rich.text import Text
 from jaxteach.config import ReportConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.evaluation.command import FILM_SUFFIXES
+from jaxteach.evaluation.intervals import CONFIDENCE
 from jaxteach.evaluation.videos import Film, film_student
 from jaxteach.reports.aggregate import RunGroup, aggregate, aggregate_tasks, group_runs
 from jaxteach.reports.curves import RunCurves, load_run
 from jaxteach.reports.plots import learning_curves
 from jaxteach.reports.render import FILMS, Report, Section, films_named, to_html, to_markdown
-from jaxteach.reports.statistics import CONFIDENCE, FEW, RESAMPLES
+from jaxteach.reports.statistics import FEW, RESAMPLES
 from jaxteach.runs.files import read_text, writing
 
 MOST_MARKDOWN = 2**24
@@ -39,7 +40,7 @@ def report(config: ReportConfig) -> Path:
     with writing(out):
         (out / FILMS).mkdir(parents=True, exist_ok=True)
         _forget_films(out)
-        films, untold = _films(lines, config.films, out / FILMS)
+        films, untold = _films(lines, config.num_videos, out / FILMS)
         sections = [
             Section(
                 task,
@@ -96,11 +97,11 @@ def _films(lines: list[RunGroup], most: int, folder: Path) -> tuple[dict[Path, F
     for count, (place, number) in enumerate(runs[:most], 1):
         run = lines[number].runs[place]
         try:
-            films[run.folder] = film_student(run, folder / f"{count}.gif")
+            films[run.folder] = film_student(run.folder, run.config, folder / f"{count}.gif")
         except UserError as error:
             untold.append(f"no film of {run.name}: {error}")
     if len(runs) > most > 0:
-        untold.append(f"{most} of {len(runs)} runs are filmed; --films {len(runs)} films all")
+        untold.append(f"{most} of {len(runs)} runs are filmed; --num_videos {len(runs)} films all")
     return films, untold
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxteach.config import TrainConfig, canonical_task
+from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.runs.run_folder import is_folder, plans_of, read_config, read_metrics, read_summary
+from jaxteach.runs.run_folder import is_folder, read_config, read_metrics, read_summary
 from jaxteach.runs.sessions import plans_digest
+from jaxteach.tasks import canonical_task
+from jaxteach.teacher.loading import plans_of
 from jaxteach.teacher.plans import WORDS
 
 
@@ -85,7 +87,7 @@ def load_run(folder: Path) -> RunCurves:
     if not curves:
         raise UserError(f"{folder} has no points yet")
     config = replace(config, task=canonical_task(config.task))
-    maximum_return = getattr(config.world.make(config.task), "maximum_return", None)
+    maximum_return = getattr(config.world.make(config.task).env, "maximum_return", None)
     return RunCurves(folder, config, curves, _plans(folder, config), maximum_return)
 
 

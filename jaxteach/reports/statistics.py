@@ -1,11 +1,12 @@
-"""Means over seeds or episodes with their confidence intervals; over seeds, as arXiv 2108.13264 advises."""
+"""Means over seeds with their confidence intervals, as arXiv 2108.13264 advises."""
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
+from jaxteach.evaluation.intervals import CONFIDENCE
+
 RESAMPLES = 2000
 BATCH = 100
 FEW = 10
@@ -43,22 +44,6 @@ def interval(*samples: np.ndarray) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(estimate, found.low, found.high)
-
-
-def wilson_interval(happened: np.ndarray) -> tuple[float, float]:
-    """Wilson's interval of a probability, from bool[n], whether the event happened in each of n trials."""
-    trials = stats.binomtest(int(happened.sum()), len(happened))
-    found = trials.proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Student's interval of a mean, from [n]; None where all values are equal."""
-    if np.ptp(values) == 0:
-        return None
-    mean, error = float(np.mean(values, dtype=float)), float(stats.sem(values.astype(float)))
-    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return mean - reach, mean + reach
 
 
 def _interquartile_mean(*samples: np.ndarray, axis: int = -1) -> np.ndarray:

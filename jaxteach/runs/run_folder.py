@@ -14,7 +14,7 @@ import jax
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
-from jaxteach.config import TrainConfig, canonical_task, changes, from_json, to_json
+from jaxteach.config import TrainConfig, changes, from_json, to_json
 from jaxteach.errors import UserError
 from jaxteach.options.markers import ON_RESUME, check_values, marked
 from jaxteach.runs.checkpoints import ADVICE, Checkpoints
@@ -22,7 +22,7 @@ from jaxteach.runs.events import BY_STEPS, EventFile, keep_until
 from jaxteach.runs.files import lock_folder, read_json, replacing, write_json, writing
 from jaxteach.runs.sessions import FILE as SITTINGS
 from jaxteach.runs.sessions import MACHINE, add_session, machine, plans_digest, read_sessions
-from jaxteach.teacher.plans import PlanFile, find_plans, save_plans
+from jaxteach.tasks import canonical_task
 
 MAX_NAME = 200
 NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
@@ -89,8 +89,12 @@ def create_run(config: TrainConfig) -> Path:
     return folder
 
 
-def resume_run(config: TrainConfig) -> Path:
+def resume_run(config: TrainConfig, plans: str | None) -> Path:
     """The folder of the run to go on with; one that ended before it had a `config.json` gets it now.
+
+    Args:
+        config: the options.
+        plans: the digest of the teacher's plans, None where it is not known.
 
     Raises:
         UserError: there is no such run, or it has other options.
@@ -101,7 +105,7 @@ def resume_run(config: TrainConfig) -> Path:
     if is_folder(folder) and all(entry.name == "config.json.partial" for entry in folder.iterdir()):
         write_json(folder / "config.json", to_json(config))
     folder, stored = find_run(config.logdir, config.task, config.savedir)
-    check_resumable(config, stored, folder)
+    check_resumable(config, stored, folder, plans)
     for entry in folder.iterdir():
         # A link in a run from somebody else could have files of whoever resumes it overwritten.
         if entry.is_symlink():
@@ -157,19 +161,20 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
     return config
 
 
-def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path) -> None:
+def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path, plans: str | None) -> None:
     """Raises `UserError` where a run would go on with other options, or other plans, than it began with.
 
     Args:
         config: the options with which it would go on.
         stored: those of its `config.json`.
         folder: the run's.
+        plans: the digest of the plans with which it would go on, None where it is not known.
     """
     free = marked(config, ON_RESUME)
     changed = {name: values for name, values in changes(config, stored).items() if name not in free}
     known = plans_digest(folder)
     if known is not None and config.taught:
-        if _plans_now(config) not in (known, None):
+        if plans not in (known, None):
             kept = folder / PLANS
             way = f"give --plans {kept} for those" if kept.exists() and not config.online else "put those back"
             raise UserError(
@@ -182,24 +187,6 @@ def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path) -> N
         raise UserError(f"the run to resume has other options: {told}")
 
 
-def plans_of(config: TrainConfig) -> PlanFile | None:
-    """The plans with which a run of these options begins; None without a teacher.
-
-    Raises:
-        UserError: they can't be read.
-    """
-    return find_plans(config.teacher.plans, config.task) if config.taught else None
-
-
-def _plans_now(config: TrainConfig) -> str | None:
-    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs none."""
-    try:
-        plans = plans_of(config)
-    except UserError:
-        return None
-    return None if plans is None else plans.digest
-
-
 def further(folder: Path, config: TrainConfig, done: int) -> str:
     """Says that a run has more iterations behind it than its options ask for."""
     size = config.steps_per_iteration
@@ -210,13 +197,14 @@ def further(folder: Path, config: TrainConfig, done: int) -> str:
     )
 
 
-def begin_session(folder: Path, config: TrainConfig, done: int) -> list[str]:
-    """Writes down that a run goes on with these options, and keeps its plans.
+def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | None) -> list[str]:
+    """Writes down that a run goes on with these options.
 
     Args:
         folder: the run's.
         config: its options now; `config.json` has those of the sitting before.
         done: iterations that it has behind it.
+        plans: the digest of the teacher's plans, None without a teacher.
 
     Returns:
         What a person should know of it, in lines.
@@ -224,7 +212,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int) -> list[str]:
     Raises:
         UserError: the run's files can't be read or written.
     """
-    stored, before, plans = read_config(folder, config.task), read_sessions(folder), plans_of(config)
+    stored, before = read_config(folder, config.task), read_sessions(folder)
     # Where a run's folder is, and that it was resumed, are not options of the run itself.
     config = replace(config, **{name: getattr(stored, name) for name in ("savedir", "logdir", "resume")})
     changed = changes(config, stored)
@@ -236,13 +224,10 @@ def begin_session(folder: Path, config: TrainConfig, done: int) -> list[str]:
         "devices": config.devices * jax.process_count() or jax.device_count(),
         "device": jax.local_devices()[0].device_kind,
         **machine(),
-        "plans_sha256": None if plans is None else plans.digest,
+        "plans_sha256": plans,
     }
     if changed:
         write_json(folder / "config.json", to_json(config))
-    # With --online, the file of this name has the plans that were learnt.
-    if plans is not None and not config.online:
-        save_plans(plans, folder / PLANS)
     add_session(folder, facts)
     return _news(config, stored, done, facts, before[-1] if before else facts)
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from jaxteach.config import TrainConfig
 from jaxteach.distributed.multihost import broadcast, on_main_process
-from jaxteach.ppo.episodes import Episodes
-from jaxteach.ppo.learner import LearnerState
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json
 from jaxteach.runs.run_folder import MetricsLog, begin_session
@@ -58,11 +56,11 @@ class RunWriter:
             return False
         return bool(broadcast(on_main_process(lambda: np.bool_(len(self._checkpoints.iterations) > 0)), np.bool_()))
 
-    def restore(self, like: LearnerState, iteration: int | None = None) -> tuple[int, LearnerState]:
+    def restore(self, like: Any, iteration: int | None = None) -> tuple[int, Any]:
         """Iteration and state of one of the run's checkpoints; arguments and errors as `Checkpoints.restore`."""
         return self._checkpoints.restore(like, iteration)
 
-    def save(self, iteration: int, state: LearnerState) -> None:
+    def save(self, iteration: int, state: Any) -> None:
         """Begins to write a checkpoint of the run's part of a state."""
         self._checkpoints.save(iteration, _slice_seeds(state, self.seed_slice))
 
@@ -70,11 +68,16 @@ class RunWriter:
         """The iteration of the newest checkpoint, as `Checkpoints.newest`."""
         return self._checkpoints.newest(seconds)
 
-    def begin(self, done: int) -> list[str]:
-        """Begins a sitting after iteration `done`, and gives what a person should know of it, in lines."""
+    def begin(self, done: int, plans: str | None) -> list[str]:
+        """Begins a session after iteration `done`, and gives what a person should know of it, in lines.
+
+        Args:
+            done: iterations behind the run.
+            plans: the digest of the teacher's plans, None without a teacher.
+        """
         steps = done * self.config.steps_per_iteration
         self._log = on_main_process(lambda: MetricsLog(self.folder, self.config.seed_list, done, steps))
-        return on_main_process(lambda: begin_session(self.folder, self.config, done)) or []
+        return on_main_process(lambda: begin_session(self.folder, self.config, done, plans)) or []
 
     @property
     def wall_s(self) -> float:
@@ -82,14 +85,14 @@ class RunWriter:
         return 0.0 if self._log is None else self._log.wall_s
 
     def log_points(
-        self, done: int, metrics: Mapping[str, np.ndarray], outcome: Episodes, speed: float, wall_s: float
+        self, done: int, metrics: Mapping[str, np.ndarray], outcome: Any, speed: float, wall_s: float
     ) -> list[dict[str, Any]]:
         """Logs the iterations of a chunk and the evaluation after it; only in the first process.
 
         Args:
             done: iterations behind the run.
             metrics: of the chunk, [seeds, iterations] of all that train side by side.
-            outcome: NumPy arrays [seeds, episodes] of all of them.
+            outcome: `Episodes` of NumPy arrays [seeds, episodes], of all of them.
             speed: environment steps a second of one seed.
             wall_s: seconds since the run began.
 
@@ -120,7 +123,7 @@ class RunWriter:
         self._log.points(points)
         return points
 
-    def conclude(self, done: int, outcome: Episodes, wall_s: float) -> list[dict[str, Any]]:
+    def conclude(self, done: int, outcome: Any, wall_s: float) -> list[dict[str, Any]]:
         """Writes `summary.json` and returns its rows, one for each of the run's seeds; arguments as of `log_points`."""
         outcome, steps = _slice_seeds(outcome, self.seed_slice), done * self.config.steps_per_iteration
         results = [
@@ -143,7 +146,7 @@ class RunWriter:
             self._checkpoints.close()
 
 
-def summary(outcome: Episodes) -> dict[str, Any]:
+def summary(outcome: Any) -> dict[str, Any]:
     """The means over the episodes of an evaluation, as plain numbers."""
     return {
         "success_rate": float(np.mean(outcome.success)),
@@ -159,7 +162,7 @@ def _slice_seeds(tree: Any, seed_slice: slice) -> Any:
     return tree if seed_slice == slice(None) else jax.tree.map(lambda leaf: leaf[seed_slice], tree)
 
 
-def _row(outcome: Episodes, place: int) -> Episodes:
+def _row(outcome: Any, place: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[place], outcome)
 
 

@@ -10,6 +10,7 @@ from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.run_folder import check_resumable, find_run, folder_of, further, is_folder, read_summary
+from jaxteach.teacher.loading import digest_of
 from jaxteach.training.loop import train_group
 
 
@@ -89,7 +90,7 @@ def state_of(run: TrainConfig) -> str:
         return "new"
     if not (folder / "config.json").is_file():
         return "begun"
-    check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1], folder)
+    check_resumable(run, find_run(run.logdir, run.task, str(run.savedir))[1], folder, digest_of(run))
     done = _last_checkpoint(run)
     if done > run.iterations:
         raise UserError(further(folder, run, done))

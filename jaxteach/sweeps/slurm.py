@@ -5,13 +5,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxteach.api.registry import import_plugins
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_json, write_json, writing
 from jaxteach.sweeps.scheduler import run_or_resume
 from jaxteach.sweeps.spec import sweep_name
+from jaxteach.system.plugins import import_plugins
 
 POLL_S = 5
 MOST_TIMES = 20
@@ -55,8 +55,8 @@ def train_on_cluster(
         folder.mkdir(parents=True, exist_ok=True)
     names: dict[Any, str] = {}
     if cluster == "slurm":
-        hparams = _numbers(folder)
-        before = {name: submitit.SlurmJob(folder, hparams[name]) for name in runs if name in hparams}
+        numbers = _numbers(folder)
+        before = {name: submitit.SlurmJob(folder, numbers[name]) for name in runs if name in numbers}
         names |= {job: name for name, job in before.items() if not job.done()}
     for job, name in names.items():
         print(f"job {job.job_id} of before: {name}", flush=True)
@@ -86,7 +86,7 @@ def _submit(
             gpus_per_node=config.gpus,
             mem_gb=config.memory,
             slurm_partition=config.partition,
-            slurm_array_parallelism=config.at_once,
+            slurm_array_parallelism=config.max_jobs,
         )
         return executor.map_array(Job(), runs)
     except (RuntimeError, OSError) as error:

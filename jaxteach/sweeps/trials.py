@@ -9,6 +9,7 @@ from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.run_folder import check_resumable, folder_of, read_config
 from jaxteach.sweeps.spec import Trial
+from jaxteach.teacher.loading import digest_of
 
 
 def runs_of(trial: Trial, logdir: str, seeds_per_run: int | None = None) -> list[TrainConfig]:
@@ -37,7 +38,8 @@ def _begun(trial: Trial, logdir: str) -> Iterator[tuple[int, ...]]:
     for folder in sorted(folders.glob(f"{escape(trial.name)}-seed*")):
         try:
             stored = read_config(folder, trial.config.task)
-            check_resumable(replace(trial.config, seed_list=stored.seed_list), stored, folder)
+            config = replace(trial.config, seed_list=stored.seed_list)
+            check_resumable(config, stored, folder, digest_of(config))
         except UserError:
             continue  # It is not this trial's, or one that finds its folder taken, and tells why.
         if folder.name == _run_name(trial, stored.seed_list) and missing.issuperset(stored.seed_list):

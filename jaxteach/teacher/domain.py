@@ -1,9 +1,13 @@
 """What a kind of task tells the teacher: how to see, remember, name what is there, and act."""
 
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import jax
+
+NO_CAPTION: Final = -1
+UNLISTED: Final = -2
+"""Stands for the numbers of captions that are not in a task's list."""
 
 
 class Vocabulary(Protocol):
@@ -44,7 +48,7 @@ class Domain(Protocol):
     Attributes:
         num_agents: how many agents share a world; None for a world whose arrays have no axis for agents.
         num_actions: how many actions an agent has.
-        idle: the action that does nothing.
+        noop: the action that does nothing.
     """
 
     @property
@@ -90,3 +94,9 @@ class Domain(Protocol):
     def skill_actions(self, memory: Any, scene: Any, context: Any, skills: jax.Array) -> jax.Array:
         """int32[M], the action that each of the skills int32[M] of the table gives, or `FINISHED`."""
         ...
+
+
+def caption_text(sees: list[str], holds: str | None) -> str:
+    """A caption in the reference's words."""
+    seen = ", ".join(f"<{name}>" for name in sees) or "<nothing>"
+    return f"Agent sees {seen}, holds <{holds or 'nothing'}>."

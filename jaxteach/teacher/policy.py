@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any, Final
+from typing import Any
 
 import flax.struct
 import jax
@@ -14,7 +14,8 @@ import envs_jax
 from envs_jax.sharding import shard_map_local
 from envs_jax.small_gather import pick
 from jaxteach.errors import UserError
-from jaxteach.teacher.domain import Domain, Vocabulary
+from jaxteach.tasks import TASKS, taught_tasks
+from jaxteach.teacher.domain import NO_CAPTION, UNLISTED, Domain, Vocabulary
 from jaxteach.teacher.navigation import FINISHED
 from jaxteach.teacher.plans import MisfitError, find_plans
 from jaxteach.teacher.table import (
@@ -25,16 +26,6 @@ from jaxteach.teacher.table import (
     compile_plans,
     others_index,
 )
-from jaxteach.teacher.tasks.doorkey import COLORED_CAPTIONS, doorkey_domain
-from jaxteach.teacher.tasks.doorkey_captions import NO_CAPTION, UNLISTED
-from jaxteach.teacher.tasks.hallway import HALLWAYS, hallway_domain
-from jaxteach.teacher.tasks.spread import spread_domain
-
-DOMAINS: Final[dict[str, Callable[[str, Any], Domain]]] = {
-    **dict.fromkeys(COLORED_CAPTIONS, doorkey_domain),
-    **dict.fromkeys(HALLWAYS, hallway_domain),
-    "simple_spread": spread_domain,
-}
 
 
 @flax.struct.dataclass
@@ -150,7 +141,7 @@ class Teacher:
         return self._each(self._plan_actions)(memory, scenes, rows)[1:]
 
     def targets(self, memory: Any, obs: Any) -> jax.Array:
-        """int32[A], the number of the thing that each agent's likeliest plan is after first (`Domain.object_ids`), or -1.
+        """int32[A], the object that each agent's likeliest plan is after first, of `Domain.object_ids`, or -1.
 
         The memory may have taken the observation in or not.
         """
@@ -245,9 +236,9 @@ def task_domain(env: Any, task: str) -> Domain:
     Raises:
         ValueError: the task has no teacher, or not with the world's parameters.
     """
-    if task not in DOMAINS:
-        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(DOMAINS)}")
-    domain, counts = DOMAINS[task](task, env), getattr(env.action_spec, "num_values", None)
+    if task not in taught_tasks():
+        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(taught_tasks())}")
+    domain, counts = TASKS[task].make_domain(task, env), getattr(env.action_spec, "num_values", None)
     if counts is not None and domain.num_actions != np.max(counts):
         raise UserError(f"the teacher of {task} has {domain.num_actions} actions, but its world has {np.max(counts)}")
     return domain

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from jaxteach.config import HostsConfig, TrainConfig, canonical_task
+from jaxteach.config import HostsConfig, TrainConfig
 from jaxteach.distributed.compile_cache import compile_notice
 from jaxteach.distributed.multihost import (
     assert_same_config,
@@ -29,11 +29,14 @@ from jaxteach.llm.online import OnlineTeacher, uncovered_ids
 from jaxteach.ppo.episodes import Episodes, unfinished_message
 from jaxteach.ppo.learner import LearnerState
 from jaxteach.runs.files import lock_folder
-from jaxteach.runs.run_folder import create_run, further, plans_of, resume_run
+from jaxteach.runs.run_folder import PLANS, create_run, further, resume_run
 from jaxteach.runs.run_writer import RunWriter
 from jaxteach.system.interrupt import PATIENCE_S, on_interrupt
 from jaxteach.system.memory import explain_out_of_memory
-from jaxteach.teacher.tasks.doorkey_captions import UNLISTED
+from jaxteach.tasks import canonical_task
+from jaxteach.teacher.domain import UNLISTED
+from jaxteach.teacher.loading import digest_of, plans_of
+from jaxteach.teacher.plans import save_plans
 from jaxteach.training.nonfinite import NonFinite, first_nonfinite
 from jaxteach.training.programs import Experiment
 from jaxteach.training.progress import TrainingProgress
@@ -79,7 +82,7 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
         ]
         done, state = _begin(experiment, writers)
         for writer in writers:
-            for line in writer.begin(done):
+            for line in writer.begin(done, on_main_process(lambda writer=writer: _keep_plans(writer))):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
         if experiment.config.resume:
             steps, wall_s = done * experiment.config.steps_per_iteration, max(writer.wall_s for writer in writers)
@@ -103,9 +106,10 @@ def _ready(config: TrainConfig) -> TrainConfig:
 
 
 def _folder(config: TrainConfig) -> Path:
-    return Path(
-        broadcast_text(on_main_process(lambda: str(resume_run(config) if config.resume else create_run(config))))
-    )
+    def begin() -> str:
+        return str(resume_run(config, digest_of(config)) if config.resume else create_run(config))
+
+    return Path(broadcast_text(on_main_process(begin)))
 
 
 def _tell_of_devices(devices: list[Any], console: Console) -> None:
@@ -146,6 +150,17 @@ def _begin(experiment: Experiment, writers: list[RunWriter]) -> tuple[int, Learn
     if done > experiment.config.iterations:
         raise UserError(further(writers[0].folder, experiment.config, done))
     return done, experiment.concat_seeds([state for _, state in found])
+
+
+def _keep_plans(writer: RunWriter) -> str | None:
+    """Keeps a run's plans in its folder; their digest, None without a teacher."""
+    plans = plans_of(writer.config)
+    if plans is None:
+        return None
+    # With --online, the file of this name has the plans that were learnt.
+    if not writer.config.online:
+        save_plans(plans, writer.folder / PLANS)
+    return plans.digest
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:

@@ -15,20 +15,16 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import PARTS, TeacherConfig, TrainConfig, WorldConfig, as_typed
-from jaxteach.distributed.sharding import make_mesh, select_devices, state_shardings
+from jaxteach.config import PARTS, TrainConfig
+from jaxteach.distributed.sharding import make_mesh, select_devices
 from jaxteach.errors import UserError
 from jaxteach.llm.online import check_askable
-from jaxteach.networks.base import make_network
+from jaxteach.networks.registry import make_network
 from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
-from jaxteach.ppo.learner import Learner, LearnerState
+from jaxteach.ppo.learner import Learner, LearnerState, state_shardings
 from jaxteach.system.memory import check_memory, check_program, num_bytes
-from jaxteach.teacher import Teacher, make_teacher
-from jaxteach.teacher.plans import WORDS, MisfitError
+from jaxteach.teacher.loading import load_teacher
 from jaxteach.teacher.table import SkillTable
-
-EVALUATION = 0x6576616C
-"""Sets the streams of `evaluation_key` apart from those of training, which split the same keys."""
 
 
 class Experiment:
@@ -48,7 +44,7 @@ class Experiment:
         self.config, self.configs = config, (config, *others)
         self.devices = select_devices(config.devices, config.num_envs)
         self.mesh = make_mesh(self.devices)
-        self.world = AgentAxisWrapper(config.world.make(config.task))
+        self.world: AgentAxisWrapper = config.world.make(config.task)
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
         except ValueError as error:
@@ -252,11 +248,6 @@ def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
 
 
-def evaluation_key(seed: int) -> jax.Array:
-    """The key of episodes apart from training: no run's own layouts and evaluations draw from it."""
-    return jax.random.fold_in(jax.random.key(seed), np.uint32(EVALUATION))
-
-
 def check_feasible(config: TrainConfig) -> None:
     """Raises `UserError` where training would refuse the options before it begins; nothing is compiled."""
     shapes = replace(config.ppo, **dict.fromkeys(config.ppo.hparams, 1))
@@ -266,22 +257,3 @@ def check_feasible(config: TrainConfig) -> None:
 @cache
 def _check_feasible(config: TrainConfig) -> None:
     Experiment(config).check()
-
-
-def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:
-    """The teacher that the options name.
-
-    Raises:
-        UserError: it can't be had, or not for this world.
-    """
-    try:
-        return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
-    except MisfitError as error:
-        whose = "plans that ship with jaxteach" if config.plans in WORDS else f"plans of {config.plans}"
-        raise UserError(
-            f"the {whose} don't fit {task}{world.told}: {error}; give --plans that python -m jaxteach.teach "
-            "made with the same options, or train with --no_teacher"
-        ) from None
-    except ValueError as error:
-        way_out = "; leave that option out, or train with --no_teacher" if world.told else ""
-        raise UserError(f"{as_typed(str(error), task)}{way_out if not isinstance(error, UserError) else ''}") from None

@@ -1,7 +1,7 @@
 """The DoorKey worlds as the teacher knows them: one agent, whose observation is the map it has seen."""
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,6 @@ from envs_jax.grid.constants import NUM_ACTIONS, Actions
 from envs_jax.small_gather import pick
 from jaxteach.teacher.navigation import STUCK, Map, Pose, explore, go_to, read_map
 from jaxteach.teacher.tasks.doorkey_captions import Captions, Objects, Scene
-
-COLORED_CAPTIONS: Final[dict[str, bool]] = {
-    "SimpleDoorKey": False,
-    "LavaDoorKey": False,
-    "ColoredDoorKey": True,
-    "TwoDoor": False,
-}
 
 
 class View(NamedTuple):
@@ -84,9 +77,19 @@ def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
     Raises:
         ValueError: there are more keys than the task's captions can tell apart.
     """
-    if env.num_keys > 1 and not COLORED_CAPTIONS[task]:
+    if env.num_keys > 1:
         raise ValueError(f"the teacher of {task} has words for one key, not for num_keys {env.num_keys}")
-    captions = Captions(env.num_keys, env.num_doors, COLORED_CAPTIONS[task])
+    return _domain(env, colored=False)
+
+
+def colored_doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
+    """The domain of a DoorKey task whose captions tell colours."""
+    del task
+    return _domain(env, colored=True)
+
+
+def _domain(env: Any, colored: bool) -> DoorKeyDomain:
+    captions = Captions(env.num_keys, env.num_doors, colored)
     return DoorKeyDomain(captions, (env.size, env.size), env.view_size)
 
 

@@ -11,12 +11,10 @@ import numpy as np
 
 from envs_jax.grid.constants import DOOR, KEY, NO_DIRECTION, NUM_COLORS
 from envs_jax.small_gather import pick
+from jaxteach.teacher.domain import NO_CAPTION, caption_text
 from jaxteach.teacher.plans import SKILLS
 
 NOWHERE = -1
-NO_CAPTION = -1
-UNLISTED = -2
-"""Stands for the numbers of captions that are not in a task's list."""
 
 
 class Scene(NamedTuple):
@@ -205,12 +203,6 @@ class Captions:
 
     def _key_name(self, number: int) -> str:
         return f"color{number} key" if self.colored else "key"
-
-
-def caption_text(sees: list[str], holds: str | None) -> str:
-    """A caption in the reference's words."""
-    seen = ", ".join(f"<{name}>" for name in sees) or "<nothing>"
-    return f"Agent sees {seen}, holds <{holds or 'nothing'}>."
 
 
 def _first_cells(mask: jax.Array, cells: np.ndarray, color: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:

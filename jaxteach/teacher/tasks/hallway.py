@@ -11,12 +11,12 @@ import numpy as np
 
 from envs_jax.grid.constants import CLOSED, LOCKED, NUM_ACTIONS, NUM_COLORS, Actions
 from envs_jax.grid.hallway import lay_out
-from envs_jax.locked_hallway import WORLDS, LockedHallway, Observation
+from envs_jax.locked_hallway import LockedHallway, Observation
 from envs_jax.small_gather import pick
+from jaxteach.teacher.domain import caption_text
 from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, approach, neighbourhood, reachable
 from jaxteach.teacher.plans import SKILLS
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
-from jaxteach.teacher.tasks.doorkey_captions import caption_text
 from jaxteach.teacher.tasks.hallway_map import (
     NOTHING,
     STRIDE,
@@ -32,7 +32,6 @@ from jaxteach.teacher.tasks.hallway_map import (
     take_in,
 )
 
-HALLWAYS: Final = tuple(WORLDS)
 MAX_HEIGHT: Final = 32
 USED_KEY: Final = "used key"
 EMPTY_HANDS, HOLDS_FITTING, HOLDS_STRANGE, HOLDS_USED = range(4)

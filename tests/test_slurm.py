@@ -13,11 +13,11 @@ import submitit
 
 import jaxteach.sweep
 from jaxteach.config import SweepConfig
-from jaxteach.errors import run_command
 from jaxteach.sweeps.scheduler import state_of
 from jaxteach.sweeps.slurm import Job, train_on_cluster
 from jaxteach.sweeps.spec import read_sweep
 from jaxteach.sweeps.trials import runs_of
+from jaxteach.system.command import run_command
 
 SHORT = """
 [fixed]
@@ -87,7 +87,7 @@ def test_runs_are_jobs_of_the_cluster(cluster, tmp_path, monkeypatch, capsys):
     spoiled = tmp_path / "log" / "ppo" / "SimpleDoorKey" / "s-distill_coef-2.0-seed-0"
     spoiled.mkdir(parents=True)
     (spoiled / "strange.txt").write_text("This is no run's.")
-    asked = ["--partition", "fast", "--minutes", 30, "--gpus", 1, "--cpus", 3, "--memory", 5, "--at_once", 1]
+    asked = ["--partition", "fast", "--minutes", 30, "--gpus", 1, "--cpus", 3, "--memory", 5, "--max_jobs", 1]
     with pytest.raises(SystemExit) as end:
         call("s.toml", *asked, monkeypatch=monkeypatch)
     assert end.value.code == 2

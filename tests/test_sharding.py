@@ -52,7 +52,7 @@ def compare():
 def test_eight_devices_train_the_student_of_one():
     """Catches draws or minibatches that depend on the devices, and work that each of them does whole."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.test_devices"],
+        [sys.executable, "-m", "tests.test_sharding"],
         env=os.environ | EIGHT,
         cwd=Path(__file__).parents[1],
         check=True,

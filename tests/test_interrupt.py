@@ -38,7 +38,8 @@ from jumanji.env import Environment
 from jumanji.types import restart, transition, truncation
 
 from jaxteach.config import TrainConfig
-from jaxteach.api.registry import PlainDomain, Words, register_task
+from jaxteach.api.registry import register_task
+from jaxteach.teacher.tasks.plain import PlainDomain, Words
 
 
 class State(NamedTuple):
@@ -73,7 +74,7 @@ class Line(Environment):
 
 words = Words([["exit"]], ["exit"], ("wait",))
 domain = PlainDomain(words, 2, caption=lambda obs: jnp.int32(0), actions=lambda obs: {("wait", None): jnp.int32(0)})
-register_task(Line, TrainConfig("Line", total_steps=100, network="team", num_envs=4), domain)
+register_task(Line, TrainConfig("Line", total_steps=100, network="mlp", num_envs=4), domain)
 """
 PLANS = {"sees": ["exit"], "holds": None, "plans": [{"p": 1.0, "skills": [["wait", None]]}]}
 SHORT = ["--task", "Line", "--plans", "plans.json", "--num_eval", "2", "--final_eval", "2", "--n_itr", "1"]

@@ -12,20 +12,23 @@ from jumanji import specs
 from jumanji.env import Environment
 
 import envs_jax
-from jaxteach.api.registry import PlainDomain, Words, import_plugins, register_network, register_task
-from jaxteach.config import OWN_DEFAULTS, TASK_STEPS, TrainConfig, WorldConfig, canonical_task
+from jaxteach.api.registry import register_network, register_task
+from jaxteach.config import TrainConfig, WorldConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.llm.grammar_mask import Grammar
 from jaxteach.llm.parse import answer_text, parse_answer
-from jaxteach.llm.prompts import OWN_PROMPTS, task_prompt
+from jaxteach.llm.prompts import task_prompt
 from jaxteach.llm.query import AnswerCounts
 from jaxteach.llm.tree_decoding import Model
-from jaxteach.networks.base import OWN_NETWORKS
+from jaxteach.networks.registry import REGISTERED
+from jaxteach.system.plugins import import_plugins
+from jaxteach.tasks import TASKS, canonical_task
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import SKILLS, PlanFile, load_plans, save_plans
-from jaxteach.teacher.policy import DOMAINS, make_teacher, task_domain
+from jaxteach.teacher.policy import make_teacher, task_domain
 from jaxteach.teacher.table import compile_plans
+from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.language_model import MODEL
 
 
@@ -44,7 +47,7 @@ class Empty(Environment):
 @pytest.fixture(autouse=True)
 def registered():
     """Forgets what a test registers."""
-    registries = [envs_jax._TASKS, TASK_STEPS, OWN_DEFAULTS, DOMAINS, OWN_PROMPTS, OWN_NETWORKS]
+    registries = [envs_jax._TASKS, TASKS, REGISTERED]
     before = [dict(registry) for registry in registries]
     yield
     for registry, kept in zip(registries, before):
@@ -201,14 +204,14 @@ def test_registering_again_replaces(tmp_path):
     prompt.write_text("{caption}")
     register_task(Empty, TrainConfig("Mine", total_steps=1), domain_of(words("a")), prompt)
     register_task(Empty, TrainConfig("Mine", total_steps=2), domain_of(words("b")))
-    assert (TASK_STEPS["Mine"], task_domain(Empty(), "Mine").vocabulary.object_names) == (2, ["b"])
+    assert (TASKS["Mine"].total_steps, task_domain(Empty(), "Mine").vocabulary.object_names) == (2, ["b"])
     with pytest.raises(UserError, match="no prompt ships for Mine"):
         task_prompt("Mine", ["b"])
     register_task(Empty, TrainConfig("Mine", total_steps=2))
     assert not TrainConfig("Mine").taught
     register_network("mine", int)
     register_network("mine", float)
-    assert OWN_NETWORKS["mine"] is float
+    assert REGISTERED["mine"] is float
 
 
 @pytest.mark.parametrize(
@@ -228,8 +231,8 @@ def test_names_of_tasks(name, told):
 
 
 def test_mistakes_in_registering():
-    with pytest.raises(UserError, match="there is a network team already"):
-        register_network("team", float)
+    with pytest.raises(UserError, match="there is a network mlp already"):
+        register_network("mlp", float)
     with pytest.raises(ValueError, match="give total_steps"):
         register_task(Empty, TrainConfig("Mine"))
     with pytest.raises(ValueError, match="needs a function or class"):

@@ -1,0 +1,47 @@
+"""The students by name, built in and registered."""
+
+from collections.abc import Callable
+from typing import Final
+
+from envs_jax.locked_hallway import Observation as HallwayObservation
+from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.networks.base import Student
+from jaxteach.networks.egocentric import EgocentricNet
+from jaxteach.networks.mlp import MLPNet
+from jaxteach.networks.reference import ReferenceNet
+
+NETWORKS: Final = ("egocentric", "reference", "mlp")
+REGISTERED: Final[dict[str, Callable[[AgentAxisWrapper], Student]]] = {}
+"""What makes the networks that users have registered."""
+
+Network = EgocentricNet | ReferenceNet | MLPNet | Student
+
+
+def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network:
+    """A student by name, for what the world shows.
+
+    Raises:
+        ValueError: an unknown name, a world that the network does not fit, or recurrence for a
+            network without it.
+    """
+    known = (*NETWORKS, *REGISTERED)
+    if name not in known:
+        raise ValueError(f"unknown network {name!r}; known are {', '.join(known)}")
+    if name in REGISTERED and recurrent:
+        raise ValueError(f"--recurrent is for built-in networks; {name} has the memory that its module gives it")
+    if name in REGISTERED:
+        return REGISTERED[name](world)
+    obs = world.abstract_observation
+    views = isinstance(obs, HallwayObservation)
+    shows_maps = not views and obs.ndim == 4
+    if shows_maps == (name == "mlp"):
+        fitting = "egocentric or reference" if shows_maps else "mlp"
+        raise ValueError(f"the {name} network can't read this task's observations; use --network {fitting}")
+    if name == "mlp":
+        return MLPNet(world.action_counts, views, recurrent)
+    (num_actions,) = world.action_counts
+    if name == "reference":
+        return ReferenceNet(num_actions, recurrent)
+    if recurrent:
+        raise ValueError("the egocentric network has no recurrence; use --network reference with --recurrent")
+    return EgocentricNet(num_actions)

@@ -1,0 +1,76 @@
+"""Runs a command: mistakes of a user end it with one sentence, Ctrl-C and closed pipes without a traceback."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from jaxteach.errors import UserError, error_line
+from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141.
+
+    Ctrl-C ends it at once with exit code 130, see `exit_on_interrupt`.
+    """
+    try:
+        try:
+            _run(command)
+        finally:
+            # Python itself would only write as it exits, and complain there.
+            print(end="", flush=True)
+    except (BrokenPipeError, SystemExit) as error:
+        # Rich ends the program with 1 where it can't write.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # Whoever read the output has gone; what Python still holds for them goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        sys.exit(141)
+
+
+def _run(command: Callable[[], None]) -> None:
+    try:
+        with exit_on_interrupt():
+            command()
+    except UserError as error:
+        print(error_line(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if _is_of_a_world(error):
+            print(error_line(error), file=sys.stderr)
+            sys.exit(2)
+        if not _lacks_devices():
+            raise
+        print(
+            error_line(
+                f"JAX finds no device here for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}; "
+                'install JAX for it, such as pip install "jax[cuda13]", or set JAX_PLATFORMS=cpu'
+            ),
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def _lacks_devices() -> bool:
+    """Whether the environment wants devices that JAX can't have here; then it fails wherever it is used first."""
+    if not os.environ.get("JAX_PLATFORMS"):
+        return False
+    import jax  # noqa: PLC0415 - commands import it after they have looked at the clock
+
+    try:
+        jax.devices()
+    except Exception:
+        return True
+    return False
+
+
+def _is_of_a_world(error: Exception) -> bool:
+    """Whether a world itself lacks what training needs, which may show only as it is traced."""
+    from envs_jax.checks import WorldError  # noqa: PLC0415 - as `jax` below
+
+    return isinstance(error, WorldError)

@@ -1,0 +1,46 @@
+"""Users' own modules, which register tasks and networks.
+
+The commands import the modules that the environment variable `JAXTEACH_IMPORT` names, with commas between them.
+"""
+
+import importlib
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Final
+
+from jaxteach.errors import UserError
+
+VARIABLE: Final = "JAXTEACH_IMPORT"
+LIBRARIES: Final = tuple(
+    os.path.join(folder, "")
+    for folder in (
+        *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+        *(str(Path(__file__).resolve().parents[2] / package) for package in ("envs_jax", "jaxteach")),
+    )
+)
+
+
+def import_plugins() -> None:
+    """Imports the modules that the environment variable names.
+
+    Raises:
+        UserError: one can't be imported; the message says where it fails.
+    """
+    for name in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            reason = error.msg if isinstance(error, SyntaxError) else str(error)
+            what = reason if isinstance(error, ModuleNotFoundError | UserError) else f"{type(error).__name__}: {reason}"
+            raise UserError(f"{VARIABLE} names {name}, and it can't be imported: {what}{_place_of(error)}") from None
+
+
+def _place_of(error: BaseException) -> str:
+    """Where in a user's file an error arose, in brackets; nothing where that is not known."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

@@ -1,0 +1,106 @@
+"""The tasks that can be trained: one `TaskSpec` each, built in or registered.
+
+A task's world is the one that `envs_jax` knows by the same name. What is heavy to import is named by an entry point,
+"module:attribute", as Gymnasium does.
+"""
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from jaxteach.errors import UserError
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What jaxteach knows of a task.
+
+    Attributes:
+        total_steps: environment steps of a run by default.
+        options: the task's other default options, by their names on the command line.
+        domain: `(task, env) -> Domain`, what the teacher knows of the task, or an entry point; None without a teacher.
+        prompt: the text file with which a language model is asked, or the name of one that ships; None for none.
+    """
+
+    total_steps: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    domain: Callable[[str, Any], Any] | str | None = None
+    prompt: Path | str | None = None
+
+    def make_domain(self, task: str, env: Any) -> Any:
+        """The `Domain` of the task in one of its worlds."""
+        make = pkgutil.resolve_name(self.domain) if isinstance(self.domain, str) else self.domain
+        assert make is not None
+        return make(task, env)
+
+
+_DOORKEY: Final = "jaxteach.teacher.tasks.doorkey:doorkey_domain"
+_COLORED: Final = "jaxteach.teacher.tasks.doorkey:colored_doorkey_domain"
+_HALLWAY: Final = "jaxteach.teacher.tasks.hallway:hallway_domain"
+_SPREAD: Final = "jaxteach.teacher.tasks.spread:spread_domain"
+
+# Episodes are long, or iterations many: evaluations at DoorKey's pace would cost more than training.
+_HALLWAY_OPTIONS: Final = {
+    "network": "mlp",
+    "eval_interval": 25,
+    "entropy_coef": 0.01,
+    "normalize_values": True,
+    "value_coef": 0.25,
+}
+# Every step is rewarded for where the agents are: a short horizon learns faster.
+_PARTICLE_OPTIONS: Final = {
+    "network": "mlp",
+    "eval_interval": 25,
+    "rollout_length": 25,
+    "epochs": 10,
+    "batch_size": 800,
+    "learning_rate": 3e-3,
+    "gamma": 0.95,
+    "lam": 0.9,
+    "entropy_coef": 0.02,
+    "normalize_values": True,
+}
+
+TASKS: Final[dict[str, TaskSpec]] = {
+    "SimpleDoorKey": TaskSpec(150_000, {}, _DOORKEY, "SimpleDoorKey"),
+    "LavaDoorKey": TaskSpec(400_000, {}, _DOORKEY, "LavaDoorKey"),
+    "ColoredDoorKey": TaskSpec(500_000, {}, _COLORED, "ColoredDoorKey"),
+    "TwoDoor": TaskSpec(600_000, {}, _DOORKEY, "TwoDoor"),
+    "LockedHallway-2Rooms": TaskSpec(500_000, _HALLWAY_OPTIONS, _HALLWAY, "LockedHallway"),
+    "LockedHallway-4Rooms": TaskSpec(1_000_000, _HALLWAY_OPTIONS, _HALLWAY, "LockedHallway"),
+    "LockedHallway-6Rooms": TaskSpec(1_000_000, _HALLWAY_OPTIONS, _HALLWAY, "LockedHallway"),
+    "simple": TaskSpec(500_000, _PARTICLE_OPTIONS),
+    "simple_adversary": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    "simple_crypto": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    "simple_push": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    "simple_reference": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    "simple_speaker_listener": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    "simple_spread": TaskSpec(1_000_000, _PARTICLE_OPTIONS, _SPREAD, "simple_spread"),
+    "simple_tag": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    "simple_world_comm": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+}
+
+
+def canonical_task(name: str) -> str:
+    """The name of a task as `envs_jax.make` spells it, from one in upper or lower case.
+
+    Raises:
+        UserError: an unknown task.
+    """
+    by_lower = {task.lower(): task for task in TASKS}
+    if not isinstance(name, str) or name.lower() not in by_lower:
+        similar = [by_lower[task] for task in get_close_matches(str(name).lower(), by_lower, 1)]
+        advice = f"did you mean {similar[0]}? " if similar else ""
+        raise UserError(
+            f"unknown task {name!r}; {advice}known are {', '.join(TASKS)}, "
+            "and those of the modules that the environment variable JAXTEACH_IMPORT names"
+        )
+    return by_lower[name.lower()]
+
+
+def taught_tasks() -> list[str]:
+    """The tasks that have a teacher."""
+    return [name for name, spec in TASKS.items() if spec.domain is not None]

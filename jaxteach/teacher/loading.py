@@ -1,0 +1,43 @@
+"""The teacher that a run's options name, and the plans that it has."""
+
+from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig, as_typed
+from jaxteach.errors import UserError
+from jaxteach.teacher.plans import WORDS, MisfitError, PlanFile, find_plans
+from jaxteach.teacher.policy import Teacher, make_teacher
+
+
+def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:
+    """The teacher that the options name.
+
+    Raises:
+        UserError: it can't be had, or not for this world.
+    """
+    try:
+        return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
+    except MisfitError as error:
+        whose = "plans that ship with jaxteach" if config.plans in WORDS else f"plans of {config.plans}"
+        raise UserError(
+            f"the {whose} don't fit {task}{world.told}: {error}; give --plans that python -m jaxteach.teach "
+            "made with the same options, or train with --no_teacher"
+        ) from None
+    except ValueError as error:
+        way_out = "; leave that option out, or train with --no_teacher" if world.told else ""
+        raise UserError(f"{as_typed(str(error), task)}{way_out if not isinstance(error, UserError) else ''}") from None
+
+
+def plans_of(config: TrainConfig) -> PlanFile | None:
+    """The plans with which a run of these options begins; None without a teacher.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    return find_plans(config.teacher.plans, config.task) if config.taught else None
+
+
+def digest_of(config: TrainConfig) -> str | None:
+    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs none."""
+    try:
+        plans = plans_of(config)
+    except UserError:
+        return None
+    return None if plans is None else plans.digest
