@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -540,6 +541,48 @@ def compiling_text(data: Any) -> str:
     )
 
 
+# What the teacher's labels cost
+
+
+def measure_labels(folder: Path, before: Any) -> Any:
+    profile = training.profile_update("SimpleDoorKey", training.Options())
+    return {"per_s": 1e3 * profile["env_steps"] / profile["ms"]["labels"], "share": profile["label_share"]}
+
+
+def labels_text(data: Any) -> str:
+    return (
+        f"The teacher labels {data['per_s'] / 1e6:.2f} M steps a second, and most of that is the search for shortest "
+        f"paths. It labels finished trajectories only, which takes {data['share']:.0%} of an update."
+    )
+
+
+# A long run
+
+
+def measure_long_run(folder: Path, before: Any) -> Any:
+    options = ["--total_steps", "1e7", "--num_envs", "512", "--logdir", str(folder), "--savedir", "long"]
+    command = [sys.executable, "-m", "jaxteach.train", "--task", "SimpleDoorKey", *options]
+    resident: list[int] = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            time.sleep(1)
+            resident += map(int, re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text()))
+    if process.returncode:
+        raise UserError(f"{' '.join(command[1:])} failed; its error stands above")
+    run = folder / "ppo" / "SimpleDoorKey" / "long"
+    size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    half, end = (resident[int(len(resident) * share) - 1] for share in (0.5, 1))
+    return {"disk": size, "most": max(resident), "half": half, "end": end}
+
+
+def long_run_text(data: Any) -> str:
+    most, half, end = (data[name] / 2**20 for name in ("most", "half", "end"))
+    return (
+        f"A run of 10 million steps takes {data['disk'] / 1e6:.1f} MB on the disk, checkpoints included. Its memory is "
+        f"{most:.2f} GiB at most, {half:.2f} GiB after half of the time and {end:.2f} GiB at the end."
+    )
+
+
 # Two devices on one CPU
 
 
@@ -586,6 +629,8 @@ FIGURES = {
     "compiling": Figure(
         "`train --n_itr 1`, empty cache, from the command's start", measure_compiling, {"compiling": compiling_text}
     ),
+    "labels": Figure("`benchmarks.training`, medians", measure_labels, {"labels": labels_text}),
+    "long_run": Figure("`train`, 512 environments, 10 M steps, seed 0", measure_long_run, {"long-run": long_run_text}),
     "devices": Figure("`train`, 40 iterations, medians", measure_devices, {"devices": devices_text}),
 }
 
