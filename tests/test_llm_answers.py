@@ -36,7 +36,7 @@ def vocabulary_of(task, **overrides):
         ("Action: {go to <key>, pick up <key>}", [("goto", "key"), ("pickup", "key")]),
         ("I think.\naction:{Goto the KEY , open <door>}\nDone.", [("goto", "key"), ("toggle", "door")]),
         ("<think>Action: {wait}</think>Action: {drop key, wait}", [("drop", "key"), ("wait", None)]),
-        ("Action: {explore} Action: {wait}", [("explore", None)]),
+        ("Action: {explore} Action: {wait}", [("wait", None)]),
         ("Action: {" + ", ".join(["wait"] * 16) + "}", [("wait", None)] * 16),
     ],
 )
@@ -49,7 +49,7 @@ def test_an_answer_is_read(answer, plan):
     [
         ("", 'no "Action: {...}"'),
         ("Action: explore", 'no "Action: {...}"'),
-        ("Action: {explore", 'no "Action: {...}"'),
+        ("Action: {explore", "cut off"),
         ("<think>Action: {wait}</think>", 'no "Action: {...}"'),
         ("Action: {}", "an empty plan"),
         ("Action: {explore,}", "an unknown skill"),

@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from jaxteach.llm.final_answer import final_answer
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.names import ARTICLE, folded
 from jaxteach.teacher.plans import MAX_SKILLS, WITHOUT_OBJECT
 
-ANSWER: Final = r"(?i)action\s*:\s*\{([^{}]*)\}"
-"""Where an answer says what to do."""
+CUT_OFF: Final = "cut off"
+"""Why an answer is rejected whose text ends too early; a larger --max_tokens may help."""
 
 WORDS: Final = {
     "explore": "explore",
@@ -32,21 +33,21 @@ class Rejected(Exception):
 
 
 def parse_answer(text: str, vocabulary: Vocabulary) -> Skills:
-    """The plan that an answer says after "Action:", in braces; thoughts in <think> tags are not looked at.
+    """The plan that a model's text says in the end, see `final_answer`.
 
     Raises:
         Rejected: there is none, or it isn't one in the task's words.
     """
-    spoken = re.sub(r"(?s)<think>.*?</think>", "", text)
-    found = re.search(ANSWER, spoken)
-    if found is None:
+    answer = final_answer(text)
+    if answer.cut_off:
+        raise Rejected(CUT_OFF)
+    if answer.items is None:
         raise Rejected('no "Action: {...}"')
-    items = [item.strip() for item in found.group(1).split(",")]
-    if items == [""]:
+    if answer.items == [""]:
         raise Rejected("an empty plan")
-    if len(items) > MAX_SKILLS:
+    if len(answer.items) > MAX_SKILLS:
         raise Rejected(f"more than {MAX_SKILLS} skills")
-    return tuple(_skill(item, vocabulary) for item in items)
+    return tuple(_skill(item, vocabulary) for item in answer.items)
 
 
 def _skill(item: str, vocabulary: Vocabulary) -> tuple[str, str | None]:
