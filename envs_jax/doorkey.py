@@ -13,6 +13,7 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import MOST_FRAMES, checked_action, checked_count, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
+from envs_jax.grid.arrays import Capacity, from_arrays, to_arrays
 from envs_jax.grid.constants import (
     AGENT,
     COLOR_TO_IDX,
@@ -28,7 +29,7 @@ from envs_jax.grid.constants import (
 )
 from envs_jax.grid.observe import coordinates, paint_observation, see, unpack_words
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
-from envs_jax.grid.state import NOWHERE, Capacity, RoomState, from_arrays, to_arrays
+from envs_jax.grid.state import NOWHERE, RoomState
 from envs_jax.grid.step import act
 
 

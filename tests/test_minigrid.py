@@ -11,9 +11,9 @@ from minigrid.core.world_object import Door, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
 import envs_jax
+from envs_jax.grid.arrays import unpack_cells
 from envs_jax.grid.egocentric import _light
 from envs_jax.grid.observe import see
-from envs_jax.grid.state import unpack_cells
 
 STEPS, WORLDS = 80, 10
 

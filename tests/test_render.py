@@ -17,7 +17,7 @@ from envs_jax.animation import animate, draw
 from envs_jax.grid.constants import COLOR_TO_IDX, DOOR, EMPTY, KEY, NO_DIRECTION, OBJECT_TO_IDX, OPEN, WALL
 from envs_jax.grid.render import COLORS, render_observation, render_views, render_world
 from envs_jax.mpe import SCENARIOS
-from envs_jax.mpe.render import entity_colors, messages, render_particles
+from envs_jax.mpe.render import messages, render_particles
 from envs_jax.vector import VectorState
 from tests.test_mpe import Reference
 
@@ -145,7 +145,7 @@ def test_particle_worlds_have_mpe_s_colours(name):
     for seed in range(4):
         reference.reset(seed)
         theirs = [entity.color[:3] for entity in reference.env.world.entities]
-        np.testing.assert_allclose(entity_colors(env, np.array(reference.goals(), np.int32)), theirs, atol=1e-6)
+        np.testing.assert_allclose(env.entity_colors(np.array(reference.goals(), np.int32)), theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -1,18 +1,12 @@
 """From a room's facts to what is seen now and to painted worlds and observations."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.grid.constants import DOOR, EAST, EMPTY, GREY, KEY, LAVA, NO_DIRECTION, OPEN, SOUTH, WALL
+from envs_jax.grid.state import RoomState
 from envs_jax.grid.visibility import spread_light, view_window
-
-if TYPE_CHECKING:
-    from envs_jax.grid.state import RoomState
 
 # A painted cell is one word: object id, colour, state and direction from the lowest byte up.
 EMPTY_WORD = np.uint32(EMPTY)

@@ -14,6 +14,7 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import checked_action, checked_flag, checked_push, checked_steps
 from envs_jax.equality import EqualByArguments
+from envs_jax.mpe.colors import GREY
 from envs_jax.mpe.observe import stack_padded
 from envs_jax.mpe.world import World, advance
 
@@ -91,6 +92,15 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
         """bool[], whether the scenario's task is fulfilled in a state; never, where it has no such moment."""
         del state
         return jnp.bool_(False)
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        """float32[E, 3], the colours in which agents and landmarks are drawn, 0 to about 1; by default all grey.
+
+        Args:
+            goals: int32[G], as in the state.
+        """
+        del goals
+        return np.full((len(self.world.size), 3), GREY, np.float32)
 
     @cached_property
     def observation_spec(self) -> specs.Spec[chex.Array]:

@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from envs_jax.mpe.colors import GREY, RED
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import join, landmark_offsets
 from envs_jax.mpe.world import Agent, Landmark, World
@@ -23,3 +25,7 @@ class Simple(ParticleWorld):
 
     def _rewards(self, state: WorldState) -> jax.Array:
         return -jnp.square(state.p_pos[:1] - state.p_pos[1:]).sum(-1)
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        del goals
+        return np.array([GREY, RED], np.float32)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from envs_jax.checks import checked_count, checked_neighbors
 from envs_jax.mpe.environment import ParticleWorld, WorldState
@@ -57,3 +58,9 @@ class SimpleAdversary(ParticleWorld):
     def _to_goal(self, state: WorldState) -> jax.Array:
         """float32[A, 2], the goal relative to each agent."""
         return state.p_pos[self.num_agents + state.goals[0]][None] - state.p_pos[: self.num_agents]
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        good = self.num_agents - 1
+        colors = [(0.85, 0.35, 0.35)] + [(0.35, 0.35, 0.85)] * good + [(0.15, 0.15, 0.15)] * good
+        colors[self.num_agents + goals[0]] = (0.15, 0.65, 0.15)
+        return np.array(colors, np.float32)

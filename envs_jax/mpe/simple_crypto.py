@@ -4,7 +4,9 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from envs_jax.mpe.colors import GREY, RED
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import join
 from envs_jax.mpe.world import Agent, Landmark, World
@@ -42,3 +44,9 @@ class SimpleCrypto(ParticleWorld):
         error = jnp.where((state.c == 0).all(-1), 0, error)
         good = error[EVE] - error[BOB]
         return jnp.stack([-error[EVE], good, good])
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        landmarks = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)]
+        agents = [GREY] * 3
+        agents[EVE], agents[BOB] = RED, landmarks[goals[0]]
+        return np.array(agents + landmarks, np.float32)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.mpe.colors import RED
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
 from envs_jax.mpe.world import Agent, Landmark, World, norm
@@ -49,3 +50,6 @@ class SimplePush(ParticleWorld):
     def _to_goal(self, state: WorldState) -> jax.Array:
         """float32[2, 2], the goal relative to each agent."""
         return state.p_pos[2 + state.goals[0]][None] - state.p_pos[:2]
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        return np.array([RED, AGENT_COLORS[goals[0]], *LANDMARK_COLORS], np.float32)

@@ -49,3 +49,6 @@ class SimpleReference(ParticleWorld):
     def _rewards(self, state: WorldState) -> jax.Array:
         local = -norm(state.p_pos[2 + state.goals] - state.p_pos[1::-1])
         return mix_rewards(local, local.mean(), self.local_ratio)
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        return np.array([*COLORS[goals[::-1]], *COLORS], np.float32)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.mpe.colors import GREY
 from envs_jax.mpe.environment import ParticleWorld, WorldState
 from envs_jax.mpe.observe import join, landmark_offsets
 from envs_jax.mpe.world import Agent, Landmark, World
@@ -39,3 +40,6 @@ class SimpleSpeakerListener(ParticleWorld):
     def _rewards(self, state: WorldState) -> jax.Array:
         to_goal = state.p_pos[2 + state.goals[0]] - state.p_pos[1]
         return jnp.broadcast_to(-jnp.square(to_goal).sum(), (2,))
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        return np.array([GREY, COLORS[goals[0]] + 0.45, *COLORS], np.float32)

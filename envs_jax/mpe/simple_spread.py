@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.checks import checked_count, checked_flag, checked_integer, checked_neighbors, checked_ratio
+from envs_jax.mpe.colors import GREY
 from envs_jax.mpe.environment import ParticleWorld, WorldState, mix_rewards
 from envs_jax.mpe.observe import agent_offsets, join, landmark_offsets, others
 from envs_jax.mpe.world import Agent, Landmark, World, distances, fold, touches
@@ -79,3 +80,7 @@ class SimpleSpread(ParticleWorld):
     def _gaps(self, state: WorldState) -> jax.Array:
         """float32[N], the distance of each landmark to the nearest agent."""
         return fold(jnp.minimum, distances(state.p_pos[: self.num_agents], state.p_pos[self.num_agents :]))
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        del goals
+        return np.array([(0.35, 0.35, 0.85)] * self.num_agents + [GREY] * self.world.num_landmarks, np.float32)

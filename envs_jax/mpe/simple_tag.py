@@ -4,6 +4,7 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from envs_jax.checks import checked_count, checked_flag, checked_integer, checked_neighbors
 from envs_jax.mpe.chase import OBSTACLE, adversary, good_agent, outside
@@ -90,3 +91,8 @@ class SimpleTag(ParticleWorld):
     def _caught(self, state: WorldState) -> jax.Array:
         """bool[adversaries, good], who touches whom."""
         return touches(self.world, state.p_pos, self.adversaries, self.good)
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        colors = super().entity_colors(goals)
+        colors[self.adversaries], colors[self.good] = (0.85, 0.35, 0.35), (0.35, 0.85, 0.35)
+        return colors

@@ -104,3 +104,10 @@ class SimpleWorldComm(ParticleWorld):
         hunger = HUNGER * fold(jnp.minimum, distances(p_pos[self.food], prey))
         fed = FOOD_REWARD * fold(jnp.add, eaten) - hunger
         return jnp.concatenate([fold(jnp.add, by_prey) - lag, fed - by_prey - OUTSIDE_COST * outside(prey)])
+
+    def entity_colors(self, goals: np.ndarray) -> np.ndarray:
+        colors = super().entity_colors(goals)
+        colors[self.adversaries], colors[self.good] = (0.95, 0.45, 0.45), (0.45, 0.95, 0.45)
+        colors[0] -= 0.3
+        colors[self.food], colors[self.forests] = (0.15, 0.15, 0.65), (0.6, 0.9, 0.6)
+        return colors

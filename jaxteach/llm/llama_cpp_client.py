@@ -1,7 +1,6 @@
 """A local model: a GGUF file, asked through llama.cpp, all questions together."""
 
 import hashlib
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -14,8 +13,8 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
+from jaxteach.llm.final_answer import final_answer
 from jaxteach.llm.grammar_mask import Grammar
-from jaxteach.llm.parse import ANSWER
 from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, Sampler, TreeDecoder
 
 
@@ -154,7 +153,9 @@ class _Answer(Sampler):
     def follow(self, tokens: Sequence[int]) -> None:
         self.tokens += tokens
         self._bytes += b"".join(map(self.model.piece, tokens))
-        self.done = b"}" in self._bytes and re.search(ANSWER, self.text) is not None
+        if b"}" in self._bytes:
+            answer = final_answer(self.text)
+            self.done = answer.items is not None and not answer.cut_off
 
 
 class _Candidate(Sampler):
