@@ -20,7 +20,8 @@ from jaxteach.config import TrainConfig, default_config
 from jaxteach.distributed.multihost import HostsConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
-from jaxteach.runs.run_folder import read_config, read_metrics
+from jaxteach.runs.metrics_log import read_metrics
+from jaxteach.runs.run_folder import read_config
 from jaxteach.training.programs import Experiment
 
 ROOT = Path(__file__).parents[1]

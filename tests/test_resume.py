@@ -28,7 +28,8 @@ from jaxteach.runs import checkpoints as checkpoints_module
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.events import EventFile
 from jaxteach.runs.files import lock_folder, write_json
-from jaxteach.runs.run_folder import MetricsLog, begin_session, check_resumable, read_config, read_metrics
+from jaxteach.runs.metrics_log import MetricsLog, read_metrics
+from jaxteach.runs.run_folder import begin_session, check_resumable, read_config
 from jaxteach.runs.sessions import read_sessions
 from jaxteach.sweeps.scheduler import state_of
 from jaxteach.system.command import run_command

@@ -11,7 +11,8 @@ from jaxteach.config import TrainConfig
 from jaxteach.distributed.multihost import broadcast, on_main_process
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json
-from jaxteach.runs.run_folder import MetricsLog, begin_session
+from jaxteach.runs.metrics_log import MetricsLog
+from jaxteach.runs.run_folder import begin_session
 
 TRAIN_TAGS = {
     "return_mean": "Train/Return Mean",

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
+from jaxteach.runs.run_folder import folder_of
 from jaxteach.sweeps.scheduler import group_by_program, run_or_resume, state_of
 from jaxteach.sweeps.slurm import train_on_cluster
-from jaxteach.sweeps.spec import read_sweep, sweep_name
+from jaxteach.sweeps.spec import Trial, read_sweep, sweep_name
 from jaxteach.sweeps.trials import runs_of
 from jaxteach.system.interrupt import on_interrupt
 from jaxteach.training.programs import check_feasible
@@ -23,7 +24,7 @@ def sweep(config: SweepConfig) -> None:
     """
     config.check()
     trials = read_sweep(config.file)
-    runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
+    runs = _runs(trials, config)
     print(f"sweep {config.file}: {len(runs)} runs, {sum(len(run.seed_list) for run in runs)} seeds", flush=True)
     for line in dict.fromkeys(line for trial in trials for line in trial.idle):
         print(f"{line}, which some of the combinations have", file=sys.stderr)
@@ -41,6 +42,16 @@ def sweep(config: SweepConfig) -> None:
     tasks = dict.fromkeys(run.task for run in runs)
     folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
     print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
+
+
+def sweep_runs(config: SweepConfig) -> list[Path]:
+    """The folders of a sweep's runs, in the order of its combinations."""
+    runs = _runs(read_sweep(config.file), config)
+    return [folder_of(run.logdir, run.task, str(run.savedir)) for run in runs]
+
+
+def _runs(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
+    return [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
 
 
 def _show(runs: list[TrainConfig]) -> None:

@@ -45,18 +45,21 @@ Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
 
 
-def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None) -> Path:
+def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None, quiet: bool = False) -> Path:
     """Trains, or goes on training, and returns the run's folder; see `train_group`."""
-    return train_group([config], started, arguments)[0]
+    return train_group([config], started, arguments, quiet)[0]
 
 
-def train_group(configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None) -> list[Path]:
+def train_group(
+    configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None, quiet: bool = False
+) -> list[Path]:
     """Trains runs in one program, or goes on training them, and returns their folders.
 
     Args:
         configs: the options; they differ in seeds, folders and `PPOConfig.hparams` alone.
         started: the clock (`time.perf_counter`) when the command began; wall times count from it.
         arguments: the command line of a run alone, which tells how to go on after Ctrl-C.
+        quiet: print nothing.
 
     Raises:
         UserError: the options can't be met, or the runs have not come equally far.
@@ -66,7 +69,7 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
         experiment = Experiment(*configs)
         experiment.check()
     assert_same_config(experiment.fingerprint)
-    console, folders = Console(quiet=not is_main_process()), [_folder(config) for config in configs]
+    console, folders = Console(quiet=quiet or not is_main_process()), [_folder(config) for config in configs]
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)
