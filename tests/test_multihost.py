@@ -110,7 +110,7 @@ def test_the_first_process_writes_all_files(trained):
     folder, _ = trained
     assert os.listdir(folder / "1") == []
     names = {path.name.split(".")[0] for path in run_of(folder / "0").iterdir()}
-    assert names == {"checkpoints", "config", "events", "metrics", "plans", "sittings", "summary", ""}
+    assert names == {"checkpoints", "config", "events", "metrics", "plans", "sessions", "summary", ""}
     assert sorted(os.listdir(run_of(folder / "0") / "checkpoints")) == ["4", "8"]
     assert "coordinator" in json.loads((run_of(folder / "0") / "config.json").read_text())["hosts"]
 

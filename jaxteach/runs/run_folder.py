@@ -14,9 +14,18 @@ from jaxteach.errors import UserError
 from jaxteach.options.markers import ON_RESUME, check_values, marked
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import lock_folder, read_json, write_json
-from jaxteach.runs.sessions import FILE as SITTINGS
-from jaxteach.runs.sessions import MACHINE, add_session, machine, plans_digest, read_sessions
-from jaxteach.tasks import canonical_task
+from jaxteach.runs.sessions import (
+    FILE,
+    FORMER_FILE,
+    MACHINE,
+    add_session,
+    machine,
+    made_with,
+    plans_digest,
+    read_sessions,
+)
+from jaxteach.system.plugins import plugins
+from jaxteach.tasks import TASKS, canonical_task
 
 MAX_NAME = 200
 PLANS = "plans.json"
@@ -77,7 +86,8 @@ def create_run(config: TrainConfig) -> Path:
     if folder is None or not _has_only_begun(folder):
         folder = fresh_folder(config.logdir, config.task, config.savedir)
     with lock_folder(folder):
-        (folder / SITTINGS).unlink(missing_ok=True)
+        for name in (FILE, FORMER_FILE):
+            (folder / name).unlink(missing_ok=True)
         write_json(folder / "config.json", to_json(config))
     return folder
 
@@ -148,10 +158,20 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
         canonical_task(config.task)
         config.check()
     except UserError as error:
-        raise UserError(f"{path} can't be used: {error}") from None
+        raise UserError(f"{path} can't be used: {error}{_advice(folder, config)}") from None
     if task is not None and config.task != task:
         raise UserError(f"{folder} is a run of {config.task}, not of {task}")
     return config
+
+
+def _advice(folder: Path, config: TrainConfig) -> str:
+    """How a run of a task that is not known here can be used."""
+    if config.task in TASKS:
+        return ""
+    modules = [name for row in read_sessions(folder) for name in row.get("plugins") or () if name not in plugins()]
+    if modules:
+        return f"; the run was made with --import {','.join(dict.fromkeys(modules))}, give that too"
+    return "; an environment that was given as an object must be given again, jaxteach.Run(folder, env=...)"
 
 
 def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path, plans: str | None) -> None:
@@ -195,7 +215,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
 
     Args:
         folder: the run's.
-        config: its options now; `config.json` has those of the sitting before.
+        config: its options now; `config.json` has those of the session before.
         done: iterations that it has behind it.
         plans: the digest of the teacher's plans, None without a teacher.
 
@@ -217,6 +237,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
         "devices": config.devices * jax.process_count() or jax.device_count(),
         "device": jax.local_devices()[0].device_kind,
         **machine(),
+        **made_with(),
         "plans_sha256": plans,
     }
     if changed:
@@ -228,7 +249,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
 def _news(
     config: TrainConfig, stored: TrainConfig, done: int, facts: dict[str, Any], before: dict[str, Any]
 ) -> list[str]:
-    """What changes the student where a run goes on otherwise than in the sitting before."""
+    """What changes the student where a run goes on otherwise than in the session before."""
     news = []
     old, new = stored.learning_rate_at(done), config.learning_rate_at(done)
     if old != new:
@@ -240,5 +261,5 @@ def _news(
     changed = [name for name in names if before.get(name) not in (facts[name], None)]
     other = [f"{name} {facts[name]}, not {before[name]}" for name in changed]
     if other:
-        news.append(f"not the machine of the sitting before ({', '.join(other)}): the bits may be others from here on")
+        news.append(f"not the machine of the session before ({', '.join(other)}): the bits may be others from here on")
     return news
