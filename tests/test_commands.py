@@ -18,7 +18,6 @@ from tensorboardX.proto.event_pb2 import Event
 import jaxteach.eval
 import jaxteach.report
 import jaxteach.runs.run_writer
-import jaxteach.train
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
 from jaxteach.errors import UserError
@@ -27,12 +26,13 @@ from jaxteach.ppo.episodes import Episodes, evaluation_key
 from jaxteach.reports.curves import Curve
 from jaxteach.system.command import run_command
 from jaxteach.system.memory import explain_out_of_memory
+from jaxteach.train import main as train_main
 from jaxteach.training.nonfinite import first_nonfinite
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
 TRAIN = ["--task", "simpledoorkey", "--final_eval", "20", *SMALL]
-MAINS = {"train": jaxteach.train.main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
+MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
 
 
 def call(command, *arguments, monkeypatch):

@@ -21,7 +21,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-import jaxteach.train
 from jaxteach.config import PPOConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs import checkpoints as checkpoints_module
@@ -33,6 +32,8 @@ from jaxteach.runs.run_folder import begin_session, check_resumable, read_config
 from jaxteach.runs.sessions import read_sessions
 from jaxteach.sweeps.scheduler import state_of
 from jaxteach.system.command import run_command
+from jaxteach.teacher.loading import digest_of
+from jaxteach.train import main as train_main
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
 STATE = {
@@ -44,7 +45,7 @@ STATE = {
 
 def train(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
-    run_command(jaxteach.train.main)
+    run_command(train_main)
 
 
 def refuse(monkeypatch, capsys, *arguments):
@@ -406,7 +407,7 @@ def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, ca
     mine, config = tmp_path / "mine.json", read_config(run)
     mine.write_text(json.dumps(document | {"provenance": {"date": "another"}}))
     with_mine = replace(config, teacher=replace(config.teacher, plans=str(mine)))
-    check_resumable(with_mine, config, run)
+    check_resumable(with_mine, config, run, digest_of(with_mine))
     document["captions"][0]["plans"] = [{"p": 1.0, "skills": [["wait", None]]}]
     mine.write_text(json.dumps(document))
     told = refuse(monkeypatch, capsys, *arguments, "--plans", mine)
@@ -419,23 +420,23 @@ def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, ca
     assert state_of(config) == "finished"
     (run / "sessions.json").unlink()
     with pytest.raises(UserError, match="has other options: plans: "):
-        check_resumable(with_mine, config, run)
-    check_resumable(config, config, run)
+        check_resumable(with_mine, config, run, digest_of(with_mine))
+    check_resumable(config, config, run, digest_of(config))
 
 
 def test_another_machine_is_told(whole, tmp_path):
     """Catches bits that differ from one session's unsaid, where XLA divides sums among other cores."""
     run, _ = resumable(whole, tmp_path)
     config, rows = read_config(run), read_sessions(run)
-    assert begin_session(run, config, 6) == []
+    assert begin_session(run, config, 6, digest_of(config)) == []
     write_json(run / "sessions.json", [rows[0] | {"cores": 77, "jax": "0.1"}])
-    (line,) = begin_session(run, config, 6)
+    (line,) = begin_session(run, config, 6, digest_of(config))
     assert f"(cores {len(os.sched_getaffinity(0))}, not 77, jax {jax.__version__}, not 0.1)" in line
     (run / "sessions.json").unlink()
-    assert begin_session(run, config, 6) == [], "an older run"
+    assert begin_session(run, config, 6, digest_of(config)) == [], "an older run"
     (run / "sessions.json").write_text("[3]")
     with pytest.raises(UserError, match="is damaged"):
-        begin_session(run, config, 6)
+        begin_session(run, config, 6, digest_of(config))
 
 
 def test_a_run_has_one_writer(whole, tmp_path, monkeypatch, capsys):
