@@ -23,6 +23,7 @@ from jaxteach.options.markers import (
     check_values,
     from_plain,
     to_plain,
+    values_of,
 )
 from jaxteach.tasks import TASKS, canonical_task
 
@@ -601,10 +602,5 @@ def _unknown(kind: type[Any], document: dict[str, Any]) -> list[str]:
 
 def changes(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
     """The options in which two runs differ, by name, with the values of both."""
-    found = {}
-    for part_a, part_b in ((one, other), *((getattr(one, part), getattr(other, part)) for part in PARTS)):
-        for option in fields(part_a):
-            a, b = getattr(part_a, option.name), getattr(part_b, option.name)
-            if option.name not in PARTS and a != b:
-                found[option.name] = (a, b)
-    return found
+    values = values_of(other)
+    return {name: (value, values[name]) for name, value in values_of(one).items() if value != values[name]}

@@ -9,19 +9,22 @@ import pytest
 
 from jaxteach.cli import parse, read_options
 from jaxteach.config import (
+    OPTION_NAMES,
     EvalConfig,
     PPOConfig,
     ReportConfig,
     SweepConfig,
     TeachConfig,
     TrainConfig,
+    changes,
     default_config,
     from_json,
     to_json,
+    with_options,
 )
 from jaxteach.errors import UserError
 from jaxteach.options.integers import whole_number
-from jaxteach.options.markers import MOST, Bounds, OnlyWith, options_of
+from jaxteach.options.markers import MOST, Bounds, OnlyWith, options_of, values_of
 from jaxteach.runs.run_folder import create_run, read_config
 from jaxteach.system.command import run_command
 
@@ -204,3 +207,15 @@ def test_bounds_are_told():
     )
     assert told_by(replace(TRAIN, num_envs=2**30)) == "--num_envs must be within 1..16777216, not 1073741824"
     assert "--total_steps must be at most 4,398,046,509,056" in str(told_by(replace(TRAIN, total_steps=10**13)))
+
+
+def test_all_options_lie_side_by_side_by_their_names():
+    """Catches an option of a part that a comparison of runs, or of processes, leaves out."""
+    config = default_config("SimpleDoorKey")
+    assert tuple(values_of(config)) == OPTION_NAMES
+    other = with_options(config, {"num_envs": 3, "gamma": 0.5, "view_size": 7})
+    assert list(changes(other, config).items()) == [
+        ("num_envs", (3, config.num_envs)),
+        ("view_size", (7, None)),
+        ("gamma", (0.5, 0.99)),
+    ]

@@ -90,6 +90,11 @@ def options_of(config: Any) -> Iterator[Option]:
             yield inner._replace(markers=(*markers, *inner.markers))
 
 
+def values_of(config: Any) -> dict[str, Any]:
+    """The values of a configuration and of its parts, by the options' names on the command line."""
+    return {option.name: option.value for option in options_of(config)}
+
+
 def marked(config: Any, marker: str) -> set[str]:
     """The names of the options that have a marker."""
     return {option.name for option in options_of(config) if marker in option.markers}

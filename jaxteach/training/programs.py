@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -15,11 +15,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import PARTS, TrainConfig
+from jaxteach.config import TrainConfig
 from jaxteach.distributed.sharding import make_mesh, select_devices
 from jaxteach.errors import UserError
 from jaxteach.llm.online import check_askable
 from jaxteach.networks.registry import make_network
+from jaxteach.options.markers import values_of
 from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
 from jaxteach.ppo.learner import Learner, LearnerState, state_shardings
 from jaxteach.system.memory import check_memory, check_program, num_bytes
@@ -109,12 +110,9 @@ class Experiment:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same in all processes: the options, the plans' digest, and JAX."""
-        document = asdict(self.config)
-        seed_slices = {name: document.pop(name) for name in PARTS}
-        options = document | {name: value for part in seed_slices.values() for name, value in part.items()}
         digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(self.table)))
         others = {"plan file": digest.hexdigest(), "version of jax": jax.__version__}
-        return {f"--{name}": value for name, value in options.items()} | others
+        return {f"--{name}": value for name, value in values_of(self.config).items()} | others
 
     @property
     def captions(self) -> list[str]:
