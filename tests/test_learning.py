@@ -13,7 +13,7 @@ import envs_jax
 import jaxteach.training.programs as experiment_module
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import PPOConfig, TrainConfig
+from jaxteach.config import PPOConfig, TrainConfig, default_config, with_options
 from jaxteach.networks.base import Output, forward
 from jaxteach.networks.convolution import Convolution
 from jaxteach.networks.features import NEAR, egocentric_features
@@ -434,3 +434,17 @@ def test_the_convolution_is_flax_s(count):
         grads["params"]["kernel"].reshape(3, 3, 3, 4), their_grads["params"]["kernel"], atol=1e-4
     )
     np.testing.assert_allclose(by_image, their_by_image, atol=1e-5)
+
+
+def test_an_update_is_traced_once(monkeypatch):
+    """Catches a second trace of the whole program, only for the shapes of its metrics."""
+    traces, update = [], Learner.update
+    monkeypatch.setattr(Learner, "update", lambda self, *given: traces.append(0) or update(self, *given))
+    options = {"num_envs": 4, "n_itr": 2, "batch_size": 32}
+    experiment = Experiment(with_options(default_config("SimpleDoorKey"), options))
+    learner = experiment.learner
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    jax.eval_shape(
+        lambda *given: learner.run_updates(given[0], experiment.table, *given[1:], 5), state, np.int32(0), np.int32(2)
+    )
+    assert len(traces) == 1

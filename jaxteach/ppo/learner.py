@@ -117,12 +117,14 @@ class Learner:
             count: int32[], at most `most`.
             most: length of the metrics' leading axis; those past `count` are 0.
         """
-        shapes = jax.eval_shape(self.update, state, table, iteration)[1]
+        # Compiled functions keep their traces, so that the loop does not trace an update again.
+        update = jax.jit(self.update, inline=True)
+        shapes = jax.eval_shape(update, state, table, iteration)[1]
         metrics = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
 
         def body(i: jax.Array, carry: Any) -> Any:
             state, metrics = carry
-            state, row = self.update(state, table, iteration + i)
+            state, row = update(state, table, iteration + i)
             return state, jax.tree.map(lambda rows, new: rows.at[i].set(new), metrics, row)
 
         return jax.lax.fori_loop(0, count, body, (state, metrics))
