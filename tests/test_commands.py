@@ -18,21 +18,21 @@ from tensorboardX.proto.event_pb2 import Event
 import jaxteach.eval
 import jaxteach.report
 import jaxteach.runs.run_writer
-import jaxteach.train
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
 from jaxteach.errors import UserError
-from jaxteach.evaluation.command import _students, evaluate
+from jaxteach.evaluation.command import evaluate, student_players
 from jaxteach.ppo.episodes import Episodes, evaluation_key
 from jaxteach.reports.curves import Curve
 from jaxteach.system.command import run_command
 from jaxteach.system.memory import explain_out_of_memory
+from jaxteach.train import main as train_main
 from jaxteach.training.nonfinite import first_nonfinite
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
 TRAIN = ["--task", "simpledoorkey", "--final_eval", "20", *SMALL]
-MAINS = {"train": jaxteach.train.main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
+MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
 
 
 def call(command, *arguments, monkeypatch):
@@ -246,7 +246,7 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
 
 def test_evaluation_takes_the_run_s_first_seed(logdir):
     """Catches a run without the seed 0 that needs to be told which seed it has."""
-    _, players = _students(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
+    _, players = student_players(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
     assert players.told == "student single, seed 11, iteration 5"
 
 

@@ -16,8 +16,6 @@ import tensorstore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jaxteach.eval
-import jaxteach.train
 from jaxteach.config import TeachConfig, TrainConfig, to_json
 from jaxteach.errors import UserError
 from jaxteach.llm import command as teaching
@@ -29,6 +27,7 @@ from jaxteach.runs.run_folder import folder_of, fresh_folder, read_config, read_
 from jaxteach.system.command import run_command
 from jaxteach.teacher import plans as plans_module
 from jaxteach.teacher.plans import PlanFile, PlanFileError, save_plans
+from jaxteach.train import main as train_main
 
 PLANS = {
     "format": "jaxteach-plans",
@@ -170,7 +169,7 @@ def test_hostile_plan_files_get_one_printable_line(text, tmp_path, monkeypatch, 
     path = tmp_path / "plans.json"
     path.write_text(text)
     arguments = ["train", "--task", "SimpleDoorKey", "--plans", str(path), "--logdir", str(tmp_path)]
-    line = refuse(monkeypatch, capsys, jaxteach.train.main, arguments)
+    line = refuse(monkeypatch, capsys, train_main, arguments)
     assert "plans.json" in line
     assert os.listdir(tmp_path) == ["plans.json"]
 
@@ -234,7 +233,7 @@ def test_names_of_any_kind_stay_in_their_folder(name):
 @pytest.mark.parametrize("task", ["../x", "/etc", "SimpleDoorKey/../..", "\ud800", "x\ny"])
 def test_tasks_are_no_paths(task, tmp_path, monkeypatch, capsys):
     """Catches a task's name that becomes a part of a path."""
-    assert "unknown task" in refuse(monkeypatch, capsys, jaxteach.train.main, ["train", "--task", task])
+    assert "unknown task" in refuse(monkeypatch, capsys, train_main, ["train", "--task", task])
 
 
 def test_a_logdir_that_cannot_be_printed_is_refused():

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-import jaxteach.train
 from jaxteach.config import LLMConfig, PPOConfig, TrainConfig, WorldConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.online import OnlineTeacher
 from jaxteach.system.command import run_command
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.table import compile_plans
+from jaxteach.train import main as train_main
 from jaxteach.training.programs import Experiment
 from tests.language_model import MODEL
 
@@ -24,7 +24,7 @@ TRAIN = ["--task", "SimpleDoorKey", "--max_steps", "20", "--final_eval", "0", *S
 
 def train(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["train", *TRAIN, *map(str, arguments)])
-    run_command(jaxteach.train.main)
+    run_command(train_main)
 
 
 def rows_of(folder):

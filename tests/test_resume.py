@@ -21,7 +21,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-import jaxteach.train
 from jaxteach.config import PPOConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs import checkpoints as checkpoints_module
@@ -32,6 +31,7 @@ from jaxteach.runs.run_folder import MetricsLog, begin_session, check_resumable,
 from jaxteach.runs.sessions import read_sessions
 from jaxteach.sweeps.scheduler import state_of
 from jaxteach.system.command import run_command
+from jaxteach.train import main as train_main
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
 STATE = {
@@ -43,7 +43,7 @@ STATE = {
 
 def train(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
-    run_command(jaxteach.train.main)
+    run_command(train_main)
 
 
 def refuse(monkeypatch, capsys, *arguments):

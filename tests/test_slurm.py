@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import submitit
 
-import jaxteach.sweep
 from jaxteach.config import SweepConfig
+from jaxteach.sweep import main as sweep_main
 from jaxteach.sweeps.scheduler import state_of
 from jaxteach.sweeps.slurm import Job, train_on_cluster
 from jaxteach.sweeps.spec import read_sweep
@@ -72,7 +72,7 @@ def cluster(tmp_path, monkeypatch):
 
 def call(*arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep", *map(str, arguments), "--engine", "slurm"])
-    run_command(jaxteach.sweep.main)
+    run_command(sweep_main)
 
 
 def runs_in(folder, text):

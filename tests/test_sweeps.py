@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-import jaxteach.sweep
 from jaxteach.config import to_json
 from jaxteach.errors import UserError
 from jaxteach.runs.files import write_json
+from jaxteach.sweep import main as sweep_main
 from jaxteach.sweeps.scheduler import group_by_program
 from jaxteach.sweeps.spec import read_sweep
 from jaxteach.sweeps.trials import runs_of
@@ -37,7 +37,7 @@ def runs_in(folder, text, seeds_per_run=None):
 
 def sweep(*arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep", *map(str, arguments)])
-    run_command(jaxteach.sweep.main)
+    run_command(sweep_main)
 
 
 def test_all_combinations_of_tasks_and_options_are_runs_with_all_seeds_side_by_side(tmp_path):

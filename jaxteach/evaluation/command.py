@@ -56,10 +56,10 @@ def evaluate(config: EvalConfig) -> Path:
         UserError: the options can't be met.
     """
     config.check()
-    task, players = _teacher(config) if config.eval_teacher else _students(config)
+    task, players = _teacher(config) if config.eval_teacher else student_players(config)
     folder = fresh_folder(config.logdir, task, config.savedir, prefix="eval-")
     filmed = min(config.num_videos, config.num_eval) if has_pictures(players.world.env) else 0
-    outcomes, films = _played(players, config, filmed)
+    outcomes, films = play(players, config, filmed)
     played = _joined(list(outcomes.values()))
     result = {"task": task, "policy": players.told} | _summary(played)
     intervals = {
@@ -95,7 +95,7 @@ def evaluate(config: EvalConfig) -> Path:
     return folder
 
 
-def _played(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, Episodes], dict[Any, Any]]:
+def play(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, Episodes], dict[Any, Any]]:
     """The outcomes, and what the first `filmed` episodes show, of each player and environment seed."""
 
     def episodes(params: Any, key: jax.Array) -> Any:
@@ -156,8 +156,11 @@ def load_students(
         iteration: of the checkpoint; the last one when left out.
 
     Raises:
-        UserError: the checkpoint can't be read.
+        UserError: the run has no such seed, or the checkpoint can't be read.
     """
+    for seed in seeds:
+        if seed not in trained.seed_list:
+            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
     experiment = Experiment(replace(trained, no_teacher=True, devices=1))
     with closing(Checkpoints(folder)) as checkpoints:
         iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
@@ -165,13 +168,10 @@ def load_students(
     return experiment, [jax.tree.map(lambda leaf, i=place: leaf[i], params) for place in places], iteration
 
 
-def _students(config: EvalConfig) -> tuple[str, Players]:
+def student_players(config: EvalConfig) -> tuple[str, Players]:
     """The students of some of the run's seeds, in the run's world but for what the options change."""
     folder, trained = _run(config)
     seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
-    for seed in seeds:
-        if seed not in trained.seed_list:
-            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
     is_last = config.checkpoint == "acmodel"
     wanted = None if isinstance(config.checkpoint, str) else config.checkpoint
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)

@@ -39,7 +39,7 @@ from jaxteach.teacher.loading import digest_of, plans_of
 from jaxteach.teacher.plans import save_plans
 from jaxteach.training.nonfinite import NonFinite, first_nonfinite
 from jaxteach.training.programs import Experiment
-from jaxteach.training.progress import TrainingProgress
+from jaxteach.training.progress import TrainingProgress, make_console
 
 Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
@@ -66,7 +66,7 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
         experiment = Experiment(*configs)
         experiment.check()
     assert_same_config(experiment.fingerprint)
-    console, folders = Console(quiet=not is_main_process()), [_folder(config) for config in configs]
+    console, folders = make_console(is_main_process()), [_folder(config) for config in configs]
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)

@@ -1,0 +1,133 @@
+"""The options of training as keywords: flat, with the command line's names, and objects beside names."""
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from jaxteach.api.objects import Objects, teacher_as_plans
+from jaxteach.config import TrainConfig, default_config, with_options
+from jaxteach.errors import UserError
+from jaxteach.options.legacy import NAMES
+from jaxteach.options.markers import is_of, options_of, without_effect
+from jaxteach.system.plugins import import_plugins
+from jaxteach.teacher.plans import find_plans
+from jaxteach.teacher.policy import Teacher
+from jaxteach.teacher.table import compile_plans
+
+DEFAULT: Final = "default"
+"""Stands for the task's own teacher."""
+
+
+@contextmanager
+def named_options(
+    task: Any, seeds: int | Iterable[int] | None, teacher: Any, network: Any, options: Mapping[str, Any]
+) -> Iterator[tuple[Objects, dict[str, Any]]]:
+    """Keywords as flat options without objects, for which names stand inside the block.
+
+    Args:
+        task: a name or an environment.
+        seeds: one or several, None for the option's default.
+        teacher: None for none, `DEFAULT`, the path of a plan file, a `Teacher` or a `Domain`.
+        network: a name, a module, a function that makes one, or None for the task's default.
+        options: the others, by their names on the command line; of a sweep, without those that it varies.
+
+    Yields:
+        The objects, and the options with the task's name among them.
+
+    Raises:
+        UserError: two keywords say the same, or an object can't be used.
+    """
+    import_plugins()
+    flat = {NAMES.get(name, name): _plain(name, value) for name, value in options.items()}
+    if seeds is not None:
+        flat = _with(flat, "seeds", "seed_list", _seeds(seeds))
+    if isinstance(network, str):
+        flat, network = _with(flat, "network", "network", network), None
+    objects = Objects(None if isinstance(task, str) else task, network)
+    with ExitStack() as stack:
+        stack.enter_context(objects.bound())
+        name = task if isinstance(task, str) else objects.task
+        config = with_options(default_config(name), flat)
+        flat = {"task": config.task} | flat
+        if objects.network is not None:
+            flat["network"] = stack.enter_context(objects.network_of(config))
+        if teacher is None:
+            flat = _with(flat, "teacher", "no_teacher", True)
+        elif isinstance(teacher, str | Path):
+            if str(teacher) != DEFAULT:
+                flat = _with(flat, "teacher", "plans", str(teacher))
+        else:
+            made = _teacher(teacher, config, flat)
+            flat["plans"] = stack.enter_context(teacher_as_plans(made, config))
+            flat.pop("hard_planner", None)
+            if not made.soft:
+                flat["hard_planner"] = True
+        yield objects, flat
+
+
+def configured(flat: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that flat options give, checked as the command line's are.
+
+    Raises:
+        UserError: an option is unknown, has no effect beside the others, or a value that it can't have.
+    """
+    options = {name: value for name, value in flat.items() if name != "task"}
+    config = with_options(default_config(flat["task"]), options)
+    config.check()
+    refuse_idle(config, options)
+    return config
+
+
+def refuse_idle(config: TrainConfig, options: Iterable[str]) -> None:
+    """Raises `UserError` for options that have no effect beside the others."""
+    idle = without_effect(config, set(options))
+    if idle:
+        told = "; ".join(f"{name} has no effect {reason}" for name, reason in idle.items())
+        raise UserError(f"{told}; leave {'it' if len(idle) == 1 else 'them'} out")
+
+
+def _with(flat: dict[str, Any], keyword: str, name: str, value: Any) -> dict[str, Any]:
+    if name in flat:
+        raise UserError(f"{keyword}= and {name}= say the same; give one of them")
+    return flat | {name: value}
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, [seeds] if np.ndim(seeds) == 0 and not np.iterable(seeds) else seeds))
+    except TypeError:
+        raise UserError(f"seeds are integers, one or several, not {seeds!r}") from None
+
+
+_KINDS: Final = {option.name: option.kind for option in options_of(TrainConfig("SimpleDoorKey"))}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value as the command line gives it: NumPy's numbers as Python's, 1e5 as a whole number, paths as text."""
+    kind = _KINDS.get(NAMES.get(name, name))
+    value = value.item() if isinstance(value, np.generic) else value
+    if name == "seed_list":
+        return _seeds(value)
+    if isinstance(value, Path):
+        return str(value)
+    whole = isinstance(value, float) and value.is_integer() and not is_of(value, kind) and is_of(int(value), kind)
+    return int(value) if whole else value
+
+
+def _teacher(given: Any, config: TrainConfig, flat: Mapping[str, Any]) -> Teacher:
+    """The teacher that an object is, or that plans and a `Domain` make."""
+    if flat.get("online"):
+        raise UserError("online asks about a registered task; register it with its domain, and leave teacher= out")
+    if isinstance(given, Teacher):
+        idle = [name for name in ("plans", "hard_planner") if name in flat]
+        if idle:
+            raise UserError(f"{idle[0]} has no effect with a Teacher, which has its own; leave it out")
+        return given
+    if not hasattr(given, "vocabulary") or not hasattr(given, "skill_actions"):
+        raise UserError(f"a teacher is None, the path of a plan file, a Teacher or a Domain, not {given!r}")
+    plans = find_plans(config.teacher.plans, config.task)
+    return Teacher(compile_plans(plans, given.vocabulary), given, not config.teacher.hard_planner)
