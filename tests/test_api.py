@@ -15,17 +15,22 @@ import pytest
 
 import envs_jax
 import jaxteach as jt
+from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach import Policy
 from jaxteach.api import objects
+from jaxteach.api.options import configured, named_options
 from jaxteach.config import EvalConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation import command
+from jaxteach.networks.mlp import MLPNet
 from jaxteach.networks.registry import REGISTERED
 from jaxteach.tasks import TASKS
-from jaxteach.teacher.loading import GIVEN
+from jaxteach.teacher.loading import GIVEN, load_teacher
 from jaxteach.teacher.plans import load_plans
 from tests.test_guide import blocks, write_files
 
-TINY = {"num_envs": 8, "rollout_length": 8, "batch_size": 32, "num_eval": 4, "final_eval": 4, "total_steps": 128}
+TINY_SHAPE = {"num_envs": 8, "rollout_length": 8, "batch_size": 32}
+TINY = TINY_SHAPE | {"num_eval": 4, "final_eval": 4}
 
 
 @pytest.fixture(scope="module")
@@ -52,36 +57,43 @@ def guide(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(guide):
-    """Two seeds of the guide's task, taught."""
-    return jt.train("Switches", seeds=[3, 5], teacher=guide.plans, progress=False, **TINY)
+def lines(guide):
+    """What the guide's first lines make, in a small task that a small number of steps do for."""
+    spec = TASKS["Switches"]
+    small = replace(spec, options=spec.options | TINY, total_steps=128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, "Switches", small)
+        patch.setattr(objects, "STEPS", 2048)
+        patch.setattr("jaxteach.teacher.plans.shipped_plans", lambda task: load_plans(guide.plans, task))
+        text = blocks("python")[0].replace("SimpleDoorKey", "Switches").replace("50_000", "128").replace("1000", "6")
+        names = {}
+        exec(text, names)
+    return SimpleNamespace(**names)
 
 
 @pytest.fixture(scope="module")
-def of_objects(guide):
-    """A run in an environment, with a network and a teacher that have no names."""
-    env, network = guide.Env(), guide.Net(4)
-    return jt.train(env, network=network, teacher=guide.domain, plans=guide.plans, progress=False, **TINY)
+def run(lines):
+    """Three seeds of the guide's task, taught."""
+    return lines.run
+
+
+@pytest.fixture(scope="module")
+def pure(guide):
+    """`make_train`'s functions with the options of `run`."""
+    init, update = jt.make_train("Switches", teacher=guide.plans, distill_coef=5.0, total_steps=128, **TINY_SHAPE)
+    return jax.jit(init), update, jax.jit(update)
 
 
 def observations(env, count=3):
     return jax.vmap(lambda key: env.reset(key)[1].observation)(jax.random.split(jax.random.key(1), count))
 
 
-def test_the_first_lines_of_the_guide_run(guide, monkeypatch):
-    """Catches an API that is not what the guide begins with; in a small task that a small number of steps do for."""
-    spec = replace(TASKS["Switches"], options=TASKS["Switches"].options | TINY, total_steps=128)
-    del spec.options["total_steps"]
-    monkeypatch.setitem(TASKS, "Switches", spec)
-    monkeypatch.setattr(objects, "STEPS", 2048)
-    monkeypatch.setattr("jaxteach.teacher.plans.shipped_plans", lambda task: load_plans(guide.plans, task))
-    text = blocks("python")[0].replace("SimpleDoorKey", "Switches").replace("50_000", "128").replace("1000", "10")
-    names = {}
-    exec(text, names)
-    assert names["outcomes"].returns.shape == (3, 10)
-    assert names["alone"].config.no_teacher
-    assert [run.config.ppo.distill_coef for run in names["grid"]] == [1, 10]
-    assert sorted(set(names["run"].metrics["seed"])) == [0, 1, 2]
+def test_the_first_lines_of_the_guide_run(lines):
+    """Catches an API that is not what the guide begins with."""
+    assert lines.outcomes.returns.shape == (3, 6)
+    assert lines.alone.config.no_teacher
+    assert [run.config.ppo.distill_coef for run in lines.grid] == [1, 10]
+    assert sorted(set(lines.run.metrics["seed"])) == [0, 1, 2]
 
 
 def test_importing_it_imports_nothing_heavy():
@@ -127,29 +139,27 @@ def test_metrics_and_summary(run):
     for name in ("seed", "iteration", "loss", "policy_loss", "value_loss", "kickstarting_loss", "success_rate"):
         assert list(table[name]) == [row[name] for row in rows]
     assert np.isnan(np.asarray(table["train_return_mean"], float)).all(), "no episode has ended yet"
-    assert {3, 5} == set(run.summary)
+    assert {0, 1, 2} == set(run.summary)
 
 
 def test_metrics_without_pandas(run, monkeypatch):
     monkeypatch.setattr("jaxteach.api.run.find_spec", lambda name: None)
     assert isinstance(run.metrics, dict)
-    assert run.metrics["iteration"].tolist() == [2, 2]
+    assert run.metrics["iteration"].tolist() == [2, 2, 2]
 
 
-def test_evaluations_are_those_of_the_command(run):
+def test_evaluations_are_those_of_the_command(lines, run):
     """Catches other episodes, another order of seeds, or sampled actions."""
-    outcomes = run.evaluate(episodes=6)
-    assert outcomes.returns.shape == outcomes.lengths.shape == outcomes.success.shape == (2, 6)
-    options = EvalConfig(loaddir=str(run.folder), seed_list=(3, 5), num_eval=6, greedy=True, num_videos=0)
+    options = EvalConfig(loaddir=str(run.folder), seed_list=(0, 1, 2), num_eval=6, greedy=True, num_videos=0)
     result = json.loads((command.evaluate(replace(options, logdir=str(run.folder))) / "eval.json").read_text())
-    np.testing.assert_array_equal(outcomes.returns.ravel(), np.float32(result["returns"]))
-    np.testing.assert_array_equal(outcomes.lengths.ravel(), result["lengths"])
-    np.testing.assert_array_equal(jt.evaluate(run.folder, episodes=6, seeds=5).lengths, outcomes.lengths[1:])
+    for name, array in lines.outcomes._asdict().items():
+        np.testing.assert_array_equal(array.ravel(), np.asarray(result[name], array.dtype))
+    np.testing.assert_array_equal(jt.evaluate(run.folder, episodes=6, seeds=2).lengths, lines.outcomes.lengths[2:])
 
 
 def test_a_policy_acts_on_one_observation_and_on_many(guide, run):
     """Catches an axis too many or too few, and a policy that `jit` does not take as an argument."""
-    policy = jt.load_policy(run.folder, seed=5)
+    policy = jt.load_policy(run.folder, seed=2)
     obs = observations(guide.Env())
     actions, carry = policy(obs)
     chex.assert_shape(actions, (3,))
@@ -163,69 +173,78 @@ def test_a_policy_acts_on_one_observation_and_on_many(guide, run):
     assert len(np.unique(drawn)) > 1, "an untrained student is undecided"
     with pytest.raises(UserError, match=r"an observation of this student is float32\[22\], or a batch"):
         policy(obs[:, :5])
-    with pytest.raises(UserError, match="the run has no seed 0; it has 3, 5"):
-        jt.load_policy(run, seed=0)
+    with pytest.raises(UserError, match="the run has no seed 5; it has 0, 1, 2"):
+        jt.load_policy(run, seed=5)
 
 
-def test_a_policy_with_a_memory(guide):
+def test_a_policy_with_a_memory():
     """Catches a carry that is not kept, or not cleared where an episode begins; and agents without their axis."""
-    run = jt.train("simple_speaker_listener", recurrent=True, progress=False, **TINY)
     env = envs_jax.make("simple_speaker_listener")
-    policy, (obs, late) = run.policy(), (observations(env, 4), observations(env, 4) * 2)
+    init, _ = jt.make_train("simple_speaker_listener", network="mlp", recurrent=True, num_envs=4)
+    params, world = jax.jit(init)(jax.random.key(0)).learner.params, AgentAxisWrapper(env)
+    policy = jax.jit(Policy.of(params, MLPNet(world.action_counts, recurrent=True), world).__call__)
+    obs, late = observations(env, 4), observations(env, 4) * 2
     action, carry = policy(obs)
     assert action.shape == (4, 2)
     one, one_carry = policy(obs[1])
     np.testing.assert_array_equal(one, action[1])
     _, after = policy(late, carry)
-    _, one_after = policy(late[1], one_carry)
-    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1:2], after), one_after, atol=1e-6)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1:2], after), policy(late[1], one_carry)[1], atol=1e-6)
     _, mixed = policy(late, carry, first=np.array([True, False, False, False]))
-    fresh = policy(late)[1]
-    for a, b, c in zip(*map(jax.tree.leaves, (fresh, after, mixed))):
-        np.testing.assert_allclose(c, np.append(a[:1], b[1:], 0), atol=1e-6)
-        assert np.abs(a - b).max() > 1e-4
+    for fresh, kept, found in zip(*map(jax.tree.leaves, (policy(late)[1], after, mixed))):
+        np.testing.assert_allclose(found, np.append(fresh[:1], kept[1:], 0), atol=1e-6)
+        assert np.abs(fresh - kept).max() > 1e-4
 
 
-def test_objects_need_no_names(guide, run, of_objects, capsys):
+def test_objects_need_no_names(guide, lines, run):
     """Catches an object that training takes and evaluation does not, or another process silently misses."""
-    config = json.loads((of_objects.folder / "config.json").read_text())
+    folder = lines.alone.folder
+    config = json.loads((folder / "config.json").read_text())
     assert config["task"] == "object.Switches"
     assert config["network"].startswith("object.Wide-")
-    assert config["teacher"]["plans"].startswith("object.")
     assert not {name for name in (*TASKS, *REGISTERED, *GIVEN) if name.startswith("object.")}
-    assert jt.evaluate(of_objects, episodes=3).returns.shape == (1, 3)
-    action, _ = jt.load_policy(of_objects)(observations(guide.Env())[0])
+    assert jt.evaluate(lines.alone, episodes=3).returns.shape == (1, 3)
+    obs = observations(guide.Env())
+    again = jt.load_policy(folder, env=guide.Env(), network=lambda world: guide.Net(4))
+    np.testing.assert_array_equal(again(obs)[0], jt.load_policy(lines.alone)(obs)[0])
     with pytest.raises(UserError, match="can't be rebuilt by name; pass it again in Python, as env="):
-        jt.Run(of_objects.folder)
-    again = jt.load_policy(of_objects.folder, env=guide.Env(), network=lambda world: guide.Net(4))
-    assert again(observations(guide.Env())[0])[0] == action
+        jt.Run(folder)
     with pytest.raises(UserError, match="was passed as an object; pass the same again in Python, as network="):
-        jt.load_policy(of_objects.folder, env=guide.Env())
+        jt.load_policy(folder, env=guide.Env())
     with pytest.raises(UserError, match=r"the run has the network object\.Wide"):
-        jt.load_policy(of_objects.folder, env=guide.Env(), network=guide.Net(5))
+        jt.load_policy(folder, env=guide.Env(), network=guide.Net(5))
     with pytest.raises(UserError, match=r"is one of Switches, not of the object\.Switches given as env="):
         jt.Run(run.folder, env=guide.Env())
-    assert capsys.readouterr().out == ""
 
 
-def test_a_teacher_as_an_object_teaches_as_its_plans_do(guide, run):
-    """Catches a domain or teacher that is given and not asked."""
-    same = jt.train("Switches", seeds=[3, 5], teacher=guide.domain, plans=guide.plans, progress=False, **TINY)
-    chex.assert_trees_all_equal(run.policy(3).params, same.policy(3).params)
-    table = replace(jt.make_teacher("Switches", str(guide.plans)), soft=False)
-    hard = jt.train("Switches", seeds=3, teacher=table, progress=False, **TINY)
-    assert hard.config.teacher.hard_planner
-    assert hard.config.teacher.plans == same.config.teacher.plans
+def test_teachers_as_objects(guide):
+    """Catches a domain or teacher that is given and not asked, or one that another run takes for its own."""
+    env, plans = guide.Env(), {"plans": guide.plans}
+    known = jt.make_teacher("Switches", str(guide.plans))
+    for teacher, options in ((guide.domain, plans), (replace(known, soft=False), {}), (known, {})):
+        with named_options(env, None, teacher, None, options) as (_, flat):
+            config = configured(flat)
+            assert config.taught
+            assert (config.task, config.teacher.plans[:7]) == ("object.Switches", "object.")
+            made = load_teacher(config.task, config.teacher, config.world)
+            chex.assert_trees_all_equal(made.table, known.table)
+            assert made.soft == (not config.teacher.hard_planner) == (not flat.get("hard_planner", False))
+        assert not GIVEN
+        with pytest.raises(UserError, match="was passed as an object; pass it again in Python, as teacher="):
+            load_teacher("Switches", config.teacher, config.world)
 
 
-def test_sweeps(guide, run):
-    """Catches a list that is no axis, and a sweep that trains anew what it has trained."""
-    options = {"teacher": guide.plans, "progress": False} | TINY
-    runs = jt.sweep("Switches", distill_coef=np.array([1.0, 10.0]), gamma=(0.9,), seeds=[3, 5], **options)
-    assert [run.config.ppo.distill_coef for run in runs] == [1, 10]
-    stamps = [(run.folder / "summary.json").stat().st_mtime_ns for run in runs]
-    again = jt.sweep("Switches", distill_coef=[1.0, 10.0], gamma=[0.9], seeds=[3, 5], **options)
-    assert [(run.folder / "summary.json").stat().st_mtime_ns for run in again] == stamps
+def test_a_sweep_goes_on(guide, lines, monkeypatch):
+    """Catches a sweep that trains anew what it has trained, and names that don't depend on the options."""
+    monkeypatch.setattr("jaxteach.sweeps.scheduler.train_group", None)
+    options = {"seeds": range(5), "teacher": guide.plans, "progress": False, "total_steps": 128} | TINY
+    name = lines.grid[0].folder.name.partition("-distill")[0]
+    with pytest.raises(UserError, match="2 runs failed"):
+        jt.sweep("Switches", distill_coef=np.array([1.0, 10.0]), **options)
+    with pytest.raises(UserError, match=f"{name}.* has other options|other plans"):
+        jt.sweep("Switches", name=name, distill_coef=[1, 10], **options | {"num_envs": 4})
+    with pytest.raises(UserError, match="gamma is an empty list"):
+        jt.sweep("Switches", gamma=[], **options)
 
 
 MISTAKES = {
@@ -268,40 +287,32 @@ def test_whole_numbers_may_be_floats(guide):
     assert init(jax.random.key(0)).learner.actor.first.shape == (4,)
 
 
-def test_make_train_is_pure_and_maps_over_seeds_and_coefficients(guide):
+def test_make_train_maps_over_seeds_and_coefficients(pure):
     """Catches state outside of the arguments, and hparams that are constants of the program."""
-    shape = {name: TINY[name] for name in ("num_envs", "rollout_length", "batch_size", "total_steps")}
-    init, update = jt.make_train("Switches", teacher=guide.plans, **shape)
+    init, update, step = pure
     keys, coefs = jax.random.split(jax.random.key(0), 4), jnp.array([0.5, 5.0])
-    over_both = jax.vmap(jax.vmap(lambda state, coef: update(state, distill_coef=coef), (0, None)), (None, 0))
-
-    @jax.jit
-    def train(keys):
-        states, _ = over_both(jax.vmap(init)(keys), coefs)
-        each = jax.vmap(jax.vmap(lambda state, coef: update(state, distill_coef=coef), (0, None)), (0, 0))
-        return each(states, coefs)
-
-    states, metrics = train(keys)
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), jax.vmap(init)(keys))
+    each = jax.vmap(lambda state, coef: update(state, distill_coef=coef), (0, None))
+    over_both = jax.jit(jax.vmap(each))
+    for _ in range(2):
+        states, metrics = over_both(states, coefs)
     assert metrics["loss"].shape == (2, 4)
-    step = jax.jit(update)
     for i, coef in enumerate(coefs):
         for j, key in enumerate(keys):
-            state, _ = step(jax.jit(init)(key), distill_coef=coef)
+            state, _ = step(init(key), distill_coef=coef)
             state, row = step(state, distill_coef=coef)
-            mine = jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], (states.learner.params, metrics))
-            chex.assert_trees_all_close(mine, (state.learner.params, row), rtol=1e-3, atol=1e-4)
-    spread = np.ptp(np.asarray(metrics["kickstarting_coef"]), axis=0)
-    assert (spread > 4).all()
+            mapped = jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], (states.learner.params, metrics))
+            chex.assert_trees_all_close(mapped, (state.learner.params, row), rtol=1e-3, atol=1e-4)
+    assert (np.ptp(np.asarray(metrics["kickstarting_coef"]), axis=0) > 4).all()
 
 
-def test_make_train_trains_as_train_does(guide, run):
+def test_make_train_trains_as_train_does(pure, run):
     """Catches another program behind the same options: two updates end in the student of the run."""
-    shape = {name: TINY[name] for name in ("num_envs", "rollout_length", "batch_size", "total_steps")}
-    init, update = jt.make_train("Switches", teacher=guide.plans, **shape)
-    step, state = jax.jit(update), init(jax.random.split(jax.random.key(3))[0])
+    init, _, step = pure
+    state = init(jax.random.split(jax.random.key(1))[0])
     for _ in range(2):
-        state, _ = step(state)
-    chex.assert_trees_all_close(state.learner.params, run.policy(3).params, rtol=1e-3, atol=1e-4)
+        state, _ = step(state, distill_coef=jnp.float32(5))
+    chex.assert_trees_all_close(state.learner.params, run.policy(1).params, rtol=1e-3, atol=1e-4)
 
 
 def test_what_make_train_refuses(guide):

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from envs_jax.doorkey import DoorKey
 from jaxteach.api.registry import register_task
@@ -63,6 +65,7 @@ def train(folder, name, *options, modules="switches"):
     return folder / "log" / "ppo" / "Switches" / name
 
 
+@pytest.mark.slow
 def test_the_task_and_the_network_of_the_guide_train(folder):
     """Catches a registered task, plan file or network that the commands don't take."""
     options = ["--plans", "switches.json", "--network", "wide", *TINY]
@@ -112,3 +115,17 @@ def test_the_commands_of_the_guide_run(folder):
         short = TINY if arguments[0] == "jaxteach.train" else []
         done = run(folder, [*arguments, *short], "switches,wide")
         assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    """Catches an API that the notebook has and jaxteach doesn't, and outputs that are committed."""
+    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env=environment)
+    (success,) = (cell.outputs[-1] for cell in notebook.cells if "success.mean" in cell.source)
+    rates = [float(rate) for rate in re.findall(r"\d\.\d*", success["data"]["text/plain"])]
+    assert len(rates) == 2
+    assert min(rates) > 0.9

@@ -14,6 +14,7 @@ from jaxteach.errors import UserError
 from jaxteach.options.legacy import NAMES
 from jaxteach.options.markers import is_of, options_of, without_effect
 from jaxteach.system.plugins import import_plugins
+from jaxteach.tasks import OBJECT
 from jaxteach.teacher.plans import find_plans
 from jaxteach.teacher.policy import Teacher
 from jaxteach.teacher.table import compile_plans
@@ -114,8 +115,9 @@ def _plain(name: str, value: Any) -> Any:
         return _seeds(value)
     if isinstance(value, Path):
         return str(value)
-    whole = isinstance(value, float) and value.is_integer() and not is_of(value, kind) and is_of(int(value), kind)
-    return int(value) if whole else value
+    if kind is None or not isinstance(value, float) or not value.is_integer() or is_of(value, kind):
+        return value
+    return int(value) if is_of(int(value), kind) else value
 
 
 def _teacher(given: Any, config: TrainConfig, flat: Mapping[str, Any]) -> Teacher:
@@ -129,5 +131,5 @@ def _teacher(given: Any, config: TrainConfig, flat: Mapping[str, Any]) -> Teache
         return given
     if not hasattr(given, "vocabulary") or not hasattr(given, "skill_actions"):
         raise UserError(f"a teacher is None, the path of a plan file, a Teacher or a Domain, not {given!r}")
-    plans = find_plans(config.teacher.plans, config.task)
+    plans = find_plans(config.teacher.plans, config.task.removeprefix(OBJECT))
     return Teacher(compile_plans(plans, given.vocabulary), given, not config.teacher.hard_planner)

@@ -50,6 +50,14 @@ class Policy:
     shapes: tuple[tuple[tuple[int, ...], Any], ...] = flax.struct.field(pytree_node=False)
     single: bool = flax.struct.field(pytree_node=False)
 
+    @classmethod
+    def of(cls, params: Any, network: Network, world: AgentAxisWrapper) -> "Policy":
+        """The student with these parameters, in a world."""
+        leaves, structure = jax.tree.flatten(jax.eval_shape(world.env.reset, jax.random.key(0))[1].observation)
+        with_agents = jax.tree.leaves(world.abstract_observation)
+        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, with_agents))
+        return cls(params, network, structure, shapes, leaves[0].ndim < with_agents[0].ndim)
+
     def __call__(
         self, obs: Any, carry: Any = None, *, first: Any = None, key: jax.Array | None = None
     ) -> tuple[jax.Array, Any]:
@@ -202,10 +210,7 @@ class Run:
         with self._known() as trained:
             wanted = trained.seed_list[0] if seed is None else seed
             experiment, params, _ = load_student(self.folder, trained, wanted, checkpoint)
-        leaves, structure = jax.tree.flatten(_observation(experiment.world))
-        with_agents = jax.tree.leaves(experiment.world.abstract_observation)
-        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, with_agents))
-        return Policy(params, experiment.network, structure, shapes, leaves[0].ndim < with_agents[0].ndim)
+        return Policy.of(params, experiment.network, experiment.world)
 
     @contextmanager
     def _known(self) -> Iterator[TrainConfig]:
@@ -214,11 +219,6 @@ class Run:
             if network != self.config.network:
                 raise UserError(f"the run has the network {self.config.network}, not {network}, given as network=")
             yield self.config
-
-
-def _observation(world: AgentAxisWrapper) -> Any:
-    """The shapes and dtypes of an observation as the environment gives it."""
-    return jax.eval_shape(world.env.reset, jax.random.key(0))[1].observation
 
 
 def evaluate(run: Run | str | Path, *, env: Any = None, network: Any = None, **options: Any) -> Outcomes:
