@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from types import FunctionType, SimpleNamespace
 
@@ -56,17 +57,23 @@ def guide(tmp_path_factory):
         registry.update(kept)
 
 
-@pytest.fixture(scope="module")
-def lines(guide):
-    """What the guide's first lines make, in a small task that a small number of steps do for."""
+@contextmanager
+def small(guide):
+    """Inside the block the guide's task is one that a small number of steps do for, and has its plans."""
     spec = TASKS["Switches"]
-    small = replace(spec, options=spec.options | TINY, total_steps=128)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TASKS, "Switches", small)
+        patch.setitem(TASKS, "Switches", replace(spec, options=spec.options | TINY, total_steps=128))
         patch.setattr(objects, "STEPS", 2048)
         patch.setattr("jaxteach.teacher.plans.shipped_plans", lambda task: load_plans(guide.plans, task))
-        text = blocks("python")[0].replace("SimpleDoorKey", "Switches").replace("50_000", "128").replace("1000", "6")
-        names = {}
+        yield
+
+
+@pytest.fixture(scope="module")
+def lines(guide):
+    """What the guide's first lines make."""
+    text = blocks("python")[0].replace("SimpleDoorKey", "Switches").replace("50_000", "128").replace("1000", "6")
+    names = {}
+    with small(guide):
         exec(text, names)
     return SimpleNamespace(**names)
 
@@ -235,16 +242,17 @@ def test_teachers_as_objects(guide):
 
 
 def test_a_sweep_goes_on(guide, lines, monkeypatch):
-    """Catches a sweep that trains anew what it has trained, and names that don't depend on the options."""
+    """Catches a sweep that trains anew what it has trained, and one that takes other options for its own."""
     monkeypatch.setattr("jaxteach.sweeps.scheduler.train_group", None)
-    options = {"seeds": range(5), "teacher": guide.plans, "progress": False, "total_steps": 128} | TINY
-    name = lines.grid[0].folder.name.partition("-distill")[0]
-    with pytest.raises(UserError, match="2 runs failed"):
-        jt.sweep("Switches", distill_coef=np.array([1.0, 10.0]), **options)
-    with pytest.raises(UserError, match=f"{name}.* has other options|other plans"):
-        jt.sweep("Switches", name=name, distill_coef=[1, 10], **options | {"num_envs": 4})
-    with pytest.raises(UserError, match="gamma is an empty list"):
-        jt.sweep("Switches", gamma=[], **options)
+    with small(guide):
+        again = jt.sweep("Switches", distill_coef=np.array([1, 10]), seeds=range(5), progress=False)
+        assert [run.folder for run in again] == [run.folder for run in lines.grid]
+        with pytest.raises(UserError, match="2 of 2 runs failed"):
+            jt.sweep("Switches", distill_coef=[1, 10], seeds=range(5), gamma=0.9, progress=False)
+        with pytest.raises(UserError, match="gamma is an empty list"):
+            jt.sweep("Switches", gamma=[])
+        with pytest.raises(UserError, match="training has no option gama; did you mean gamma"):
+            jt.sweep("Switches", gama=[0.9])
 
 
 MISTAKES = {
