@@ -15,12 +15,13 @@ from rich.table import Table
 
 from benchmarks.command import run_benchmark
 from benchmarks.jaxmarl_mappo import Settings, Trained, train_jaxmarl
-from benchmarks.machine import describe_machine, version_of
+from benchmarks.machine import describe_machine
 from benchmarks.peers import MissingPeer
 from jaxteach.config import default_config
 from jaxteach.errors import UserError
 from jaxteach.ppo.episodes import Policy, student_policy
 from jaxteach.system.command import run_command
+from jaxteach.system.machine import version_of
 from jaxteach.training.programs import Experiment
 
 TASK: Final = "simple_spread"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 import envs_jax
 from benchmarks.command import run_benchmark
-from benchmarks.machine import describe_machine, version_of
+from benchmarks.machine import describe_machine
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.grammar import candidate_plans, plan_grammar
@@ -22,6 +22,7 @@ from jaxteach.llm.llama_cpp_client import LocalClient
 from jaxteach.llm.parse import Rejected, answer_text, parse_answer
 from jaxteach.llm.prompts import task_prompt
 from jaxteach.system.command import run_command
+from jaxteach.system.machine import version_of
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.policy import task_domain
 

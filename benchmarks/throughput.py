@@ -14,12 +14,13 @@ from rich.table import Table
 
 import envs_jax
 from benchmarks.command import run_benchmark
-from benchmarks.machine import describe_machine, version_of
+from benchmarks.machine import describe_machine
 from benchmarks.peers import PEERS, MissingPeer
 from benchmarks.timing import Program, compile_program, time_in_turns
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
 from jaxteach.system.command import run_command
+from jaxteach.system.machine import version_of
 from jaxteach.teacher import make_teacher
 
 DOORKEY: Final = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")

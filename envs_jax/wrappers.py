@@ -29,6 +29,7 @@ class AgentAxisWrapper(EqualByArguments):
 
     Attributes:
         num_agents: A.
+        is_single: whether the world's own arrays have no agent axis.
         action_counts: how many actions each agent has.
         max_steps: steps until an episode is truncated.
         abstract_observation: the shapes and dtypes of `observe`'s result.
@@ -45,7 +46,7 @@ class AgentAxisWrapper(EqualByArguments):
                 f"several agents, a MultiDiscreteArray; {_name(env)} has {type(spec).__name__}"
             )
         self.env: Any = env
-        self._single = isinstance(spec, specs.DiscreteArray)
+        self.is_single = isinstance(spec, specs.DiscreteArray)
         self.action_counts = tuple(np.atleast_1d(spec.num_values).tolist())
         self.num_agents = len(self.action_counts)
         self.max_steps = _max_steps(env)
@@ -68,7 +69,7 @@ class AgentAxisWrapper(EqualByArguments):
 
     def step(self, state: Any, action: jax.Array) -> tuple[Any, TimeStep[Any]]:
         """One step with actions int32[A]."""
-        state, timestep = self.env.step(state, action[0] if self._single else action)
+        state, timestep = self.env.step(state, action[0] if self.is_single else action)
         return state, self._for_team(timestep, self._succeeds(state, timestep))
 
     def observe(self, state: Any) -> Any:
@@ -98,7 +99,7 @@ class AgentAxisWrapper(EqualByArguments):
 
     def _with_axis(self, tree: Any) -> Any:
         tree = jax.tree.map(_narrow, tree)
-        return jax.tree.map(lambda leaf: leaf[None], tree) if self._single else tree
+        return jax.tree.map(lambda leaf: leaf[None], tree) if self.is_single else tree
 
 
 def _name(env: Any) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jaxteach.errors import UserError as UserError
     from jaxteach.networks.base import Output as Output
     from jaxteach.networks.base import Student as Student
+    from jaxteach.teacher.policy import Teacher as Teacher
     from jaxteach.teacher.policy import make_teacher as make_teacher
     from jaxteach.teacher.tasks.plain import PlainDomain as PlainDomain
     from jaxteach.teacher.tasks.plain import Words as Words
@@ -36,6 +37,7 @@ _MODULES: Final = {
     "Policy": "api.run",
     "Run": "api.run",
     "Student": "networks.base",
+    "Teacher": "teacher.policy",
     "TrainConfig": "config",
     "UserError": "errors",
     "Words": "teacher.tasks.plain",
@@ -57,6 +59,7 @@ __all__ = [
     "Policy",
     "Run",
     "Student",
+    "Teacher",
     "TrainConfig",
     "UserError",
     "Words",

@@ -71,8 +71,8 @@ def read_options(
         defaults: gives the options that are not named, from the task that is.
         aside: more options that the command takes without a meaning, with the reasons.
     """
-    import_plugins()
-    given = current_arguments(sys.argv[1:] if arguments is None else arguments)
+    given, modules = _without_imports(current_arguments(sys.argv[1:] if arguments is None else arguments))
+    import_plugins(modules)
     kept = _set_aside(given, WITHOUT_MEANING | dict(aside or {}))
     names = {_name(argument) for argument in given}
     for option, opposite in OPPOSITES.items():
@@ -86,6 +86,22 @@ def read_options(
     if getattr(parsed, "task", None) is not None:
         parsed = replace(parsed, task=canonical_task(parsed.task))
     return parsed, without_effect(parsed, names | {name.removeprefix("no_") for name in names})
+
+
+def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments without `--import`, which comes before all others, and the modules that it names."""
+    kept: list[str] = []
+    modules: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if _name(argument) != "import":
+            kept.append(argument)
+            continue
+        value = argument.partition("=")[2] or next(rest, "")
+        if not value or value.startswith("--"):
+            raise UserError("--import needs the name of a Python module")
+        modules += [name.strip() for name in value.split(",")]
+    return kept, modules
 
 
 def _name(argument: str) -> str:

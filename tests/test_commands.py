@@ -108,7 +108,7 @@ def test_seeds_of_one_run_are_told_apart(logdir):
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(logdir, tmp_path, monkeypatch, capsys):
-    """Four iterations, then the rest: the same points and the same parameters as in one sitting."""
+    """Four iterations, then the rest: the same points and the same parameters as in one session."""
     arguments = [
         *TRAIN,
         "--logdir",

@@ -23,7 +23,8 @@ from jaxteach.reports.curves import load_run
 from jaxteach.runs import checkpoints as checkpoints_module
 from jaxteach.runs.checkpoints import MANIFEST, Checkpoints
 from jaxteach.runs.files import read_text, write_json
-from jaxteach.runs.run_folder import folder_of, fresh_folder, read_config, read_metrics
+from jaxteach.runs.metrics_log import read_metrics
+from jaxteach.runs.run_folder import folder_of, fresh_folder, read_config
 from jaxteach.system.command import run_command
 from jaxteach.teacher import plans as plans_module
 from jaxteach.teacher.plans import PlanFile, PlanFileError, save_plans

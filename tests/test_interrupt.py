@@ -25,7 +25,7 @@ def main():
 """
 # A shell may have switched the signal off for what it runs in the background.
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-RUN = "from jaxteach.errors import run_command; run_command(main)\n"
+RUN = "from jaxteach.system.command import run_command; run_command(main)\n"
 WORLD = """
 import os
 from pathlib import Path

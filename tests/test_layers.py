@@ -1,4 +1,4 @@
-"""The structure holds: imports go down only and never in a circle, rooms have their places, functions fit on a screen."""
+"""The structure holds: imports go down only and in no circle, files are in rooms, functions fit on a screen."""
 
 import ast
 from functools import cache

@@ -463,7 +463,7 @@ def test_every_task_has_defaults_that_fit():
     for task in envs_jax.tasks():
         config = default_config(canonical_task(task.upper()))
         config.check()
-        world = AgentAxisWrapper(config.world.make(task))
+        world = config.world.make(task)
         assert make_network(config.network, world, config.recurrent) is not None
         assert config.iterations > 1
     assert default_config("SimpleDoorKey") == TrainConfig("SimpleDoorKey")

@@ -20,7 +20,8 @@ from jaxteach.config import TrainConfig, default_config
 from jaxteach.distributed.multihost import HostsConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
-from jaxteach.runs.run_folder import read_config, read_metrics
+from jaxteach.runs.metrics_log import read_metrics
+from jaxteach.runs.run_folder import read_config
 from jaxteach.training.programs import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +110,7 @@ def test_the_first_process_writes_all_files(trained):
     folder, _ = trained
     assert os.listdir(folder / "1") == []
     names = {path.name.split(".")[0] for path in run_of(folder / "0").iterdir()}
-    assert names == {"checkpoints", "config", "events", "metrics", "plans", "sittings", "summary", ""}
+    assert names == {"checkpoints", "config", "events", "metrics", "plans", "sessions", "summary", ""}
     assert sorted(os.listdir(run_of(folder / "0") / "checkpoints")) == ["4", "8"]
     assert "coordinator" in json.loads((run_of(folder / "0") / "config.json").read_text())["hosts"]
 

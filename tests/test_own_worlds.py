@@ -12,10 +12,10 @@ from jumanji import specs
 from jumanji.types import StepType, TimeStep
 
 from envs_jax.animation import animate
+from envs_jax.checks import WorldError
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
-from jaxteach.errors import UserError
 from jaxteach.networks.base import forward
 from jaxteach.networks.mlp import MLPNet
 from jaxteach.ppo.episodes import film_episodes, run_episodes, unfinished_message
@@ -135,24 +135,24 @@ def broken(**attributes):
 
 def test_what_a_world_lacks_is_one_sentence():
     """Catches tracebacks out of the depths for worlds that can't be trained."""
-    with pytest.raises(UserError, match=r"discrete actions can be trained.*Broken has BoundedArray"):
+    with pytest.raises(WorldError, match=r"discrete actions can be trained.*Broken has BoundedArray"):
         AgentAxisWrapper(broken(action_spec=specs.BoundedArray((2,), jnp.float32, 0, 1)))
-    with pytest.raises(UserError, match=r"Broken has no observe\(state\)"):
+    with pytest.raises(WorldError, match=r"Broken has no observe\(state\)"):
         AgentAxisWrapper(broken(observe=None))
-    with pytest.raises(UserError, match="key"):
+    with pytest.raises(WorldError, match="key"):
         AgentAxisWrapper(broken(reset=lambda self, key: (jnp.int32(0), Counter().reset(key)[1])))
     for given, told in ((None, "has no max_steps"), (0, "at least 1, not 0"), (2.5, "a whole number")):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(WorldError, match=told):
             AgentAxisWrapper(Counter(max_steps=given))
-    with pytest.raises(UserError, match="the observations of Broken have no axis for 2 agents"):
+    with pytest.raises(WorldError, match="the observations of Broken have no axis for 2 agents"):
         AgentAxisWrapper(broken(action_spec=specs.MultiDiscreteArray(np.array([3, 2]))))
     world = AgentAxisWrapper(
         broken(step=lambda self, state, action: (state, self._timestep(state, jnp.zeros(3, bool))))
     )
-    with pytest.raises(UserError, match=r"success'\] of Broken must be bool\[\]"):
+    with pytest.raises(WorldError, match=r"success'\] of Broken must be bool\[\]"):
         jax.eval_shape(world.step, world.reset(jax.random.key(0))[0], jnp.zeros(1, jnp.int32))
     world = AgentAxisWrapper(broken(step=lambda self, state, action: (state, self._timestep(state, jnp.float32(0.5)))))
-    with pytest.raises(UserError, match=r"must be bool\[\], not float32"):
+    with pytest.raises(WorldError, match=r"must be bool\[\], not float32"):
         jax.eval_shape(world.step, world.reset(jax.random.key(0))[0], jnp.zeros(1, jnp.int32))
 
 

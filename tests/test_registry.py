@@ -205,7 +205,7 @@ def test_registering_again_replaces(tmp_path):
     register_task(Empty, TrainConfig("Mine", total_steps=1), domain_of(words("a")), prompt)
     register_task(Empty, TrainConfig("Mine", total_steps=2), domain_of(words("b")))
     assert (TASKS["Mine"].total_steps, task_domain(Empty(), "Mine").vocabulary.object_names) == (2, ["b"])
-    with pytest.raises(UserError, match="no prompt ships for Mine"):
+    with pytest.raises(UserError, match="Mine has no prompt"):
         task_prompt("Mine", ["b"])
     register_task(Empty, TrainConfig("Mine", total_steps=2))
     assert not TrainConfig("Mine").taught

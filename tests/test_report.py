@@ -100,7 +100,7 @@ def test_runs_that_differ_only_in_seeds_are_one_line(tmp_path):
 
 
 def with_plans(run, letter):
-    (run / "sittings.json").write_text(json.dumps([{"plans_sha256": 64 * letter}]))
+    (run / "sessions.json").write_text(json.dumps([{"plans_sha256": 64 * letter}]))
     return run
 
 
@@ -121,10 +121,10 @@ def test_runs_of_different_plans_are_different_lines(tmp_path):
     assert not left_out
     shipped = find_plans("shipped", "SimpleDoorKey").digest
     known = make_run(tmp_path / "e", (4,), plans="recorded")
-    (known / "sittings.json").write_text(json.dumps([{"plans_sha256": shipped}]))
+    (known / "sessions.json").write_text(json.dumps([{"plans_sha256": shipped}]))
     lines, _ = group_runs([load_run(known), load_run(make_run(tmp_path / "f", (5,)))])
     assert [line.seeds for line in lines] == [2], "an older run with the plans that ship"
-    (known / "sittings.json").write_text('[{"plans_sha256": "x"}]')
+    (known / "sessions.json").write_text('[{"plans_sha256": "x"}]')
     with pytest.raises(UserError, match="is damaged"):
         load_run(known)
 

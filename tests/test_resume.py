@@ -27,10 +27,12 @@ from jaxteach.runs import checkpoints as checkpoints_module
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.events import EventFile
 from jaxteach.runs.files import lock_folder, write_json
-from jaxteach.runs.run_folder import MetricsLog, begin_session, check_resumable, read_config, read_metrics
+from jaxteach.runs.metrics_log import MetricsLog, read_metrics
+from jaxteach.runs.run_folder import begin_session, check_resumable, read_config
 from jaxteach.runs.sessions import read_sessions
 from jaxteach.sweeps.scheduler import state_of
 from jaxteach.system.command import run_command
+from jaxteach.teacher.loading import digest_of
 from jaxteach.train import main as train_main
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
@@ -217,35 +219,38 @@ def point(iteration, seed=0):
     return row | {"success_rate": 0.5, "return_mean": 0.25}
 
 
+TEN_STEPS = TrainConfig("SimpleDoorKey", num_envs=1, ppo=PPOConfig(rollout_length=10))
+
+
 @pytest.mark.parametrize("tail", ["", '{"iteration": 6, "env', '{"iteration": 6}'[:-1], "{"])
 def test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat(tail, tmp_path):
     """Catches points written twice, and a torn last line that spoils the file."""
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(point(i)) + "\n" for i in range(1, 6)) + tail)
-    with closing(MetricsLog(tmp_path, (0,), 3, 30)) as log:
+    with closing(MetricsLog(tmp_path, TEN_STEPS, 3)) as log:
         assert log.wall_s == 3.0
         log.points([point(4), point(5)])
     assert [row["iteration"] for row in read_metrics(tmp_path)] == [1, 2, 3, 4, 5]
 
 
 def test_events_reach_the_disk_with_every_point_and_survive_a_torn_file(tmp_path):
-    """Catches events kept in memory, lost with a killed run, and a second sitting of the same second."""
-    first = MetricsLog(tmp_path, (0,), 0, 0)
+    """Catches events kept in memory, lost with a killed run, and a second session of the same second."""
+    first = MetricsLog(tmp_path, TEN_STEPS, 0)
     first.scalars(0, {"Loss": 1.0}, 1, 10)
     first.points([point(1)])
     assert tags_of(tmp_path)["Loss"] == [1]
     (torn,) = tmp_path.glob("events.*")
     with torn.open("ab") as file:
         file.write(b"\x80\x00\x00")
-    with closing(MetricsLog(tmp_path, (0,), 1, 10)) as log:
+    with closing(MetricsLog(tmp_path, TEN_STEPS, 1)) as log:
         log.scalars(0, {"Loss": 1.0}, 2, 20)
         log.points([point(2)])
     assert len(list(tmp_path.glob("events.*"))) == 2
     first.close()
 
 
-def sitting(folder, first, last, steps=2048):
+def session(folder, first, last, steps=2048):
     """Logs a point for each iteration after the checkpoint of `first` up to `last`, every other with a test."""
-    with closing(MetricsLog(folder, (0,), first, first * steps)) as log:
+    with closing(MetricsLog(folder, TrainConfig("SimpleDoorKey"), first)) as log:
         for i in range(first + 1, last + 1):
             log.scalars(0, {"Train/Loss": i / 8, "Train/Mean Entropy": 1.0}, i, i * steps)
             if i % 2 == 0:
@@ -253,10 +258,10 @@ def sitting(folder, first, last, steps=2048):
                 log.points([point(i)])
 
 
-def test_tensorboard_shows_each_point_once_after_two_sittings_more(tmp_path):
+def test_tensorboard_shows_each_point_once_after_two_sessions_more(tmp_path):
     """Catches points that TensorBoard forgets, or shows twice, by either of its axes: its steps are two things here."""
     for first, last in ((0, 10), (6, 10), (8, 12)):
-        sitting(tmp_path, first, last)
+        session(tmp_path, first, last)
     found = EventAccumulator(str(tmp_path)).Reload()
     wanted = {"Train/Loss": range(1, 13), "Train/Mean Entropy": range(1, 13), "Test/Return": range(2, 13, 2)}
     for tag, iterations in wanted.items():
@@ -267,7 +272,7 @@ def test_tensorboard_shows_each_point_once_after_two_sittings_more(tmp_path):
 
 def test_an_older_run_s_restarts_are_undone(tmp_path):
     """Catches TensorBoard's forgetting of a run that went on before runs cut their files themselves."""
-    sitting(tmp_path, 0, 10)
+    session(tmp_path, 0, 10)
     older = EventFile(tmp_path)
     older.add(Event(session_log=SessionLog(status=SessionLog.START), step=7))
     for i in range(7, 11):
@@ -275,7 +280,7 @@ def test_an_older_run_s_restarts_are_undone(tmp_path):
             older.add(Event(summary=Summary(value=[Summary.Value(tag=tag, simple_value=i / 2)]), step=step))
     older.close()
     (tmp_path / "events.out.tfevents.1.here.0000.partial").write_bytes(b"left by a kill")
-    sitting(tmp_path, 9, 10)
+    session(tmp_path, 9, 10)
     found = EventAccumulator(str(tmp_path)).Reload()
     assert [event.value for event in found.Scalars("Train/Loss")] == [i / 8 for i in range(1, 7)] + [3.5, 4, 4.5, 1.25]
     assert [event.step for event in found.Scalars("EnvSteps/Train/Loss")] == [2048 * i for i in range(1, 11)]
@@ -365,7 +370,7 @@ def resumable(whole, logdir):
 
 
 def test_a_run_that_goes_on_to_another_length_says_what_that_changes(whole, tmp_path, monkeypatch, capsys):
-    """Catches a learning rate that jumps unsaid, a config.json of a length that was, and a sitting not written down."""
+    """Catches a learning rate that jumps unsaid, a config.json of a length that was, and a session not written down."""
     run, arguments = resumable(whole, tmp_path)
     rates = [row["learning_rate"] for row in rows_of(run)]
     assert rates == pytest.approx([1e-3 * (1 - i / 5) for i in (0.5, 2.5, 4)])
@@ -405,7 +410,7 @@ def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, ca
     mine, config = tmp_path / "mine.json", read_config(run)
     mine.write_text(json.dumps(document | {"provenance": {"date": "another"}}))
     with_mine = replace(config, teacher=replace(config.teacher, plans=str(mine)))
-    check_resumable(with_mine, config, run)
+    check_resumable(with_mine, config, run, digest_of(with_mine))
     document["captions"][0]["plans"] = [{"p": 1.0, "skills": [["wait", None]]}]
     mine.write_text(json.dumps(document))
     told = refuse(monkeypatch, capsys, *arguments, "--plans", mine)
@@ -416,25 +421,25 @@ def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, ca
         state_of(replace(config, teacher=with_mine.teacher))
     mine.unlink()
     assert state_of(config) == "finished"
-    (run / "sittings.json").unlink()
+    (run / "sessions.json").unlink()
     with pytest.raises(UserError, match="has other options: plans: "):
-        check_resumable(with_mine, config, run)
-    check_resumable(config, config, run)
+        check_resumable(with_mine, config, run, digest_of(with_mine))
+    check_resumable(config, config, run, digest_of(config))
 
 
 def test_another_machine_is_told(whole, tmp_path):
-    """Catches bits that differ from one sitting's unsaid, where XLA divides sums among other cores."""
+    """Catches bits that differ from one session's unsaid, where XLA divides sums among other cores."""
     run, _ = resumable(whole, tmp_path)
     config, rows = read_config(run), read_sessions(run)
-    assert begin_session(run, config, 6) == []
-    write_json(run / "sittings.json", [rows[0] | {"cores": 77, "jax": "0.1"}])
-    (line,) = begin_session(run, config, 6)
+    assert begin_session(run, config, 6, digest_of(config)) == []
+    write_json(run / "sessions.json", [rows[0] | {"cores": 77, "jax": "0.1"}])
+    (line,) = begin_session(run, config, 6, digest_of(config))
     assert f"(cores {len(os.sched_getaffinity(0))}, not 77, jax {jax.__version__}, not 0.1)" in line
-    (run / "sittings.json").unlink()
-    assert begin_session(run, config, 6) == [], "an older run"
-    (run / "sittings.json").write_text("[3]")
+    (run / "sessions.json").unlink()
+    assert begin_session(run, config, 6, digest_of(config)) == [], "an older run"
+    (run / "sessions.json").write_text("[3]")
     with pytest.raises(UserError, match="is damaged"):
-        begin_session(run, config, 6)
+        begin_session(run, config, 6, digest_of(config))
 
 
 def test_a_run_has_one_writer(whole, tmp_path, monkeypatch, capsys):
@@ -589,7 +594,7 @@ def test_a_folder_that_vanishes_gets_one_sentence(tmp_path, monkeypatch, capsys)
     assert not run.exists()
 
 
-# Long against a sitting of a second or two.
+# Long against a session of a second or two.
 LONG = 400
 
 

@@ -136,7 +136,8 @@ PHASES = {
 def test_a_reader_who_goes_away_is_no_trouble(phase, both):
     """`... | head -1` and `... 2>&1 | head -1`: catches a traceback, Python's complaint at its end, and rich's 1."""
     body = "\n    ".join(PHASES[phase].split("; "))
-    program = f"import sys\nfrom jaxteach.errors import UserError, run_command\ndef command():\n    {body}\n"
+    imports = "import sys\nfrom jaxteach.errors import UserError\nfrom jaxteach.system.command import run_command"
+    program = f"{imports}\ndef command():\n    {body}\n"
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     reader, writer = os.pipe()
     os.close(reader)

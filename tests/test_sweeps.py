@@ -303,7 +303,7 @@ def test_side_by_side_a_run_has_the_bits_of_one_alone(tmp_path, monkeypatch, cap
         with pytest.raises(SystemExit):
             sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=patch)
     sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=monkeypatch)
-    assert capsys.readouterr().out.count("compiled ") == 2, "one program in each sitting"
+    assert capsys.readouterr().out.count("compiled ") == 2, "one program in each session"
     for run in runs:
         assert_as_alone(run, tmp_path, tmp_path / "alone")
 

@@ -132,4 +132,4 @@ def _teacher(given: Any, config: TrainConfig, flat: Mapping[str, Any]) -> Teache
     if not hasattr(given, "vocabulary") or not hasattr(given, "skill_actions"):
         raise UserError(f"a teacher is None, the path of a plan file, a Teacher or a Domain, not {given!r}")
     plans = find_plans(config.teacher.plans, config.task.removeprefix(OBJECT))
-    return Teacher(compile_plans(plans, given.vocabulary), given, not config.teacher.hard_planner)
+    return Teacher(compile_plans(plans, given.vocabulary), given, not config.teacher.hard_planner, plans)

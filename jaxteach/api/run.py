@@ -17,10 +17,12 @@ from jaxteach.api.objects import Objects
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
-from jaxteach.evaluation.command import load_student, play, student_players
+from jaxteach.evaluation.command import play, student_players
+from jaxteach.evaluation.students import load_student
 from jaxteach.networks.registry import Network
 from jaxteach.ppo.episodes import student_policy
-from jaxteach.runs.run_folder import is_folder, read_config, read_metrics, read_summary
+from jaxteach.runs.metrics_log import read_metrics, read_summary
+from jaxteach.runs.run_folder import is_folder, read_config
 from jaxteach.system.plugins import import_plugins
 
 
@@ -56,7 +58,7 @@ class Policy:
         leaves, structure = jax.tree.flatten(jax.eval_shape(world.env.reset, jax.random.key(0))[1].observation)
         with_agents = jax.tree.leaves(world.abstract_observation)
         shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, with_agents))
-        return cls(params, network, structure, shapes, leaves[0].ndim < with_agents[0].ndim)
+        return cls(params, network, structure, shapes, world.is_single)
 
     def __call__(
         self, obs: Any, carry: Any = None, *, first: Any = None, key: jax.Array | None = None

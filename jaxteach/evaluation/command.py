@@ -1,9 +1,7 @@
 """Episodes of a finished policy, with their results and videos on disk."""
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation.intervals import mean_interval, wilson_interval
+from jaxteach.evaluation.students import load_students
 from jaxteach.options.markers import to_plain
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import (
@@ -28,12 +27,10 @@ from jaxteach.ppo.episodes import (
     unfinished_message,
     with_random_actions,
 )
-from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json, writing
 from jaxteach.runs.run_folder import find_run, fresh_folder, is_folder, read_config
 from jaxteach.system.memory import check_program, explain_out_of_memory
 from jaxteach.teacher.loading import load_teacher
-from jaxteach.training.programs import Experiment
 
 FPS = 25 / 3
 FILM_SUFFIXES = (".gif", ".mp4")
@@ -134,38 +131,6 @@ def _teacher(config: EvalConfig) -> tuple[str, Players]:
     kind = "hard" if config.teacher.hard_planner else "soft"
     told = f"{kind} teacher with {config.teacher.plans} plans"
     return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, told)
-
-
-def load_student(
-    folder: Path, trained: TrainConfig, seed: int, iteration: int | None = None
-) -> tuple[Experiment, Any, int]:
-    """The student of one of a run's seeds; as `load_students`."""
-    experiment, (params,), iteration = load_students(folder, trained, [seed], iteration)
-    return experiment, params, iteration
-
-
-def load_students(
-    folder: Path, trained: TrainConfig, seeds: Sequence[int], iteration: int | None = None
-) -> tuple[Experiment, list[Any], int]:
-    """The students of a run's seeds: their experiment, without the teacher; their parameters; and their iteration.
-
-    Args:
-        folder: the run's.
-        trained: the run's options.
-        seeds: some of the run's.
-        iteration: of the checkpoint; the last one when left out.
-
-    Raises:
-        UserError: the run has no such seed, or the checkpoint can't be read.
-    """
-    for seed in seeds:
-        if seed not in trained.seed_list:
-            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
-    experiment = Experiment(replace(trained, no_teacher=True, devices=1))
-    with closing(Checkpoints(folder)) as checkpoints:
-        iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
-    places = [trained.seed_list.index(seed) for seed in seeds]
-    return experiment, [jax.tree.map(lambda leaf, i=place: leaf[i], params) for place in places], iteration
 
 
 def student_players(config: EvalConfig) -> tuple[str, Players]:

@@ -9,7 +9,8 @@ import numpy as np
 from envs_jax.animation import has_pictures
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.evaluation.command import load_student, write_film
+from jaxteach.evaluation.command import write_film
+from jaxteach.evaluation.students import load_student
 from jaxteach.ppo.episodes import evaluation_key, film_episodes, student_policy
 
 MOST_FRAMES = 120

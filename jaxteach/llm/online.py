@@ -53,7 +53,7 @@ class OnlineTeacher:
         self._learn_again({at: captions for at, captions in _history(folder).items() if at <= done})
 
     def _learn_again(self, history: dict[int, list[int]]) -> None:
-        """Learns what was learnt in sittings before.
+        """Learns what was learnt in earlier sessions.
 
         Raises:
             UserError: the answers have changed since.

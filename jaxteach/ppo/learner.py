@@ -159,6 +159,7 @@ class Learner:
             terms
             | outcomes
             | {
+                "explained_variance": losses.explained_variance(batch.value, returns, trajectory.active),
                 "kickstarting_coef": coefficient,
                 "teacher_coverage": losses.mean((teacher_probs.sum(-1) > 0).astype(jnp.float32), trajectory.active),
             }
@@ -277,6 +278,8 @@ class Learner:
             "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.active),
             "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip, batch.active),
             "entropy": losses.entropy(output.logits, batch.active),
+            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.active),
+            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.active),
         }
         loss = terms["policy_loss"] + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
         if batch.teacher_probs.shape[-1] > 0:

@@ -35,6 +35,33 @@ def value_loss(
     return mean(jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2), active)
 
 
+def approx_kl(log_probs: jax.Array, old_log_probs: jax.Array, active: jax.Array | None = None) -> jax.Array:
+    """The KL divergence of the policy from the one that acted, float32[]: the mean of (ratio - 1) - log(ratio).
+
+    This estimate of samples has little variance and is never negative, as in CleanRL.
+    """
+    log_ratio = log_probs - old_log_probs
+    return mean(jnp.exp(log_ratio) - 1 - log_ratio, active)
+
+
+def clip_fraction(
+    log_probs: jax.Array, old_log_probs: jax.Array, clip: float, active: jax.Array | None = None
+) -> jax.Array:
+    """The share of samples whose ratio is further from 1 than `clip`, float32[]."""
+    ratio = jnp.exp(log_probs - old_log_probs)
+    return mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), active)
+
+
+def explained_variance(values: jax.Array, returns: jax.Array, active: jax.Array | None = None) -> jax.Array:
+    """1 - Var(returns - values) / Var(returns), float32[]; 0 where the returns are all equal."""
+
+    def variance(x: jax.Array) -> jax.Array:
+        return mean((x - mean(x, active)) ** 2, active)
+
+    spread = variance(returns)
+    return jnp.where(spread > 0, 1 - variance(returns - values) / jnp.where(spread > 0, spread, 1), 0.0)
+
+
 def entropy(logits: jax.Array, active: jax.Array | None = None) -> jax.Array:
     """The mean entropy in nats of float32[B, actions], float32[]."""
     log_probs = jax.nn.log_softmax(logits)

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.runs.run_folder import is_folder, read_config, read_metrics, read_summary
+from jaxteach.runs.metrics_log import read_metrics, read_summary
+from jaxteach.runs.run_folder import is_folder, read_config
 from jaxteach.runs.sessions import plans_digest
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.loading import plans_of

@@ -1,9 +1,6 @@
 """A run on disk: its folder, its configuration and its curves."""
 
-import json
-import os
 import re
-from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -11,21 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 from jaxteach.config import TrainConfig, changes, from_json, to_json
 from jaxteach.errors import UserError
 from jaxteach.options.markers import ON_RESUME, check_values, marked
-from jaxteach.runs.checkpoints import ADVICE, Checkpoints
-from jaxteach.runs.events import BY_STEPS, EventFile, keep_until
-from jaxteach.runs.files import lock_folder, read_json, replacing, write_json, writing
-from jaxteach.runs.sessions import FILE as SITTINGS
-from jaxteach.runs.sessions import MACHINE, add_session, machine, plans_digest, read_sessions
-from jaxteach.tasks import canonical_task
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.files import lock_folder, read_json, write_json
+from jaxteach.runs.sessions import (
+    FILE,
+    FORMER_FILE,
+    MACHINE,
+    add_session,
+    machine,
+    made_with,
+    plans_digest,
+    read_sessions,
+)
+from jaxteach.system.plugins import plugins
+from jaxteach.tasks import TASKS, canonical_task
 
 MAX_NAME = 200
-NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
 PLANS = "plans.json"
 """The file in a run's folder that has the plans that teach."""
 
@@ -84,7 +86,8 @@ def create_run(config: TrainConfig) -> Path:
     if folder is None or not _has_only_begun(folder):
         folder = fresh_folder(config.logdir, config.task, config.savedir)
     with lock_folder(folder):
-        (folder / SITTINGS).unlink(missing_ok=True)
+        for name in (FILE, FORMER_FILE):
+            (folder / name).unlink(missing_ok=True)
         write_json(folder / "config.json", to_json(config))
     return folder
 
@@ -155,10 +158,20 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
         canonical_task(config.task)
         config.check()
     except UserError as error:
-        raise UserError(f"{path} can't be used: {error}") from None
+        raise UserError(f"{path} can't be used: {error}{_advice(folder, config)}") from None
     if task is not None and config.task != task:
         raise UserError(f"{folder} is a run of {config.task}, not of {task}")
     return config
+
+
+def _advice(folder: Path, config: TrainConfig) -> str:
+    """How a run of a task that is not known here can be used."""
+    if config.task in TASKS:
+        return ""
+    modules = [name for row in read_sessions(folder) for name in row.get("plugins") or () if name not in plugins()]
+    if modules:
+        return f"; the run was made with --import {','.join(dict.fromkeys(modules))}, give that too"
+    return "; an environment that was given as an object must be given again, jaxteach.Run(folder, env=...)"
 
 
 def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path, plans: str | None) -> None:
@@ -202,7 +215,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
 
     Args:
         folder: the run's.
-        config: its options now; `config.json` has those of the sitting before.
+        config: its options now; `config.json` has those of the session before.
         done: iterations that it has behind it.
         plans: the digest of the teacher's plans, None without a teacher.
 
@@ -224,6 +237,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
         "devices": config.devices * jax.process_count() or jax.device_count(),
         "device": jax.local_devices()[0].device_kind,
         **machine(),
+        **made_with(),
         "plans_sha256": plans,
     }
     if changed:
@@ -235,7 +249,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
 def _news(
     config: TrainConfig, stored: TrainConfig, done: int, facts: dict[str, Any], before: dict[str, Any]
 ) -> list[str]:
-    """What changes the student where a run goes on otherwise than in the sitting before."""
+    """What changes the student where a run goes on otherwise than in the session before."""
     news = []
     old, new = stored.learning_rate_at(done), config.learning_rate_at(done)
     if old != new:
@@ -247,115 +261,5 @@ def _news(
     changed = [name for name in names if before.get(name) not in (facts[name], None)]
     other = [f"{name} {facts[name]}, not {before[name]}" for name in changed]
     if other:
-        news.append(f"not the machine of the sitting before ({', '.join(other)}): the bits may be others from here on")
+        news.append(f"not the machine of the session before ({', '.join(other)}): the bits may be others from here on")
     return news
-
-
-class MetricsLog:
-    """`metrics.jsonl` and TensorBoard's event files of a run, continued after `iteration`, `env_steps` a seed.
-
-    What they have after it is dropped, since it comes again. The events of a run with one seed lie in its folder,
-    those of several seeds in `seed_<seed>`.
-
-    Raises:
-        UserError: the files can't be read or written; so all methods.
-    """
-
-    def __init__(self, folder: Path, seeds: tuple[int, ...], iteration: int, env_steps: int) -> None:
-        self._path = folder / "metrics.jsonl"
-        self._events: dict[int, EventFile] = {}
-        places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
-        with writing(self._path, ADVICE):
-            self._keep_until(iteration)
-        with writing(folder, ADVICE):
-            for seed, place in zip(seeds, places):
-                keep_until(place, iteration, env_steps)
-                self._events[seed] = EventFile(place)
-                self._events[seed].flush()
-
-    def _keep_until(self, iteration: int) -> None:
-        rows = read_metrics(self._path.parent) if self._path.exists() else []
-        kept = [row for row in rows if row["iteration"] <= iteration]
-        self.wall_s = max((row["wall_s"] for row in kept), default=0.0)
-        with replacing(self._path) as file:
-            file.writelines((json.dumps(row) + "\n").encode() for row in kept)
-
-    def points(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Appends one JSON object a point and seed, and brings all of the log to the disk."""
-        with writing(self._path, ADVICE), self._path.open("r+", encoding="utf-8") as file:
-            file.seek(0, os.SEEK_END)
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        with writing(self._path.parent, ADVICE):
-            for events in self._events.values():
-                events.flush()
-
-    def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
-        """Writes TensorBoard scalars against the iteration, and again against environment steps."""
-        for prefix, step in (("", iteration), (BY_STEPS, env_steps)):
-            scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
-            with writing(self._path.parent, ADVICE):
-                self._events[seed].add(Event(summary=Summary(value=scalars), step=step))
-
-    def close(self) -> None:
-        with writing(self._path.parent, ADVICE):
-            for events in self._events.values():
-                events.close()
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The points of a run; a last line that was cut off is left out.
-
-    Raises:
-        UserError: the folder has no readable metrics, or those of two trainings that wrote at the same time.
-    """
-    path = folder / "metrics.jsonl"
-    try:
-        if not path.is_file():
-            raise OSError
-        lines = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{folder} is no run of jaxteach: it has no readable metrics.jsonl") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-            if number < len(lines):
-                raise UserError(f"{path} is damaged in line {number}") from None
-    if not all(_is_point(row) for row in rows):
-        raise UserError(f"{path} is not the metrics of a jaxteach run")
-    last: dict[int, int] = {}
-    for row in rows:
-        seed, iteration = row.get("seed", 0), row["iteration"]
-        if iteration <= last.get(seed, -1):
-            raise UserError(
-                f"{path} has iteration {iteration} of seed {seed} after iteration {last[seed]}, as if two trainings "
-                "had written to it at once; train anew with another --savedir"
-            )
-        last[seed] = iteration
-    return rows
-
-
-def read_summary(folder: Path) -> dict[int, dict[str, Any]]:
-    """The final evaluation of each seed of a run; empty where there was none yet.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    path = folder / "summary.json"
-    if not path.exists():
-        return {}
-    try:
-        rows = read_json(path)
-    except (OSError, ValueError):
-        raise UserError(f"{path} is damaged; remove it, and go on with the run by --resume") from None
-    if not isinstance(rows, list) or not all(_is_point(row, NEEDED[1:]) for row in rows):
-        raise UserError(f"{path} is not the summary of a jaxteach run")
-    return {row.get("seed", 0): row for row in rows}
-
-
-def _is_point(row: Any, needed: tuple[str, ...] = NEEDED) -> bool:
-    numbers = [row.get(name) for name in needed] if isinstance(row, dict) else [None]
-    return all(isinstance(x, int | float) and abs(x) < 2**62 for x in numbers) and isinstance(row.get("seed", 0), int)

@@ -11,7 +11,8 @@ from jaxteach.config import TrainConfig
 from jaxteach.distributed.multihost import broadcast, on_main_process
 from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import write_json
-from jaxteach.runs.run_folder import MetricsLog, begin_session
+from jaxteach.runs.metrics_log import MetricsLog
+from jaxteach.runs.run_folder import begin_session
 
 TRAIN_TAGS = {
     "return_mean": "Train/Return Mean",
@@ -23,6 +24,9 @@ TRAIN_TAGS = {
     "kickstarting_loss": "Train/Kickstarting Loss",
     "policy_loss": "Train/Policy Loss",
     "value_loss": "Train/Value Loss",
+    "approx_kl": "Train/Approx KL",
+    "clip_fraction": "Train/Clip Fraction",
+    "explained_variance": "Train/Explained Variance",
     "grad_norm": "Train/Gradient Norm",
     "kickstarting_coef": "Train/Kickstarting Coef",
     "teacher_coverage": "Train/Teacher Coverage",
@@ -75,8 +79,7 @@ class RunWriter:
             done: iterations behind the run.
             plans: the digest of the teacher's plans, None without a teacher.
         """
-        steps = done * self.config.steps_per_iteration
-        self._log = on_main_process(lambda: MetricsLog(self.folder, self.config.seed_list, done, steps))
+        self._log = on_main_process(lambda: MetricsLog(self.folder, self.config, done))
         return on_main_process(lambda: begin_session(self.folder, self.config, done, plans)) or []
 
     @property

@@ -1,5 +1,6 @@
-"""The sittings in which a run is trained: the iterations, plans and machine of each."""
+"""The sessions in which a run is trained: the iterations, plans, versions and machine of each."""
 
+import platform
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +11,14 @@ import jax
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_json, write_json
 from jaxteach.system.cores import visible_cores
+from jaxteach.system.machine import git_revision, processor, versions_of
+from jaxteach.system.plugins import plugins
 
-FILE = "sittings.json"
+FILE, FORMER_FILE = "sessions.json", "sittings.json"
 MACHINE = ("cores", "platform", "jax")
 """What a run's bits depend on besides its options."""
+MADE_WITH = ("versions", "python", "processor", "revision", "plugins")
+"""What else a session records of how it was made."""
 
 
 def machine() -> dict[str, Any]:
@@ -21,17 +26,22 @@ def machine() -> dict[str, Any]:
     return dict(zip(MACHINE, (visible_cores(), jax.default_backend(), jax.__version__)))
 
 
+def made_with() -> dict[str, Any]:
+    """The values of `MADE_WITH` here."""
+    return dict(zip(MADE_WITH, (versions_of(), platform.python_version(), processor(), git_revision(), plugins())))
+
+
 def read_sessions(folder: Path) -> list[dict[str, Any]]:
-    """The sittings of a run so far, in order; empty for a run from before they were recorded.
+    """The sessions of a run so far, in order; empty for a run from before they were recorded.
 
     Raises:
         UserError: they can't be read.
     """
-    path = folder / FILE
+    path = next((path for name in (FILE, FORMER_FILE) if (path := folder / name).exists()), None)
+    if path is None:
+        return []
     try:
         rows = read_json(path)
-    except FileNotFoundError:
-        return []
     except (OSError, ValueError):
         rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -40,7 +50,7 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
 
 
 def add_session(folder: Path, facts: dict[str, Any]) -> None:
-    """Records a sitting that begins now.
+    """Records a session that begins now.
 
     Raises:
         UserError: the file can't be read or written.
@@ -53,7 +63,7 @@ def plans_digest(folder: Path) -> str | None:
     """The digest of the plans that teach a run (`PlanFile.digest`); None where it is not known.
 
     Raises:
-        UserError: the sittings can't be read.
+        UserError: the sessions can't be read.
     """
     known = [row["plans_sha256"] for row in read_sessions(folder) if row.get("plans_sha256") is not None]
     if not all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in known):

@@ -9,7 +9,8 @@ from dataclasses import replace
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
-from jaxteach.runs.run_folder import check_resumable, find_run, folder_of, further, is_folder, read_summary
+from jaxteach.runs.metrics_log import read_summary
+from jaxteach.runs.run_folder import check_resumable, find_run, folder_of, further, is_folder
 from jaxteach.teacher.loading import digest_of
 from jaxteach.training.loop import train_group
 

@@ -1,12 +1,14 @@
 """Users' own modules, which register tasks and networks.
 
-The commands import the modules that the environment variable `JAXTEACH_IMPORT` names, with commas between them.
+The commands import the modules that `--import` names, and those that the environment variable `JAXTEACH_IMPORT` names,
+with commas between them.
 """
 
 import importlib
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -22,19 +24,28 @@ LIBRARIES: Final = tuple(
 )
 
 
-def import_plugins() -> None:
-    """Imports the modules that the environment variable names.
+def plugins() -> list[str]:
+    """The names of the modules that the environment variable gives."""
+    return list(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
+
+
+def import_plugins(more: Iterable[str] = ()) -> None:
+    """Imports the modules that the environment variable names, and more, which the variable has from then on.
 
     Raises:
         UserError: one can't be imported; the message says where it fails.
     """
-    for name in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):
+    names = list(dict.fromkeys([*plugins(), *more]))
+    if names:
+        os.environ[VARIABLE] = ",".join(names)
+    for name in names:
         try:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:
             reason = error.msg if isinstance(error, SyntaxError) else str(error)
             what = reason if isinstance(error, ModuleNotFoundError | UserError) else f"{type(error).__name__}: {reason}"
-            raise UserError(f"{VARIABLE} names {name}, and it can't be imported: {what}{_place_of(error)}") from None
+            source = "--import" if name in more else VARIABLE
+            raise UserError(f"{source} names {name}, and it can't be imported: {what}{_place_of(error)}") from None
 
 
 def _place_of(error: BaseException) -> str:

@@ -36,13 +36,17 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
 
 
 def plans_of(config: TrainConfig) -> PlanFile | None:
-    """The plans with which a run of these options begins; None without a teacher, and where it is an object.
+    """The plans with which a run of these options begins; None without a teacher, or where they are not known.
 
     Raises:
         UserError: they can't be read.
     """
-    named = config.taught and not config.teacher.plans.startswith(OBJECT)
-    return find_plans(config.teacher.plans, config.task) if named else None
+    if not config.taught:
+        return None
+    if config.teacher.plans.startswith(OBJECT):
+        given = GIVEN.get(config.teacher.plans)
+        return None if given is None else given.plans
+    return find_plans(config.teacher.plans, config.task)
 
 
 def digest_of(config: TrainConfig) -> str | None:

@@ -73,6 +73,9 @@ class PlanFile:
         """The SHA-256 of what teaches: the captions with their plans, however the file is written."""
         return hashlib.sha256(json.dumps([asdict(entry) for entry in self.captions]).encode()).hexdigest()
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @property
     def by_hand(self) -> bool:
         """Whether a person wrote the plans; else a language model answered them."""

@@ -17,7 +17,7 @@ from jaxteach.errors import UserError
 from jaxteach.tasks import TASKS, taught_tasks
 from jaxteach.teacher.domain import NO_CAPTION, UNLISTED, Domain, Vocabulary
 from jaxteach.teacher.navigation import FINISHED
-from jaxteach.teacher.plans import MisfitError, find_plans
+from jaxteach.teacher.plans import MisfitError, PlanFile, find_plans
 from jaxteach.teacher.table import (
     EXPLORE,
     FIRST_OBJECT_SKILL,
@@ -48,6 +48,7 @@ class Teacher:
     table: SkillTable
     domain: Domain = field(metadata={"pytree_node": False})
     soft: bool = field(metadata={"pytree_node": False})
+    plans: PlanFile | None = field(default=None, metadata={"pytree_node": False})
 
     # By identity, so that `jax.jit(teacher)` can look it up: arrays have no hash.
     __hash__ = object.__hash__
@@ -223,11 +224,12 @@ def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrid
     """
     env = envs_jax.make(task, **overrides)
     domain = task_domain(env, task)
-    table = compile_plans(find_plans(plans, task), domain.vocabulary)
+    found = find_plans(plans, task)
+    table = compile_plans(found, domain.vocabulary)
     agents, captions = domain.num_agents or 1, len(domain.vocabulary.texts)
     if table.rows.shape[1] not in (0, captions ** (agents - 1)):
         raise MisfitError(f"they are for another number of agents than {agents}")
-    return Teacher(table, domain, soft)
+    return Teacher(table, domain, soft, found)
 
 
 def task_domain(env: Any, task: str) -> Domain:

@@ -173,7 +173,7 @@ def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTe
 
 
 class TrainingLoop:
-    """One sitting of the runs that train side by side.
+    """One session of the runs that train side by side.
 
     Args:
         experiment: what is trained.

@@ -1,0 +1,46 @@
+"""The students of runs."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.training.programs import Experiment
+
+
+def load_student(
+    folder: Path, trained: TrainConfig, seed: int, iteration: int | None = None
+) -> tuple[Experiment, Any, int]:
+    """The student of one of a run's seeds; as `load_students`."""
+    experiment, (params,), iteration = load_students(folder, trained, [seed], iteration)
+    return experiment, params, iteration
+
+
+def load_students(
+    folder: Path, trained: TrainConfig, seeds: Sequence[int], iteration: int | None = None
+) -> tuple[Experiment, list[Any], int]:
+    """The students of a run's seeds: their experiment, without the teacher; their parameters; and their iteration.
+
+    Args:
+        folder: the run's.
+        trained: the run's options.
+        seeds: some of the run's.
+        iteration: of the checkpoint; the last one when left out.
+
+    Raises:
+        UserError: the run has no such seed, or the checkpoint can't be read.
+    """
+    for seed in seeds:
+        if seed not in trained.seed_list:
+            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
+    experiment = Experiment(replace(trained, no_teacher=True, devices=1))
+    with closing(Checkpoints(folder)) as checkpoints:
+        iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
+    places = [trained.seed_list.index(seed) for seed in seeds]
+    return experiment, [jax.tree.map(lambda leaf, i=place: leaf[i], params) for place in places], iteration
