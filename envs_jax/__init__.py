@@ -1,5 +1,8 @@
 """Gridworlds and particle worlds as pure JAX functions, exact to their references."""
 
+import envs_jax.quiet_jumanji  # noqa: F401 - before anything else imports Jumanji
+
+# isort: split
 import inspect
 import re
 from collections.abc import Callable

@@ -1,24 +1,56 @@
 """A large language model as policy teacher for reinforcement learning, compiled into JAX.
 
-What is named here is imported when it is first used, so that `import jaxteach` takes no time.
+`import jaxteach as jt` is the public API. What it names is imported when it is first used.
 """
 
 import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from jaxteach.api.policies import Policy, load_policy
-    from jaxteach.api.registry import register_network, register_task
-    from jaxteach.api.runs import Run, evaluate
-    from jaxteach.api.training import make_train, sweep, train
-    from jaxteach.config import PPOConfig, TrainConfig
-    from jaxteach.networks.base import Output, Student
-    from jaxteach.teacher.policy import Teacher, make_teacher
-    from jaxteach.teacher.tasks.plain import PlainDomain, Words
+    from jaxteach.api.functional import make_train as make_train
+    from jaxteach.api.registry import register_network as register_network
+    from jaxteach.api.registry import register_task as register_task
+    from jaxteach.api.run import Policy as Policy
+    from jaxteach.api.run import Run as Run
+    from jaxteach.api.run import evaluate as evaluate
+    from jaxteach.api.run import load_policy as load_policy
+    from jaxteach.api.training import sweep as sweep
+    from jaxteach.api.training import train as train
+    from jaxteach.config import PPOConfig as PPOConfig
+    from jaxteach.config import TrainConfig as TrainConfig
+    from jaxteach.errors import UserError as UserError
+    from jaxteach.networks.base import Output as Output
+    from jaxteach.networks.base import Student as Student
+    from jaxteach.teacher.policy import Teacher as Teacher
+    from jaxteach.teacher.policy import make_teacher as make_teacher
+    from jaxteach.teacher.tasks.plain import PlainDomain as PlainDomain
+    from jaxteach.teacher.tasks.plain import Words as Words
 
-__version__: str
+    __version__: str
+
+_MODULES: Final = {
+    "Output": "networks.base",
+    "PPOConfig": "config",
+    "PlainDomain": "teacher.tasks.plain",
+    "Policy": "api.run",
+    "Run": "api.run",
+    "Student": "networks.base",
+    "Teacher": "teacher.policy",
+    "TrainConfig": "config",
+    "UserError": "errors",
+    "Words": "teacher.tasks.plain",
+    "evaluate": "api.run",
+    "load_policy": "api.run",
+    "make_teacher": "teacher.policy",
+    "make_train": "api.functional",
+    "register_network": "api.registry",
+    "register_task": "api.registry",
+    "sweep": "api.training",
+    "train": "api.training",
+}
+"""The module of each public name."""
 
 __all__ = [
     "Output",
@@ -29,6 +61,7 @@ __all__ = [
     "Student",
     "Teacher",
     "TrainConfig",
+    "UserError",
     "Words",
     "__version__",
     "evaluate",
@@ -41,43 +74,12 @@ __all__ = [
     "train",
 ]
 
-_PLACES = {
-    "Output": "networks.base",
-    "PPOConfig": "config",
-    "PlainDomain": "teacher.tasks.plain",
-    "Policy": "api.policies",
-    "Run": "api.runs",
-    "Student": "networks.base",
-    "Teacher": "teacher.policy",
-    "TrainConfig": "config",
-    "Words": "teacher.tasks.plain",
-    "evaluate": "api.runs",
-    "load_policy": "api.policies",
-    "make_teacher": "teacher.policy",
-    "make_train": "api.training",
-    "register_network": "api.registry",
-    "register_task": "api.registry",
-    "sweep": "api.training",
-    "train": "api.training",
-}
-
-
-class _Package(ModuleType):
-    """Keeps `jaxteach.train` the function when the command's module of the same name is imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _PLACES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = importlib.import_module("jaxteach.config").this_version()
-    elif name in _PLACES:
-        value = getattr(importlib.import_module(f"jaxteach.{_PLACES[name]}"), name)
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(f"jaxteach.{_MODULES[name]}"), name)
     else:
         raise AttributeError(f"module 'jaxteach' has no attribute {name!r}")
     globals()[name] = value
@@ -86,3 +88,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package: `jaxteach.train` and `jaxteach.sweep` are functions, also once the commands of that name are
+    imported, which Python would bind in their place.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -13,6 +13,9 @@ from typing import Any, Final
 
 from jaxteach.errors import UserError
 
+OBJECT: Final = "object."
+"""What names begin with that stand for objects, passed to `jaxteach.train` in Python: they can't be rebuilt by name."""
+
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -91,6 +94,11 @@ def canonical_task(name: str) -> str:
         UserError: an unknown task.
     """
     by_lower = {task.lower(): task for task in TASKS}
+    if isinstance(name, str) and name.startswith(OBJECT) and name.lower() not in by_lower:
+        raise UserError(
+            f"its environment, {name.removeprefix(OBJECT)}, was passed as an object and can't be rebuilt by name; "
+            "pass it again in Python, as env= to jaxteach.Run, evaluate or load_policy"
+        )
     if not isinstance(name, str) or name.lower() not in by_lower:
         similar = [by_lower[task] for task in get_close_matches(str(name).lower(), by_lower, 1)]
         advice = f"did you mean {similar[0]}? " if similar else ""

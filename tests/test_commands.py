@@ -21,7 +21,7 @@ import jaxteach.runs.run_writer
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
 from jaxteach.errors import UserError
-from jaxteach.evaluation.command import _students, evaluate
+from jaxteach.evaluation.command import evaluate, student_players
 from jaxteach.ppo.episodes import Episodes, evaluation_key
 from jaxteach.reports.curves import Curve
 from jaxteach.system.command import run_command
@@ -246,7 +246,7 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
 
 def test_evaluation_takes_the_run_s_first_seed(logdir):
     """Catches a run without the seed 0 that needs to be told which seed it has."""
-    _, players = _students(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
+    _, players = student_players(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
     assert players.told == "student single, seed 11, iteration 5"
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from envs_jax.doorkey import DoorKey
 from jaxteach.api.registry import register_task
@@ -25,17 +27,27 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """The guide's files under the names that it gives them."""
+def python_with(words):
+    """The guide's one piece of Python that has these words."""
+    (text,) = (text for text in blocks("python") if words in text)
+    return text
+
+
+def write_files(folder):
+    """Writes the guide's files under the names that it gives them."""
     files = {
-        "switches.py": blocks("python")[0],
+        "switches.py": python_with("class Switches"),
         "switches.json": blocks("json")[0],
         "switches.md": blocks("text")[0],
-        "wide.py": blocks("python")[1],
+        "wide.py": python_with("class Wide"),
     }
     for name, text in files.items():
-        (tmp_path / name).write_text(text, "utf-8")
+        (folder / name).write_text(text, "utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_files(tmp_path)
     return tmp_path
 
 
@@ -53,6 +65,7 @@ def train(folder, name, *options, modules="switches"):
     return folder / "log" / "ppo" / "Switches" / name
 
 
+@pytest.mark.slow
 def test_the_task_and_the_network_of_the_guide_train(folder):
     """Catches a registered task, plan file or network that the commands don't take."""
     options = ["--plans", "switches.json", "--network", "wide", *TINY]
@@ -64,7 +77,7 @@ def test_the_task_and_the_network_of_the_guide_train(folder):
 
 def test_a_task_takes_no_more_than_sixty_lines():
     """Catches an interface that asks more and more of a user's task."""
-    assert len(blocks("python")[0].splitlines()) <= 60
+    assert len(python_with("class Switches").splitlines()) <= 60
 
 
 def test_a_module_that_is_not_there_is_told_in_one_sentence(monkeypatch):
@@ -102,3 +115,17 @@ def test_the_commands_of_the_guide_run(folder):
         short = TINY if arguments[0] == "jaxteach.train" else []
         done = run(folder, [*arguments, *short], "switches,wide")
         assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    """Catches an API that the notebook has and jaxteach doesn't, and outputs that are committed."""
+    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env=environment)
+    (success,) = (cell.outputs[-1] for cell in notebook.cells if "success.mean" in cell.source)
+    rates = [float(rate) for rate in re.findall(r"\d\.\d*", success["data"]["text/plain"])]
+    assert len(rates) == 2
+    assert min(rates) > 0.9

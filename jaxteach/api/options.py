@@ -1,110 +1,135 @@
-"""From a call's arguments to the options of a run; environments, networks and teachers may be objects."""
+"""The options of training as keywords: flat, with the command line's names, and objects beside names."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from flax import linen as nn
-from platformdirs import user_cache_path
 
-from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.api.registry import register_environment, register_network
+from jaxteach.api.objects import Objects, teacher_as_plans
 from jaxteach.config import TrainConfig, default_config, with_options
 from jaxteach.errors import UserError
-from jaxteach.networks.registry import NETWORKS, REGISTERED
-from jaxteach.options.markers import without_effect
-from jaxteach.tasks import canonical_task
-from jaxteach.teacher.plans import save_plans
+from jaxteach.options.legacy import NAMES
+from jaxteach.options.markers import is_of, options_of, without_effect
+from jaxteach.system.plugins import import_plugins
+from jaxteach.tasks import OBJECT
+from jaxteach.teacher.plans import find_plans
 from jaxteach.teacher.policy import Teacher
+from jaxteach.teacher.table import compile_plans
 
-SHIPPED: Final = "shipped"
+DEFAULT: Final = "default"
+"""Stands for the task's own teacher."""
 
 
-def make_config(
-    task: Any,
-    seeds: int | Iterable[int] | None,
-    network: Any,
-    teacher: Teacher | str | Path | None,
-    options: Mapping[str, Any],
-) -> TrainConfig:
-    """The options of a run, checked as on the command line.
+@contextmanager
+def named_options(
+    task: Any, seeds: int | Iterable[int] | None, teacher: Any, network: Any, options: Mapping[str, Any]
+) -> Iterator[tuple[Objects, dict[str, Any]]]:
+    """Keywords as flat options without objects, for which names stand inside the block.
 
     Args:
-        task: a task's name, or an environment.
-        seeds: `seed_list`, or one seed; None for the default.
-        network: a network's name, or a Flax module; None for the task's default.
-        teacher: plans that ship or a plan file, a `Teacher`, or None for pure reinforcement learning.
-        options: more options, by their names on the command line.
+        task: a name or an environment.
+        seeds: one or several, None for the option's default.
+        teacher: None for none, `DEFAULT`, the path of a plan file, a `Teacher` or a `Domain`.
+        network: a name, a module, a function that makes one, or None for the task's default.
+        options: the others, by their names on the command line; of a sweep, without those that it varies.
+
+    Yields:
+        The objects, and the options with the task's name among them.
 
     Raises:
-        UserError: an option is unknown, has a value that makes no sense, or no effect beside the others.
+        UserError: two keywords say the same, or an object can't be used.
     """
-    given = {name: _plain(value) for name, value in options.items()}
-    name = canonical_task(task) if isinstance(task, str) else register_environment(task, teacher)
+    import_plugins()
+    flat = {NAMES.get(name, name): _plain(name, value) for name, value in options.items()}
     if seeds is not None:
-        if "seed_list" in given:
-            raise UserError("give seeds or seed_list, not both")
-        given["seed_list"] = _plain([seeds] if isinstance(seeds, int | np.integer) else seeds)
-    if network is not None:
-        given["network"] = network if isinstance(network, str) else _registered(network)
-    given |= _teacher_options(teacher, given)
-    config = with_options(default_config(name), given)
+        flat = _with(flat, "seeds", "seed_list", _seeds(seeds))
+    if isinstance(network, str):
+        flat, network = _with(flat, "network", "network", network), None
+    objects = Objects(None if isinstance(task, str) else task, network)
+    with ExitStack() as stack:
+        stack.enter_context(objects.bound())
+        name = task if isinstance(task, str) else objects.task
+        config = with_options(default_config(name), flat)
+        flat = {"task": config.task} | flat
+        if objects.network is not None:
+            flat["network"] = stack.enter_context(objects.network_of(config))
+        if teacher is None:
+            flat = _with(flat, "teacher", "no_teacher", True)
+        elif isinstance(teacher, str | Path):
+            if str(teacher) != DEFAULT:
+                flat = _with(flat, "teacher", "plans", str(teacher))
+        else:
+            made = _teacher(teacher, config, flat)
+            flat["plans"] = stack.enter_context(teacher_as_plans(made, config))
+            flat.pop("hard_planner", None)
+            if not made.soft:
+                flat["hard_planner"] = True
+        yield objects, flat
+
+
+def configured(flat: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that flat options give, checked as the command line's are.
+
+    Raises:
+        UserError: an option is unknown, has no effect beside the others, or a value that it can't have.
+    """
+    options = {name: value for name, value in flat.items() if name != "task"}
+    config = with_options(default_config(flat["task"]), options)
     config.check()
-    idle = without_effect(config, given)
+    refuse_idle(config, options)
+    return config
+
+
+def refuse_idle(config: TrainConfig, options: Iterable[str]) -> None:
+    """Raises `UserError` for options that have no effect beside the others."""
+    idle = without_effect(config, set(options))
     if idle:
-        reasons = "; ".join(f"{option} has no effect {reason}" for option, reason in idle.items())
-        raise UserError(f"{reasons}; leave {'it' if len(idle) == 1 else 'them'} out")
-    return replace(config, savedir=config.savedir)
+        told = "; ".join(f"{name} has no effect {reason}" for name, reason in idle.items())
+        raise UserError(f"{told}; leave {'it' if len(idle) == 1 else 'them'} out")
 
 
-def _teacher_options(teacher: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    if teacher is None:
-        return {"no_teacher": True}
-    if isinstance(teacher, str | Path):
-        # The default says nothing, so that plans= and no_teacher= may say more.
-        return {} if str(teacher) == SHIPPED else {"plans": str(teacher)}
-    if not isinstance(teacher, Teacher):
-        raise UserError(f"teacher must be a Teacher, a plan file or None, not {type(teacher).__name__}")
-    if "plans" in given:
-        raise UserError("a teacher has its own plans; give teacher or plans, not both")
-    return {"plans": str(_kept_plans(teacher)), "hard_planner": not teacher.soft}
+def _with(flat: dict[str, Any], keyword: str, name: str, value: Any) -> dict[str, Any]:
+    if name in flat:
+        raise UserError(f"{keyword}= and {name}= say the same; give one of them")
+    return flat | {name: value}
 
 
-def _kept_plans(teacher: Teacher) -> Path:
-    """The file with a teacher's plans, named by their digest."""
-    if teacher.plans is None:
-        raise UserError("this teacher does not know its plans; make it with jaxteach.make_teacher")
-    path = user_cache_path("jaxteach") / "plans" / f"{teacher.plans.digest}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_plans(teacher.plans, path)
-    return path
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, [seeds] if np.ndim(seeds) == 0 and not np.iterable(seeds) else seeds))
+    except TypeError:
+        raise UserError(f"seeds are integers, one or several, not {seeds!r}") from None
 
 
-def _registered(network: Any) -> str:
-    """The name by which a network that is given as an object is registered from now on."""
-    if not isinstance(network, nn.Module):
-        raise UserError(f"network must be a name or a Flax module, such as a Student, not {network!r}")
-    name = type(network).__name__
-    if name in NETWORKS:
-        raise UserError(f"there is a network {name} already; rename the class")
-
-    def make(world: AgentAxisWrapper) -> Any:
-        del world
-        return network
-
-    REGISTERED.pop(name, None)
-    register_network(name, make)
-    return name
+_KINDS: Final = {option.name: option.kind for option in options_of(TrainConfig("SimpleDoorKey"))}
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, and sequences as the tuples that options have."""
-    if isinstance(value, np.generic):
-        return value.item()
+def _plain(name: str, value: Any) -> Any:
+    """A value as the command line gives it: NumPy's numbers as Python's, 1e5 as a whole number, paths as text."""
+    kind = _KINDS.get(NAMES.get(name, name))
+    value = value.item() if isinstance(value, np.generic) else value
+    if name == "seed_list":
+        return _seeds(value)
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return tuple(_plain(item) for item in value)
-    return value
+    if kind is None or not isinstance(value, float) or not value.is_integer() or is_of(value, kind):
+        return value
+    return int(value) if is_of(int(value), kind) else value
+
+
+def _teacher(given: Any, config: TrainConfig, flat: Mapping[str, Any]) -> Teacher:
+    """The teacher that an object is, or that plans and a `Domain` make."""
+    if flat.get("online"):
+        raise UserError("online asks about a registered task; register it with its domain, and leave teacher= out")
+    if isinstance(given, Teacher):
+        idle = [name for name in ("plans", "hard_planner") if name in flat]
+        if idle:
+            raise UserError(f"{idle[0]} has no effect with a Teacher, which has its own; leave it out")
+        return given
+    if not hasattr(given, "vocabulary") or not hasattr(given, "skill_actions"):
+        raise UserError(f"a teacher is None, the path of a plan file, a Teacher or a Domain, not {given!r}")
+    plans = find_plans(config.teacher.plans, config.task.removeprefix(OBJECT))
+    return Teacher(compile_plans(plans, given.vocabulary), given, not config.teacher.hard_planner, plans)

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-from jumanji.env import Environment
-
 import envs_jax
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig, changes
@@ -16,10 +13,6 @@ from jaxteach.networks.registry import NETWORKS, REGISTERED
 from jaxteach.tasks import TASKS, TaskSpec
 from jaxteach.teacher.domain import Domain
 from jaxteach.teacher.names import check_vocabulary
-from jaxteach.teacher.policy import Teacher
-
-DEFAULT_STEPS = 500_000
-"""Environment steps of a run in an environment that is given as an object, unless told otherwise."""
 
 
 def register_task(
@@ -48,28 +41,6 @@ def register_task(
     del options["total_steps"]
     make_domain = None if domain is None else lambda task, env: domain
     TASKS[name] = TaskSpec(steps, options, make_domain, None if prompt is None else Path(prompt))
-
-
-def register_environment(env: Any, teacher: Any = None) -> str:
-    """Registers an environment that is given as an object, and gives the task's name: that of its class.
-
-    Args:
-        env: a Jumanji environment with `observe` and `max_steps`.
-        teacher: a `Teacher`, whose domain the task gets, or anything else for a task without one.
-
-    Raises:
-        ValueError: the class has the name of a built-in task, or the environment lacks what training needs.
-    """
-    if not isinstance(env, Environment):
-        raise UserError(f"task must be a task's name or a Jumanji environment, not {env!r}")
-    name, world = type(env).__name__, AgentAxisWrapper(env)
-    domain = teacher.domain if isinstance(teacher, Teacher) else None
-    leaves = jax.tree.leaves(world.abstract_observation)
-    # A map of cells suits the egocentric network, anything else the perceptron.
-    shows_map = len(leaves) == 1 and leaves[0].ndim == 4
-    options = TrainConfig(name, total_steps=DEFAULT_STEPS, network="egocentric" if shows_map else "mlp")
-    register_task(lambda: env, options, domain)
-    return name
 
 
 def register_network(name: str, make: Callable[[AgentAxisWrapper], Student]) -> None:

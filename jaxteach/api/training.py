@@ -1,151 +1,134 @@
-"""Training from Python: whole runs, sweeps, and the pure functions of an update."""
+"""Training and sweeps as functions."""
 
+import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
-from jaxteach.api.options import SHIPPED, make_config
-from jaxteach.api.runs import Run
+from jaxteach.api.options import DEFAULT, configured, named_options
+from jaxteach.api.run import Run
 from jaxteach.config import SweepConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
-from jaxteach.ppo.learner import LearnerState
-from jaxteach.sweeps.command import sweep as run_sweep
-from jaxteach.sweeps.command import sweep_runs
-from jaxteach.training.loop import train as train_run
-from jaxteach.training.programs import Experiment
+from jaxteach.runs.run_folder import folder_of
+from jaxteach.sweeps.command import train_trials
+from jaxteach.sweeps.spec import trials_of
+from jaxteach.tasks import OBJECT
+from jaxteach.training.loop import train as train_config
+from jaxteach.training.progress import silence
+
+OF_SWEEPS: Final = {option.name for option in fields(SweepConfig)} - {"file", "show"}
 
 
 def train(
     task: Any,
     *,
     seeds: int | Iterable[int] | None = None,
+    teacher: Any = DEFAULT,
     network: Any = None,
-    teacher: Any = SHIPPED,
     progress: bool = True,
     **options: Any,
 ) -> Run:
-    """Trains a student, as `python -m jaxteach.train` does.
+    """Trains a student, or goes on training it with `resume=True`.
+
+    What `python -m jaxteach.train` does, with the same options, files and results.
 
     Args:
-        task: a task's name, or an environment: a Jumanji environment with `observe` and `max_steps`.
-        seeds: the seeds, which train side by side; 0 by default.
-        network: a network's name, or a `Student`; the task's default when left out.
-        teacher: "shipped" for the plans that come with jaxteach, a plan file, what `make_teacher` returns, or None for
-            pure reinforcement learning.
-        progress: print how training goes.
-        options: more options, by their names on the command line, such as `total_steps=50_000`.
+        task: a task's name, or a Jumanji environment as `AgentAxisWrapper` takes it. A run in an environment that
+            is passed as an object can't be rebuilt by name: pass the environment again to open its folder.
+        seeds: one seed or several, which train side by side in one program; 0 when left out.
+        teacher: None for pure reinforcement learning; the path of a plan file; a `Teacher`; or a `Domain`, whose
+            plan file is the option `plans`. The task's own teacher, if it has one, when left out.
+        network: the name of a network, a flax module such as a `Student`, or a function that makes one for an
+            `AgentAxisWrapper`. The task's own when left out.
+        progress: whether to print how training fares.
+        **options: flat, with the names of `python -m jaxteach.train --help`, such as `total_steps` in environment
+            steps of each seed, `num_envs` or `learning_rate`.
 
     Returns:
         The finished run.
 
     Raises:
-        ValueError: an option is unknown or makes no sense; the message is one sentence.
+        ValueError: an option is unknown, has no effect or a value that it can't have; an object can't be used; or
+            a loss is not finite. The message is one sentence.
 
-    Example:
-        >>> run = train("SimpleDoorKey", seeds=range(3), total_steps=50_000)  # doctest: +SKIP
+    Example::
+
+        run = jaxteach.train("SimpleDoorKey", seeds=range(3), total_steps=50_000, distill_coef=5.0)
     """
-    started = time.perf_counter()
     use_cache()
-    config = make_config(task, seeds, network, teacher, options)
-    return Run(train_run(config, started, quiet=not progress))
+    with named_options(task, seeds, teacher, network, options) as (objects, flat):
+        config = configured(flat)
+        with nullcontext() if progress else silence():
+            folder = train_config(config, time.perf_counter())
+    return Run(folder, objects.env, objects.network)
 
 
 def sweep(
-    task: str | Iterable[str],
+    task: Any,
     *,
-    seeds: int | Iterable[int] = 0,
-    name: str = "sweep",
-    logdir: str | Path = "log",
+    name: str | None = None,
+    seeds: int | Iterable[int] | None = None,
+    teacher: Any = DEFAULT,
+    network: Any = None,
+    progress: bool = True,
     **options: Any,
 ) -> list[Run]:
-    """Trains all combinations of lists of options, as `python -m jaxteach.sweep` does; finished runs are kept.
+    """Trains all combinations of the options that are lists, and goes on with those that were begun before.
+
+    What `python -m jaxteach.sweep` does. Runs that differ in numbers of PPO alone train side by side in one program.
 
     Args:
-        task: a task's name, or several.
-        seeds: the seeds of each combination.
-        name: what the runs' folders begin with.
-        logdir: where runs are kept.
-        options: options of training; those with a list are tried in all combinations.
+        task: as for `train`.
+        name: what the names of the runs' folders begin with; made of the options when left out, so that the same
+            call finds its runs again.
+        seeds: of each combination.
+        teacher: as for `train`.
+        network: as for `train`.
+        progress: whether to print how training fares.
+        **options: as for `train`, a list, tuple, range or array for each option to vary; and those of
+            `python -m jaxteach.sweep --help`, such as `seeds_per_run`.
 
     Returns:
-        The runs, in the order of the combinations.
+        The runs, in the order of the combinations; the last option varies fastest.
 
     Raises:
-        ValueError: an option is unknown or makes no sense, or runs failed.
+        ValueError: as for `train`; or runs failed, after all others.
 
-    Example:
-        >>> runs = sweep("SimpleDoorKey", distill_coef=[1, 10], seeds=range(5))  # doctest: +SKIP
+    Example::
+
+        runs = jaxteach.sweep("SimpleDoorKey", distill_coef=[1, 10], seeds=range(5))
     """
     use_cache()
-    seed_list = [seeds] if isinstance(seeds, int) else list(seeds)
-    values = {"task": task if isinstance(task, str) else list(task), **options}
-    grid = {key: list(value) for key, value in values.items() if isinstance(value, list | tuple | range)}
-    fixed = {"seed_list": seed_list} | {key: value for key, value in values.items() if key not in grid}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{name}.toml"
-        file.write_text("\n".join(["[fixed]", *_toml(fixed), "[grid]", *_toml(grid)]), "utf-8")
-        config = SweepConfig(file, str(logdir))
-        run_sweep(config)
-        return [Run(folder) for folder in sweep_runs(config)]
+    of_sweep = {option: options.pop(option) for option in OF_SWEEPS & set(options)}
+    grid = {option: list(values) for option, values in options.items() if _is_list(option, values)}
+    empty = [option for option, values in grid.items() if not values]
+    if empty:
+        raise UserError(f"{empty[0]} is an empty list; give it values, or leave it out")
+    fixed = {option: value for option, value in options.items() if option not in grid}
+    with named_options(task, seeds, teacher, network, fixed) as (objects, flat):
+        if of_sweep.get("engine") == "slurm" and any(str(value).startswith(OBJECT) for value in flat.values()):
+            raise UserError("jobs of a cluster can't have objects of this process; register them, see JAXTEACH_IMPORT")
+        shared = {option: list(value) if isinstance(value, tuple) else value for option, value in flat.items()}
+        grid = {option: [x.item() if isinstance(x, np.generic) else x for x in xs] for option, xs in grid.items()}
+        config = replace(SweepConfig(Path(name or _name(shared, grid))), **of_sweep)
+        config.check()
+        with nullcontext() if progress else silence():
+            runs = train_trials(trials_of(config.file, shared, grid), config)
+        return [Run(folder_of(run.logdir, run.task, str(run.savedir)), objects.env, objects.network) for run in runs]
 
 
-def _toml(values: Mapping[str, Any]) -> list[str]:
-    try:
-        return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
-    except TypeError as error:
-        raise UserError(f"a sweep takes names, numbers and lists of them: {error}") from None
+def _is_list(option: str, values: Any) -> bool:
+    return option != "seed_list" and isinstance(values, list | tuple | range | np.ndarray)
 
 
-class TrainState(NamedTuple):
-    """All that an update changes."""
-
-    learner: LearnerState
-    iteration: jax.Array  # int32[]
-
-
-def make_train(
-    task: Any, *, network: Any = None, teacher: Any = SHIPPED, **options: Any
-) -> tuple[Callable[[jax.Array], TrainState], Callable[..., tuple[TrainState, dict[str, jax.Array]]]]:
-    """The pure functions of training: for `jit`, `scan`, and `vmap` over seeds and hyper-parameters.
-
-    Args:
-        task: as in `train`.
-        network: as in `train`.
-        teacher: as in `train`.
-        options: as in `train`; the numbers of `PPOConfig` are the defaults of `update`'s hyper-parameters.
-
-    Returns:
-        `init(key) -> state`, and `update(state, **hparams) -> (state, metrics)`: one iteration, that is a rollout, the
-        teacher's labels and the epochs of gradient steps. `hparams` are numbers of `PPOConfig`, such as
-        `distill_coef`, which may be traced; metrics are float32[] each.
-
-    Raises:
-        ValueError: an option is unknown or makes no sense.
-
-    Example:
-        >>> init, update = make_train("SimpleDoorKey", num_envs=64)  # doctest: +SKIP
-        >>> states = jax.vmap(init)(jax.random.split(jax.random.key(0), 4))  # doctest: +SKIP
-    """
-    experiment = Experiment(make_config(task, None, network, teacher, options))
-    defaults = experiment.config.ppo.hparams
-
-    def init(key: jax.Array) -> TrainState:
-        return TrainState(experiment.learner.init(key), jnp.int32(0))
-
-    def update(state: TrainState, **hparams: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        unknown = sorted(set(hparams) - set(defaults))
-        if unknown:
-            raise UserError(f"{unknown[0]} is not a hyper-parameter of an update; these are {', '.join(defaults)}")
-        numbers = {name: jnp.asarray(value, jnp.float32) for name, value in (defaults | hparams).items()}
-        learner = experiment.learner.with_hparams(numbers)
-        inner, metrics = learner.update(state.learner, experiment.table, state.iteration)
-        return TrainState(inner, state.iteration + 1), metrics
-
-    return init, update
+def _name(fixed: dict[str, Any], grid: dict[str, Any]) -> str:
+    """The same for the same options, whatever the seeds."""
+    told = json.dumps([fixed | {"seed_list": None}, grid], sort_keys=True, default=str)
+    return f"sweep-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

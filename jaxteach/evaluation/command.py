@@ -53,10 +53,10 @@ def evaluate(config: EvalConfig) -> Path:
         UserError: the options can't be met.
     """
     config.check()
-    task, players = _teacher(config) if config.eval_teacher else _students(config)
+    task, players = _teacher(config) if config.eval_teacher else student_players(config)
     folder = fresh_folder(config.logdir, task, config.savedir, prefix="eval-")
     filmed = min(config.num_videos, config.num_eval) if has_pictures(players.world.env) else 0
-    outcomes, films = _played(players, config, filmed)
+    outcomes, films = play(players, config, filmed)
     played = _joined(list(outcomes.values()))
     result = {"task": task, "policy": players.told} | _summary(played)
     intervals = {
@@ -92,7 +92,7 @@ def evaluate(config: EvalConfig) -> Path:
     return folder
 
 
-def _played(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, Episodes], dict[Any, Any]]:
+def play(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, Episodes], dict[Any, Any]]:
     """The outcomes, and what the first `filmed` episodes show, of each player and environment seed."""
 
     def episodes(params: Any, key: jax.Array) -> Any:
@@ -133,13 +133,10 @@ def _teacher(config: EvalConfig) -> tuple[str, Players]:
     return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, told)
 
 
-def _students(config: EvalConfig) -> tuple[str, Players]:
+def student_players(config: EvalConfig) -> tuple[str, Players]:
     """The students of some of the run's seeds, in the run's world but for what the options change."""
     folder, trained = _run(config)
     seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
-    for seed in seeds:
-        if seed not in trained.seed_list:
-            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
     is_last = config.checkpoint == "acmodel"
     wanted = None if isinstance(config.checkpoint, str) else config.checkpoint
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)

@@ -1,4 +1,4 @@
-"""The students of runs, and their episodes."""
+"""The students of runs."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxteach.config import TrainConfig
-from jaxteach.ppo.episodes import Episodes, evaluation_key, run_episodes, student_policy
+from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
-from jaxteach.system.memory import explain_out_of_memory
 from jaxteach.training.programs import Experiment
 
 
@@ -36,39 +34,13 @@ def load_students(
         iteration: of the checkpoint; the last one when left out.
 
     Raises:
-        UserError: the checkpoint can't be read.
+        UserError: the run has no such seed, or the checkpoint can't be read.
     """
+    for seed in seeds:
+        if seed not in trained.seed_list:
+            raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
     experiment = Experiment(replace(trained, no_teacher=True, devices=1))
     with closing(Checkpoints(folder)) as checkpoints:
         iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
     places = [trained.seed_list.index(seed) for seed in seeds]
     return experiment, [jax.tree.map(lambda leaf, i=place: leaf[i], params) for place in places], iteration
-
-
-def evaluate_students(
-    folder: Path, trained: TrainConfig, episodes: int, greedy: bool, seed: int, checkpoint: int | None
-) -> Episodes:
-    """Episodes of the students of all seeds of a run, each in the same layouts.
-
-    Args:
-        folder: the run's.
-        trained: the run's options.
-        episodes: how many.
-        greedy: take the likeliest actions instead of sampled ones.
-        seed: of the layouts.
-        checkpoint: the iteration; the last one when left out.
-
-    Returns:
-        NumPy arrays [seeds, episodes].
-    """
-    experiment, params, _ = load_students(folder, trained, trained.seed_list, checkpoint)
-    world, network = experiment.world, experiment.network
-
-    @jax.jit
-    def program(params: Any, key: jax.Array) -> Episodes:
-        policy = student_policy(network, params, greedy)
-        return run_episodes(world, policy, network.initial_carry(episodes), key, episodes)
-
-    with explain_out_of_memory():
-        outcomes = [jax.device_get(program(each, evaluation_key(seed))) for each in params]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *outcomes)

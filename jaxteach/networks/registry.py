@@ -9,6 +9,7 @@ from jaxteach.networks.base import Student
 from jaxteach.networks.egocentric import EgocentricNet
 from jaxteach.networks.mlp import MLPNet
 from jaxteach.networks.reference import ReferenceNet
+from jaxteach.tasks import OBJECT
 
 NETWORKS: Final = ("egocentric", "reference", "mlp")
 REGISTERED: Final[dict[str, Callable[[AgentAxisWrapper], Student]]] = {}
@@ -25,6 +26,8 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
             network without it.
     """
     known = (*NETWORKS, *REGISTERED)
+    if name not in known and name.startswith(OBJECT):
+        raise ValueError(f"the network {name} was passed as an object; pass the same again in Python, as network=")
     if name not in known:
         raise ValueError(f"unknown network {name!r}; known are {', '.join(known)}")
     if name in REGISTERED and recurrent:
@@ -33,6 +36,8 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
         return REGISTERED[name](world)
     obs = world.abstract_observation
     views = isinstance(obs, HallwayObservation)
+    if not views and not hasattr(obs, "ndim"):
+        raise ValueError(f"the {name} network can't read observations of several arrays; use a network of your own")
     shows_maps = not views and obs.ndim == 4
     if shows_maps == (name == "mlp"):
         fitting = "egocentric or reference" if shows_maps else "mlp"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.errors import UserError, printable
-from jaxteach.runs.run_folder import folder_of
 from jaxteach.sweeps.scheduler import group_by_program, run_or_resume, state_of
 from jaxteach.sweeps.slurm import train_on_cluster
 from jaxteach.sweeps.spec import Trial, read_sweep, sweep_name
@@ -23,14 +22,18 @@ def sweep(config: SweepConfig) -> None:
         UserError: the file is no sweep, the cluster can't be had, or runs failed, after all others.
     """
     config.check()
-    trials = read_sweep(config.file)
-    runs = _runs(trials, config)
+    train_trials(read_sweep(config.file), config)
+
+
+def train_trials(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
+    """As `sweep`, of trials that are known already; also their runs."""
+    runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
     print(f"sweep {config.file}: {len(runs)} runs, {sum(len(run.seed_list) for run in runs)} seeds", flush=True)
     for line in dict.fromkeys(line for trial in trials for line in trial.idle):
         print(f"{line}, which some of the combinations have", file=sys.stderr)
     if config.show:
         _show(runs)
-        return
+        return runs
     on_cluster = config.engine == "slurm"
     jobs = "; the jobs that were sent go on" if on_cluster else ""
     with on_interrupt(lambda: f"{jobs}; the same command goes on with the sweep"):
@@ -42,16 +45,7 @@ def sweep(config: SweepConfig) -> None:
     tasks = dict.fromkeys(run.task for run in runs)
     folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
     print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
-
-
-def sweep_runs(config: SweepConfig) -> list[Path]:
-    """The folders of a sweep's runs, in the order of its combinations."""
-    runs = _runs(read_sweep(config.file), config)
-    return [folder_of(run.logdir, run.task, str(run.savedir)) for run in runs]
-
-
-def _runs(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
-    return [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
+    return runs
 
 
 def _show(runs: list[TrainConfig]) -> None:

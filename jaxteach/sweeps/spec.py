@@ -50,7 +50,11 @@ def read_sweep(path: Path) -> list[Trial]:
     Raises:
         UserError: there is no such file, or an option or a value is none of training's.
     """
-    fixed, grid = _read(path)
+    return trials_of(path, *_read(path))
+
+
+def trials_of(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> list[Trial]:
+    """The trials of a sweep's two tables, whose name is that of `path`; as `read_sweep`."""
     _check_options(path, fixed, grid)
     if math.prod(map(len, grid.values())) > MOST_TRIALS:
         raise UserError(f"{path} has more than {MOST_TRIALS:,} combinations; make more than one sweep of it")

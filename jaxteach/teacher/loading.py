@@ -1,9 +1,15 @@
 """The teacher that a run's options name, and the plans that it has."""
 
+from typing import Final
+
 from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig, as_typed
 from jaxteach.errors import UserError
+from jaxteach.tasks import OBJECT
 from jaxteach.teacher.plans import WORDS, MisfitError, PlanFile, find_plans
 from jaxteach.teacher.policy import Teacher, make_teacher
+
+GIVEN: Final[dict[str, Teacher]] = {}
+"""Teachers that were passed as objects, by what stands for their plans in the options."""
 
 
 def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teacher:
@@ -12,6 +18,10 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
     Raises:
         UserError: it can't be had, or not for this world.
     """
+    if config.plans in GIVEN:
+        return GIVEN[config.plans]
+    if config.plans.startswith(OBJECT):
+        raise UserError("the teacher of this run was passed as an object; pass it again in Python, as teacher=")
     try:
         return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
     except MisfitError as error:
@@ -26,12 +36,17 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
 
 
 def plans_of(config: TrainConfig) -> PlanFile | None:
-    """The plans with which a run of these options begins; None without a teacher.
+    """The plans with which a run of these options begins; None without a teacher, or where they are not known.
 
     Raises:
         UserError: they can't be read.
     """
-    return find_plans(config.teacher.plans, config.task) if config.taught else None
+    if not config.taught:
+        return None
+    if config.teacher.plans.startswith(OBJECT):
+        given = GIVEN.get(config.teacher.plans)
+        return None if given is None else given.plans
+    return find_plans(config.teacher.plans, config.task)
 
 
 def digest_of(config: TrainConfig) -> str | None:

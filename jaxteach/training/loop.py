@@ -39,27 +39,24 @@ from jaxteach.teacher.loading import digest_of, plans_of
 from jaxteach.teacher.plans import save_plans
 from jaxteach.training.nonfinite import NonFinite, first_nonfinite
 from jaxteach.training.programs import Experiment
-from jaxteach.training.progress import TrainingProgress
+from jaxteach.training.progress import TrainingProgress, make_console
 
 Evaluation = Callable[[Any, int], Episodes]
 """(params, a number that draws the layouts) -> `Episodes` [seeds, episodes]."""
 
 
-def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None, quiet: bool = False) -> Path:
+def train(config: TrainConfig, started: float, arguments: Sequence[str] | None = None) -> Path:
     """Trains, or goes on training, and returns the run's folder; see `train_group`."""
-    return train_group([config], started, arguments, quiet)[0]
+    return train_group([config], started, arguments)[0]
 
 
-def train_group(
-    configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None, quiet: bool = False
-) -> list[Path]:
+def train_group(configs: Sequence[TrainConfig], started: float, arguments: Sequence[str] | None = None) -> list[Path]:
     """Trains runs in one program, or goes on training them, and returns their folders.
 
     Args:
         configs: the options; they differ in seeds, folders and `PPOConfig.hparams` alone.
         started: the clock (`time.perf_counter`) when the command began; wall times count from it.
         arguments: the command line of a run alone, which tells how to go on after Ctrl-C.
-        quiet: print nothing.
 
     Raises:
         UserError: the options can't be met, or the runs have not come equally far.
@@ -69,7 +66,7 @@ def train_group(
         experiment = Experiment(*configs)
         experiment.check()
     assert_same_config(experiment.fingerprint)
-    console, folders = Console(quiet=quiet or not is_main_process()), [_folder(config) for config in configs]
+    console, folders = make_console(is_main_process()), [_folder(config) for config in configs]
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)

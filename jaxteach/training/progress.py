@@ -1,6 +1,10 @@
 """What a person sees while a student trains."""
 
+import io
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from types import TracebackType
 
 from rich.console import Console
@@ -12,6 +16,25 @@ from rich.text import Text
 SHORTEST_BAR, LONGEST_BAR = 10, 30
 BY_IMPORTANCE = ("left", "success", "steps", "return", "teacher", "speed", "seconds")
 """Where a terminal is narrow, the last of these are left out of the live line."""
+
+_quiet = ContextVar("quiet", default=False)
+
+
+def make_console(shown: bool) -> Console:
+    """The console on which training tells how it fares; one that prints nothing if not `shown` or in `silence`."""
+    return Console(quiet=_quiet.get() or not shown)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Inside the block nothing is told of training, neither on standard output nor in a notebook."""
+    token = _quiet.set(True)
+    try:
+        # Notebooks show what Rich prints without standard output.
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        _quiet.reset(token)
 
 
 class TrainingProgress:

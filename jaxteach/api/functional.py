@@ -1,0 +1,92 @@
+"""Training as pure functions: nothing is written, everything may be transformed."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxteach.api.options import DEFAULT, configured, named_options, refuse_idle
+from jaxteach.config import HostsConfig, PPOConfig, TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.options.markers import NOT_LEARNT, marked
+from jaxteach.ppo.learner import LearnerState
+from jaxteach.training.programs import Experiment
+
+NOT_PURE: Final = {
+    *marked(TrainConfig("SimpleDoorKey"), NOT_LEARNT),
+    *(option.name for option in fields(HostsConfig)),
+    *("seeds", "online", "eval_interval", "num_eval"),
+}
+"""Options of runs on the disk, of their evaluations and of their places on devices."""
+
+
+class TrainState(NamedTuple):
+    """What an update changes."""
+
+    learner: LearnerState
+    iteration: jax.Array  # int32[], updates behind it
+
+
+Update = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+"""(state, **hparams) -> (state, metrics)."""
+
+
+def make_train(
+    task: Any, *, teacher: Any = DEFAULT, network: Any = None, **options: Any
+) -> tuple[Callable[[jax.Array], TrainState], Update]:
+    """The two pure functions of training, for `jax.jit`, `jax.vmap` and `jax.lax.scan`; they touch no disk.
+
+    Args:
+        task: as for `train`.
+        teacher: as for `train`.
+        network: as for `train`.
+        **options: as for `train`, but for those of folders, evaluations, seeds and devices. `total_steps` is the
+            length over which the learning rate falls.
+
+    Returns:
+        `init(key)`, a fresh `TrainState` from a PRNG key; and `update(state, **hparams)`, the state after an
+        iteration of `num_envs * rollout_length` environment steps, and its metrics: float32[] each, but for
+        `uncovered_captions`, int32[captions], with a teacher. `hparams` are numbers of `PPOConfig.hparams`,
+        float32[], such as `distill_coef` and `learning_rate`, which may be traced; the options' when left out.
+
+    Raises:
+        ValueError: as for `train`; `update` for an hparam that shapes the program, or has no effect.
+
+    Example::
+
+        init, update = jaxteach.make_train("SimpleDoorKey", num_envs=64)
+        states = jax.vmap(init)(jax.random.split(jax.random.key(0), 4))
+        states, metrics = jax.jit(jax.vmap(update))(states)
+    """
+    idle = sorted(NOT_PURE & set(options))
+    if idle:
+        raise UserError(f"make_train has no use for {idle[0]}: it is of runs on the disk; leave it out")
+    with named_options(task, None, teacher, network, options) as (_, flat):
+        experiment = Experiment(configured(flat))
+    learner, table, config = experiment.learner, experiment.table, experiment.config
+
+    def init(key: jax.Array) -> TrainState:
+        return TrainState(learner.init(key), jnp.int32(0))
+
+    def update(state: TrainState, **hparams: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        _check_hparams(config, hparams)
+        numbers = {name: jnp.float32(value) for name, value in (config.ppo.hparams | hparams).items()}
+        changed, metrics = learner.with_hparams(numbers).update(state.learner, table, state.iteration)
+        return TrainState(changed, state.iteration + jnp.int32(1)), metrics
+
+    return init, update
+
+
+def _check_hparams(config: TrainConfig, hparams: dict[str, Any]) -> None:
+    """Raises `UserError` for names that are no inputs of the program, or have no effect in it."""
+    known = PPOConfig().hparams
+    for name in hparams:
+        if name in vars(config.ppo) and name not in known:
+            raise UserError(f"{name} shapes the program; give it to make_train")
+        if name not in known:
+            similar = get_close_matches(name, known, 1)
+            raise UserError(f"no hparam is {name}; {f'did you mean {similar[0]}?' if similar else ', '.join(known)}")
+    refuse_idle(config, hparams)

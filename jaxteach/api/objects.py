@@ -1,0 +1,115 @@
+"""Environments, networks and teachers that are passed as objects: known to all parts by a name, while they are used."""
+
+import hashlib
+import re
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+import envs_jax
+from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.config import TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.networks.registry import REGISTERED
+from jaxteach.tasks import OBJECT, TASKS, TaskSpec
+from jaxteach.teacher.loading import GIVEN
+from jaxteach.teacher.policy import Teacher
+
+STEPS: Final = 500_000
+"""Environment steps of a run in an environment that is passed as an object, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What stands in for names in a run.
+
+    Attributes:
+        env: a Jumanji environment; None for the task that the options name.
+        network: a flax module, or a function that makes it for an `AgentAxisWrapper`; None for one by name.
+    """
+
+    env: Any = None
+    network: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.env, type) or (self.env is not None and not callable(getattr(self.env, "reset", None))):
+            raise UserError(f"an environment is an object with reset and step, or a task's name, not {self.env!r}")
+        if self.network is not None and not callable(self.network) and not hasattr(self.network, "apply"):
+            raise UserError(f"a network is a flax module, a function that makes one, or a name, not {self.network!r}")
+
+    @property
+    def task(self) -> str:
+        """The name that stands for the environment."""
+        return OBJECT + _fit(type(self.env).__name__)
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        """Inside the block the environment is a task."""
+        if self.env is None:
+            yield
+            return
+        env = self.env.env if isinstance(self.env, AgentAxisWrapper) else self.env
+        envs_jax.register(self.task, lambda: env)
+        with _entry(TASKS, self.task, TaskSpec(STEPS, {"network": _default_network(env)})):
+            yield
+
+    @contextmanager
+    def network_of(self, config: TrainConfig) -> Iterator[str]:
+        """The network's name, which stands for it inside the block."""
+        if self.network is None:
+            yield config.network
+            return
+        network = self.network if hasattr(self.network, "apply") and not isinstance(self.network, type) else None
+        made = self.network(config.world.make(config.task)) if network is None else network
+        if not callable(getattr(made, "prepare", None)) or not callable(getattr(made, "initial_carry", None)):
+            raise UserError(
+                f"the network {type(made).__name__} has no prepare or no initial_carry; make it a jaxteach.Student"
+            )
+        name = f"{OBJECT}{_fit(type(made).__name__)}-{_digest(re.sub(r' at 0x[0-9a-f]+', '', repr(made)).encode())}"
+        with _entry(REGISTERED, name, self.network if network is None else lambda world: network):
+            yield name
+
+
+@contextmanager
+def teacher_as_plans(teacher: Teacher, config: TrainConfig) -> Iterator[str]:
+    """What stands for a teacher among the options, as `plans`, inside the block."""
+    counts, domain = config.world.make(config.task).action_counts, teacher.domain
+    if (domain.num_agents or 1, domain.num_actions) != (len(counts), max(counts)):
+        raise UserError(
+            f"the teacher is of {domain.num_agents or 1} agents with {domain.num_actions} actions, "
+            f"and the environment has {len(counts)} with {max(counts)}"
+        )
+    texts = "\n".join(teacher.captions).encode()
+    name = OBJECT + _digest(texts, *(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(teacher.table)))
+    with _entry(GIVEN, name, teacher):
+        yield name
+
+
+@contextmanager
+def _entry(registry: MutableMapping[str, Any], name: str, value: Any) -> Iterator[None]:
+    """An entry that a registry has inside the block alone."""
+    with ExitStack() as stack:
+        if name in registry:
+            stack.callback(registry.__setitem__, name, registry[name])
+        else:
+            stack.callback(registry.pop, name)
+        registry[name] = value
+        yield
+
+
+def _default_network(env: Any) -> str:
+    """The built-in network for an environment: egocentric for maps, which have two axes and one for channels."""
+    obs = jax.eval_shape(env.reset, jax.random.key(0))[1].observation
+    return "egocentric" if getattr(obs, "ndim", 0) == 3 else "mlp"
+
+
+def _fit(name: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", name)[:80]
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:8]

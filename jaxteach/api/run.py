@@ -1,0 +1,275 @@
+"""Runs on the disk, and the students that come out of them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.api.objects import Objects
+from jaxteach.config import EvalConfig, TrainConfig
+from jaxteach.distributed.compile_cache import use_cache
+from jaxteach.errors import UserError
+from jaxteach.evaluation.command import play, student_players
+from jaxteach.evaluation.students import load_student
+from jaxteach.networks.registry import Network
+from jaxteach.ppo.episodes import student_policy
+from jaxteach.runs.metrics_log import read_metrics, read_summary
+from jaxteach.runs.run_folder import is_folder, read_config
+from jaxteach.system.plugins import import_plugins
+
+
+class Outcomes(NamedTuple):
+    """What came of episodes, arrays [seeds, episodes]."""
+
+    returns: np.ndarray  # float32, the mean of the agents' returns, not discounted
+    lengths: np.ndarray  # int32, steps
+    success: np.ndarray  # bool, the task was fulfilled at the end
+
+
+@flax.struct.dataclass
+class Policy:
+    """A trained student: a pytree, which may be an argument of `jax.jit`.
+
+    Attributes:
+        params: the network's parameters, the only leaves.
+        network: the student.
+        structure: of an observation, as the environment gives it.
+        shapes: the shape and dtype of each of its arrays.
+        single: the environment has one agent, and its arrays no axis for agents.
+    """
+
+    params: Any
+    network: Network = flax.struct.field(pytree_node=False)
+    structure: Any = flax.struct.field(pytree_node=False)
+    shapes: tuple[tuple[tuple[int, ...], Any], ...] = flax.struct.field(pytree_node=False)
+    single: bool = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def of(cls, params: Any, network: Network, world: AgentAxisWrapper) -> "Policy":
+        """The student with these parameters, in a world."""
+        leaves, structure = jax.tree.flatten(jax.eval_shape(world.env.reset, jax.random.key(0))[1].observation)
+        with_agents = jax.tree.leaves(world.abstract_observation)
+        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, with_agents))
+        return cls(params, network, structure, shapes, world.is_single)
+
+    def __call__(
+        self, obs: Any, carry: Any = None, *, first: Any = None, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
+        """The action for an observation, or for a batch of N.
+
+        Args:
+            obs: an observation as the environment gives it, arrays [...] or [N, ...], with an axis for the agents
+                where the environment has one.
+            carry: the network's memory, from the step before; None at the beginning of an episode.
+            first: bool[] or bool[N], an episode begins with this observation, so that the memory is cleared; by
+                default only where `carry` is None.
+            key: PRNG key with which the action is drawn; the likeliest one is taken without it.
+
+        Returns:
+            The action, int32[], int32[N], or with an axis for A agents int32[A], int32[N, A]; and the carry, which
+            is an empty tuple for networks without a memory.
+
+        Raises:
+            ValueError: the observation is not one of the environment.
+        """
+        leaves, structure = jax.tree.flatten(obs)
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        ranks = {leaf.ndim - len(shape) for leaf, (shape, _) in zip(leaves, self.shapes)}
+        if structure != self.structure or ranks not in ({0}, {1}) or not self._fit(leaves):
+            wanted = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in self.shapes)
+            raise UserError(f"an observation of this student is {wanted}, or a batch with one more axis before")
+        batched = ranks == {1}
+        if not batched:
+            leaves = [leaf[None] for leaf in leaves]
+        leaves = [leaf.astype(dtype) for leaf, (_, dtype) in zip(leaves, self.shapes)]
+        obs = jax.tree.unflatten(structure, [leaf[:, None] for leaf in leaves] if self.single else leaves)
+        begins = jnp.full(len(leaves[0]), carry is None) if first is None else jnp.asarray(first, bool)
+        carry = self.network.initial_carry(len(leaves[0])) if carry is None else carry
+        act = student_policy(self.network, self.params, greedy=key is None)
+        carry, action = act(carry, obs, begins.reshape(-1), jax.random.key(0) if key is None else key)
+        action = action[:, 0] if self.single else action
+        return action if batched else action[0], carry
+
+    def _fit(self, leaves: list[jax.Array]) -> bool:
+        return all(leaf.shape[leaf.ndim - len(shape) :] == shape for leaf, (shape, _) in zip(leaves, self.shapes))
+
+
+class Run:
+    """A run on the disk.
+
+    Args:
+        folder: the run's, `<logdir>/ppo/<task>/<savedir>`.
+        env: the environment that it was trained in, if that was passed as an object.
+        network: the network that it was trained with, if that was passed as an object.
+
+    Attributes:
+        folder: its path.
+
+    Raises:
+        ValueError: the folder is not a run's, or needs the environment.
+    """
+
+    def __init__(self, folder: str | Path, env: Any = None, network: Any = None) -> None:
+        self.folder = Path(folder).resolve()
+        self._objects = Objects(env, network)
+        import_plugins()
+        if not is_folder(self.folder):
+            raise UserError(f"there is no run {self.folder}")
+        with self._objects.bound():
+            task = self.config.task
+        if env is not None and task != self._objects.task:
+            raise UserError(f"the run {self.folder} is one of {task}, not of the {self._objects.task} given as env=")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """Every option of the run."""
+        return read_config(self.folder)
+
+    @property
+    def metrics(self) -> Any:
+        """The curves: a row for each point and seed, with the columns of `metrics.jsonl`.
+
+        Among them are `seed`, `iteration`, `env_steps`, every loss, `success_rate` and `return_mean`; NaN for what
+        no episode could tell.
+
+        Returns:
+            A pandas DataFrame; where pandas is not installed, a dict of arrays [points x seeds].
+
+        Raises:
+            ValueError: the run has no readable curves.
+        """
+        rows = read_metrics(self.folder)
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns = {name: [np.nan if row.get(name) is None else row[name] for row in rows] for name in names}
+        arrays = {name: np.array(column) for name, column in columns.items()}
+        if find_spec("pandas") is None:
+            return arrays
+        import pandas as pd  # noqa: PLC0415 - it need not be installed
+
+        return pd.DataFrame(arrays)
+
+    @property
+    def summary(self) -> dict[int, dict[str, Any]]:
+        """The final evaluation of each seed, as in `summary.json`; empty where there is none yet."""
+        return read_summary(self.folder)
+
+    def evaluate(
+        self,
+        episodes: int = 1000,
+        greedy: bool = True,
+        *,
+        seeds: int | Iterable[int] | None = None,
+        env_seed: int = 0,
+        checkpoint: int | None = None,
+        random_actions: float = 0.0,
+    ) -> Outcomes:
+        """Plays episodes with the students of the run, all in the same fresh layouts.
+
+        Args:
+            episodes: of each student.
+            greedy: take the likeliest action, instead of a drawn one.
+            seeds: some of the run's; all when left out.
+            env_seed: draws the layouts, which are others than those of any training.
+            checkpoint: its iteration; the last one when left out.
+            random_actions: share of the actions that are replaced by random ones, within 0..1.
+
+        Returns:
+            `returns`, `lengths` and `success`, NumPy arrays [seeds, episodes].
+
+        Raises:
+            ValueError: the run has no such seed or checkpoint, or a value is out of bounds.
+        """
+        use_cache()
+        with self._known() as trained:
+            config = EvalConfig(
+                loaddir=str(self.folder),
+                seed_list=trained.seed_list if seeds is None else tuple(np.atleast_1d(np.asarray(seeds)).tolist()),
+                num_eval=episodes,
+                env_seed_list=(env_seed,),
+                greedy=greedy,
+                checkpoint=checkpoint,
+                random_actions=random_actions,
+                num_videos=0,
+            )
+            config.check()
+            played = list(play(student_players(config)[1], config, 0)[0].values())
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *played)
+        return Outcomes(stacked.episode_return, stacked.length, stacked.success)
+
+    def policy(self, seed: int | None = None, *, checkpoint: int | None = None) -> Policy:
+        """The student of a seed, by default the first; see `load_policy`."""
+        with self._known() as trained:
+            wanted = trained.seed_list[0] if seed is None else seed
+            experiment, params, _ = load_student(self.folder, trained, wanted, checkpoint)
+        return Policy.of(params, experiment.network, experiment.world)
+
+    @contextmanager
+    def _known(self) -> Iterator[TrainConfig]:
+        """The options of the run, whose objects are known inside the block."""
+        with self._objects.bound(), self._objects.network_of(self.config) as network:
+            if network != self.config.network:
+                raise UserError(f"the run has the network {self.config.network}, not {network}, given as network=")
+            yield self.config
+
+
+def evaluate(run: Run | str | Path, *, env: Any = None, network: Any = None, **options: Any) -> Outcomes:
+    """Plays episodes with the students of a run.
+
+    Args:
+        run: the run, or its folder.
+        env: as for `Run`, with a folder.
+        network: as for `Run`, with a folder.
+        **options: of `Run.evaluate`: `episodes`, `greedy`, `seeds`, `env_seed`, `checkpoint`, `random_actions`.
+
+    Returns:
+        `returns`, `lengths` and `success`, NumPy arrays [seeds, episodes].
+
+    Raises:
+        ValueError: as for `Run` and `Run.evaluate`.
+    """
+    return _opened(run, env, network).evaluate(**options)
+
+
+def load_policy(
+    run: Run | str | Path,
+    seed: int | None = None,
+    *,
+    checkpoint: int | None = None,
+    env: Any = None,
+    network: Any = None,
+) -> Policy:
+    """The student of one of a run's seeds.
+
+    Args:
+        run: the run, or its folder.
+        seed: one of the run's; the first when left out.
+        checkpoint: its iteration; the last one when left out.
+        env: as for `Run`, with a folder.
+        network: as for `Run`, with a folder.
+
+    Returns:
+        A `Policy`: `action, carry = policy(obs)` for one observation or a batch, inside `jax.jit` and out.
+
+    Raises:
+        ValueError: the run has no such seed or checkpoint, or needs its environment or network.
+    """
+    return _opened(run, env, network).policy(seed, checkpoint=checkpoint)
+
+
+def _opened(run: Run | str | Path, env: Any, network: Any) -> Run:
+    if not isinstance(run, Run):
+        return Run(run, env, network)
+    if env is not None or network is not None:
+        raise UserError("a Run has its objects already; leave env= and network= out")
+    return run
