@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import tyro
 
 from jaxteach.errors import UserError
+from jaxteach.options.arguments import check_arguments
 from jaxteach.options.integers import INTEGERS
 from jaxteach.options.legacy import current_arguments
 from jaxteach.options.markers import without_effect
@@ -78,6 +79,8 @@ def read_options(
     for option, opposite in OPPOSITES.items():
         if {option, opposite} <= names:
             raise UserError(f"--{option} and --{opposite} are opposites; give one of them")
+    if not {"-h", "--help"} & {*kept}:
+        check_arguments(config, kept)
     task = None if defaults is None else _task_of(kept)
     default = tyro.MISSING_NONPROP if defaults is None or task is None else defaults(task)
     markers = (tyro.conf.OmitArgPrefixes,)

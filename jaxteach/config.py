@@ -278,9 +278,9 @@ class HostsConfig:
     coordinator: str | None = None
     """host:port where the first of several processes awaits the others, the same for all; "auto" where SLURM,
     Open MPI or a TPU slice tells it"""
-    processes: int | None = None
+    processes: Count | None = None
     """how many processes there are; "auto" knows"""
-    process_id: int | None = None
+    process_id: Annotated[int, Bounds(0, 2**24 - 1)] | None = None
     """which of them this one is, from 0; "auto" knows"""
     join_timeout: Annotated[int, Bounds(1, 10**6), OnlyWith("coordinator")] = 300
     """seconds to wait for the others"""
@@ -297,9 +297,7 @@ class HostsConfig:
             raise UserError(f"--coordinator must be host:port or auto, not {self.coordinator}")
         if self.processes is None or self.process_id is None:
             raise UserError("--coordinator host:port needs --processes and --process_id too")
-        if self.processes < 1:
-            raise UserError(f"--processes must be at least 1, not {self.processes}")
-        if not 0 <= self.process_id < self.processes:
+        if self.process_id >= self.processes:
             raise UserError(f"--process_id must be within 0..{self.processes - 1}, not {self.process_id}")
 
 

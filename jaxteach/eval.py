@@ -1,6 +1,6 @@
 """`python -m jaxteach.eval`: plays episodes with a trained student, or with the teacher itself."""
 
-from jaxteach.system.command import run_command
+from jaxteach.system.command import program_name, run_command
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     from jaxteach.evaluation.command import evaluate
 
     use_cache()
-    evaluate(parse(EvalConfig, "python -m jaxteach.eval", aside=OF_TRAINING))
+    evaluate(parse(EvalConfig, program_name("eval"), aside=OF_TRAINING))
 
 
 if __name__ == "__main__":

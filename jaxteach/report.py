@@ -1,6 +1,6 @@
 """`python -m jaxteach.report`: compares runs in curves, tables and films."""
 
-from jaxteach.system.command import run_command
+from jaxteach.system.command import program_name, run_command
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     from jaxteach.reports.command import report
 
     use_cache()
-    report(parse(ReportConfig, "python -m jaxteach.report"))
+    report(parse(ReportConfig, program_name("report")))
 
 
 if __name__ == "__main__":

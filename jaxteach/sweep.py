@@ -1,6 +1,6 @@
 """`python -m jaxteach.sweep`: trains the runs that a file describes, here or on a cluster."""
 
-from jaxteach.system.command import run_command
+from jaxteach.system.command import program_name, run_command
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     from jaxteach.sweeps.command import sweep
 
     use_cache()
-    sweep(parse(SweepConfig, "python -m jaxteach.sweep"))
+    sweep(parse(SweepConfig, program_name("sweep")))
 
 
 if __name__ == "__main__":

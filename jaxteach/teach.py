@@ -1,6 +1,6 @@
 """`python -m jaxteach.teach`: asks a language model about every caption of a task, and writes a plan file."""
 
-from jaxteach.system.command import run_command
+from jaxteach.system.command import program_name, run_command
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     from jaxteach.llm.command import show, teach
 
     use_cache()
-    config = parse(TeachConfig, "python -m jaxteach.teach")
+    config = parse(TeachConfig, program_name("teach"))
     config.check()
     if config.show is not None:
         show(config, config.show)

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from jaxteach.system.command import run_command
+from jaxteach.system.command import program_name, run_command
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     from jaxteach.training.loop import train
 
     use_cache()
-    train(parse(TrainConfig, "python -m jaxteach.train", defaults=default_config), started, sys.argv[1:])
+    train(parse(TrainConfig, program_name("train"), defaults=default_config), started, sys.argv[1:])
 
 
 if __name__ == "__main__":

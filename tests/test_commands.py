@@ -28,6 +28,7 @@ from jaxteach.system.command import run_command
 from jaxteach.system.memory import explain_out_of_memory
 from jaxteach.train import main as train_main
 from jaxteach.training.nonfinite import first_nonfinite
+from tests.command_line import last_counts
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
@@ -36,7 +37,7 @@ MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.rep
 
 
 def call(command, *arguments, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", [command, *last_counts(arguments)])
     run_command(MAINS[command])
 
 

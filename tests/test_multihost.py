@@ -201,7 +201,7 @@ def test_others_that_do_not_come_are_told_in_one_sentence(process, tmp_path):
         (HostsConfig("here"), "must be host:port or auto, not here"),
         (HostsConfig("here:port"), "must be host:port or auto, not here:port"),
         (HostsConfig("here:80"), "needs --processes and --process_id"),
-        (HostsConfig("here:80", 0, 0), "--processes must be at least 1, not 0"),
+        (HostsConfig("here:80", 0, 0), "--processes must be within 1..16777216, not 0"),
         (HostsConfig("here:80", 2, 2), "must be within 0..1, not 2"),
         (HostsConfig(None, 2), "need a --coordinator"),
         (HostsConfig("auto", join_timeout=0), "--join_timeout must be within 1..1000000, not 0"),

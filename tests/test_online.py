@@ -16,6 +16,7 @@ from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
 from jaxteach.teacher.table import compile_plans
 from jaxteach.train import main as train_main
 from jaxteach.training.programs import Experiment
+from tests.command_line import last_counts
 from tests.language_model import MODEL
 
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
@@ -23,7 +24,7 @@ TRAIN = ["--task", "SimpleDoorKey", "--max_steps", "20", "--final_eval", "0", *S
 
 
 def train(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["train", *TRAIN, *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["train", *last_counts([*TRAIN, *arguments])])
     run_command(train_main)
 
 

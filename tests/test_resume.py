@@ -34,6 +34,7 @@ from jaxteach.sweeps.scheduler import state_of
 from jaxteach.system.command import run_command
 from jaxteach.teacher.loading import digest_of
 from jaxteach.train import main as train_main
+from tests.command_line import last_counts
 from tests.test_commands import TRAIN, rows_of, strip_times, tags_of
 
 STATE = {
@@ -44,7 +45,7 @@ STATE = {
 
 
 def train(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["train", *last_counts(arguments)])
     run_command(train_main)
 
 

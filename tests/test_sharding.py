@@ -16,6 +16,7 @@ from jaxteach.config import default_config
 from jaxteach.distributed.sharding import select_devices
 from jaxteach.errors import UserError
 from jaxteach.training.programs import Experiment
+from tests.command_line import last_counts
 
 UPDATES = 50
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -83,7 +84,7 @@ def test_a_checkpoint_of_eight_devices_goes_on_on_one(tmp_path):
 
 def test_a_minibatch_that_cannot_be_dealt_out_is_told(tmp_path):
     """Catches a traceback out of XLA for a batch that is no multiple of the devices."""
-    options = [*SMALL, "--devices", "0", "--batch_size", "60"]
+    options = last_counts([*SMALL, "--devices", "0", "--batch_size", "60"])
     command = [sys.executable, "-m", "jaxteach.train", "--task", "SimpleDoorKey", *options]
     done = subprocess.run(command, env=os.environ | EIGHT, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == 2

@@ -19,6 +19,7 @@ from jaxteach.llm.openai_client import ServerClient
 from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import load_plans
+from tests.command_line import last_counts
 from tests.language_model import MODEL
 
 LOCAL = ["--task", "simpledoorkey", "--model", str(MODEL), "--samples", "2", "--max_tokens", "48", "--threads", "1"]
@@ -27,7 +28,7 @@ SERVED = ["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--m
 
 
 def teach(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["teach", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["teach", *last_counts(arguments)])
     run_command(jaxteach.teach.main)
 
 

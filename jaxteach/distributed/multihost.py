@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 
 from jaxteach.config import HostsConfig
 from jaxteach.errors import UserError, error_line
+from jaxteach.options.arguments import check_arguments
 from jaxteach.options.integers import INTEGERS
 
 Tree = TypeVar("Tree")
@@ -37,6 +38,7 @@ def init_distributed(arguments: list[str]) -> None:
     """
     if not any(argument.startswith("--coordinator") for argument in arguments) or {"-h", "--help"} & {*arguments}:
         return
+    check_arguments(HostsConfig, arguments, others_too=True)
     with INTEGERS:
         config, _ = tyro.cli(HostsConfig, args=arguments, return_unknown_args=True, use_underscores=True)
     config.check()

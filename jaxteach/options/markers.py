@@ -82,7 +82,7 @@ def options_of(config: Any) -> Iterator[Option]:
     """The options of a configuration and of its parts; those of a part have the part's markers too."""
     hints = get_type_hints(type(config), include_extras=True)
     for option in fields(config):
-        value, (kind, markers) = getattr(config, option.name), _unwrapped(hints[option.name])
+        value, (kind, markers) = getattr(config, option.name), unwrapped(hints[option.name])
         if not is_dataclass(value):
             yield Option(option.name, value, kind, markers, config)
             continue
@@ -172,13 +172,13 @@ def from_plain(kind: type, document: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """A type without its markers, and these; those of `Annotated[int, ...] | None` are among them."""
     if get_origin(hint) is Annotated:
-        kind, markers = _unwrapped(get_args(hint)[0])
+        kind, markers = unwrapped(get_args(hint)[0])
         return kind, (*markers, *hint.__metadata__)
     if get_origin(hint) in (Union, UnionType):
-        return hint, tuple(marker for part in get_args(hint) for marker in _unwrapped(part)[1])
+        return hint, tuple(marker for part in get_args(hint) for marker in unwrapped(part)[1])
     return hint, ()
 
 

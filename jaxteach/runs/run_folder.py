@@ -166,7 +166,7 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
 
 def _advice(folder: Path, config: TrainConfig) -> str:
     """How a run of a task that is not known here can be used."""
-    if config.task in TASKS:
+    if not isinstance(config.task, str) or config.task in TASKS:
         return ""
     modules = [name for row in read_sessions(folder) for name in row.get("plugins") or () if name not in plugins()]
     if modules:

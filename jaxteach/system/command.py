@@ -1,7 +1,7 @@
 """Runs a command: mistakes of a user end it with one sentence, Ctrl-C and closed pipes without a traceback."""
 
+import importlib
 import os
-import runpy
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -11,14 +11,17 @@ from jaxteach.errors import UserError, error_line
 from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
 
 COMMANDS = ("train", "eval", "teach", "sweep", "report")
+PROGRAM = "jaxteach"
 
 
 def main() -> None:
     """`jaxteach COMMAND ...`, which is `python -m jaxteach.COMMAND ...`."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in COMMANDS:
-        del sys.argv[1]
-        runpy.run_module(f"jaxteach.{command}", run_name="__main__", alter_sys=True)
+        sys.argv[:2] = [PROGRAM]
+        if not sys.flags.safe_path:
+            sys.path.insert(0, os.getcwd())  # as with `python -m`, for `--import`
+        run_command(importlib.import_module(f"jaxteach.{command}").main)
     elif command == "--version":
         print(f"jaxteach {metadata.version('jaxteach')}")
     elif command in ("-h", "--help"):
@@ -28,6 +31,11 @@ def main() -> None:
         advice = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(COMMANDS)}"
         print(error_line(f"jaxteach has no command {command!r}; {advice}"), file=sys.stderr)
         sys.exit(2)
+
+
+def program_name(command: str) -> str:
+    """How a person called a command."""
+    return f"{PROGRAM} {command}" if sys.argv[0] == PROGRAM else f"python -m jaxteach.{command}"
 
 
 def run_command(command: Callable[[], None]) -> None:
