@@ -137,14 +137,27 @@ class WorldConfig:
         """The environment of a task, as an `AgentAxisWrapper`.
 
         Raises:
-            UserError: the task's world has no such option, or not with this value, or it lacks what training needs.
+            UserError: as `make_env`, or the world lacks what training needs.
+        """
+        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415 - as in `make_env`
+
+        env = self.make_env(task)
+        try:
+            return AgentAxisWrapper(env)
+        except ValueError as error:
+            raise UserError(f"{task}: {as_typed(str(error), task)}") from None
+
+    def make_env(self, task: str) -> Any:
+        """The environment of a task.
+
+        Raises:
+            UserError: the task's world has no such option, or not with this value.
         """
         import envs_jax  # noqa: PLC0415 - options are read before Jumanji, which computes as it is imported
-        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
 
         overrides = self.overrides(task)
         try:
-            return AgentAxisWrapper(envs_jax.make(task, **overrides))
+            return envs_jax.make(task, **overrides)
         except ValueError as error:
             raise UserError(f"{task}: {as_typed(str(error), task)}") from None
 

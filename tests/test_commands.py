@@ -17,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 import jaxteach.eval
 import jaxteach.report
+import jaxteach.teach
 import jaxteach.runs.run_writer
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
@@ -32,7 +33,7 @@ from jaxteach.training.nonfinite import first_nonfinite
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
 TRAIN = ["--task", "simpledoorkey", "--final_eval", "20", *SMALL]
-MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
+MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.report.main, "teach": jaxteach.teach.main}
 
 
 def call(command, *arguments, monkeypatch):
@@ -383,6 +384,8 @@ def test_a_want_of_memory_is_told(logdir, monkeypatch, capsys):
     monkeypatch.setattr("jaxteach.system.memory._there_is", lambda: 2**10)
     run = ["--task", "SimpleDoorKey", "--logdir", logdir, "--loaddir", "single"]
     assert "GiB of memory" in refuse("eval", *run, monkeypatch=monkeypatch, capsys=capsys)
+    plans = logdir / "ppo" / "SimpleDoorKey" / "single" / "plans.json"
+    assert "GiB of memory" in refuse("teach", "--show", plans, monkeypatch=monkeypatch, capsys=capsys)
     assert not (logdir / "ppo" / "SimpleDoorKey" / "large").exists()
     for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")):
         with pytest.raises(UserError, match="the memory is used up; lower"), explain_out_of_memory():
@@ -406,6 +409,7 @@ def test_mistakes_in_evaluation(logdir, tmp_path, monkeypatch, capsys):
     assert "one of them" in said()
     assert "there is no run" in said("--loaddir", "missing")
     assert "iterations 5" in said("--loaddir", "single", "--checkpoint", 3)
+    assert "--checkpoint is empty; give it" in said("--loaddir", "single", "--checkpoint", "")
     assert "has no seed 9; it has 11" in said("--loaddir", "single", "--seed", 9)
     assert "must name different seeds" in said("--loaddir", "single", "--env_seed_list", 0, 1, 0)
     (runs / "empty").mkdir()

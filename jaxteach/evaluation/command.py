@@ -29,7 +29,7 @@ from jaxteach.ppo.episodes import (
 )
 from jaxteach.runs.files import write_json, writing
 from jaxteach.runs.run_folder import find_run, fresh_folder, is_folder, read_config
-from jaxteach.system.memory import check_program, explain_out_of_memory
+from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.teacher.loading import load_teacher
 
 FPS = 25 / 3
@@ -101,8 +101,7 @@ def _played(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any
 
     outcomes, films = {}, {}
     with explain_out_of_memory():
-        program = jax.jit(episodes).lower(next(iter(players.params.values())), evaluation_key(0)).compile()
-        check_program(program)
+        program = compile_checked(episodes, next(iter(players.params.values())), evaluation_key(0))
         for who, params in players.params.items():
             for seed in config.env_seed_list:
                 outcomes[who, seed], films[who, seed] = jax.device_get(program(params, evaluation_key(seed)))

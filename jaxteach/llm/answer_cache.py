@@ -73,5 +73,10 @@ class AnswerStore:
         self._known[asker, digest, question.sample] = answer
 
 
+def answers_path(plans: Path) -> Path:
+    """Where the answers for a plan file are kept as they come."""
+    return plans.with_name(plans.name + ".answers.jsonl")
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8")).hexdigest()[:16]

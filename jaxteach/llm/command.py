@@ -16,7 +16,7 @@ from rich.text import Text
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TeachConfig, TeacherConfig
 from jaxteach.errors import UserError, printable
-from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client, open_local
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
@@ -25,8 +25,9 @@ from jaxteach.llm.parse import plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
 from jaxteach.ppo.distillation import initial_memory
-from jaxteach.ppo.episodes import evaluation_key, run_episodes, teacher_policy
+from jaxteach.ppo.episodes import Episodes, evaluation_key, run_episodes, teacher_policy, unfinished_message
 from jaxteach.system.interrupt import on_interrupt
+from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
@@ -94,11 +95,14 @@ def show(config: TeachConfig, path: Path) -> None:
         teacher = _teacher_of(config, task, plans)
         if i == 0:
             console.print(_plan_table(plans, teacher.vocabulary))
-        success, mean_return = _fares_alone(world, teacher, config.episodes)
+        outcome = _run_teacher(world, teacher, config.episodes)
         console.print(
-            f"the teacher alone succeeds in {success:.3f} of {config.episodes} episodes of {task}, "
-            f"mean return {mean_return:.3f}"
+            f"the teacher alone succeeds in {np.mean(outcome.success):.3f} of {config.episodes} episodes of {task}, "
+            f"mean return {np.mean(outcome.episode_return):.3f}"
         )
+        unfinished = unfinished_message(outcome, world.max_steps)
+        if unfinished is not None:
+            console.print(unfinished)
         if world.num_agents > 1:
             shares = [_conflicts(world, _teacher_of(config, task, each)) for each in (plans, _alone(plans))]
             console.print(
@@ -119,12 +123,12 @@ def _teacher_of(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
     return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
 
 
-def _fares_alone(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> tuple[float, float]:
-    """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
-    memory = initial_memory(teacher, episodes)
-    play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
-    outcome = play_all(evaluation_key(0))
-    return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
+def _run_teacher(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> Episodes:
+    """Episodes in which the teacher itself acts, its actions sampled."""
+    memory, key = initial_memory(teacher, episodes), evaluation_key(0)
+    with explain_out_of_memory():
+        program = compile_checked(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes), key)
+        return jax.device_get(program(key))
 
 
 def _alone(plans: PlanFile) -> PlanFile:
@@ -162,11 +166,6 @@ def _debated(
         "conflicts_together": _conflicts(world, _teacher_of(config, task, together)),
     }
     return dataclasses.replace(together, provenance=plans.provenance | {"debate": facts})
-
-
-def answers_path(out: Path) -> Path:
-    """Where the answers for a plan file are kept as they come."""
-    return out.with_name(out.name + ".answers.jsonl")
 
 
 def _ask(

@@ -11,6 +11,7 @@ from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import teacher_policy, with_random_actions
+from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.policy import reset_where
 
@@ -54,7 +55,9 @@ def rollout_captions(
         start = (state, timestep.observation, jnp.ones(NUM_ENVS, bool), initial_memory(teacher, NUM_ENVS))
         return jax.lax.scan(step, start, jax.random.split(act_key, STEPS))[1]
 
-    return jax.device_get(jax.jit(run)(jax.random.key(seed)))
+    key = jax.random.key(seed)
+    with explain_out_of_memory():
+        return jax.device_get(compile_checked(run, key)(key))
 
 
 def frequent_situations(met: JointCaptions, most: int) -> list[tuple[int, ...]]:

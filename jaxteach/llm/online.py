@@ -6,14 +6,14 @@ import numpy as np
 
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client
 from jaxteach.llm.prompts import task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions
 from jaxteach.runs.files import read_json, write_json
 from jaxteach.runs.run_folder import PLANS
 from jaxteach.teacher import Teacher
-from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, find_plans, load_plans, save_plans
+from jaxteach.teacher.plans import MAX_PLANS, MAX_SKILLS, PlanFile, load_plans, save_plans
 from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, SkillTable, TableSize, compile_plans
 
 
@@ -41,8 +41,9 @@ class OnlineTeacher:
         self._config, self._vocabulary, self._folder = config, teacher.vocabulary, folder
         self._prompt = task_prompt(config.task, self._vocabulary.object_names)
         self._client = open_client(config.llm, self._vocabulary)
-        self._store = AnswerStore(folder / f"{PLANS}.answers.jsonl")
-        self._plans = find_plans(config.teacher.plans, config.task)
+        self._store = AnswerStore(answers_path(folder / PLANS))
+        assert teacher.plans is not None
+        self._plans = teacher.plans
         self._room = TableSize(
             plans=min(MAX_PLANS, config.llm.samples),
             depth=MAX_SKILLS,

@@ -1,7 +1,7 @@
 """What a kind of task tells the teacher: how to see, remember, name what is there, and act."""
 
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import jax
 
@@ -39,6 +39,7 @@ class Vocabulary(Protocol):
         ...
 
 
+@runtime_checkable
 class Domain(Protocol):
     """A kind of task as the teacher knows it; every method is pure and about one agent.
 

@@ -2,7 +2,7 @@
 
 from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig, as_typed
 from jaxteach.errors import UserError
-from jaxteach.teacher.plans import WORDS, MisfitError, PlanFile, find_plans
+from jaxteach.teacher.plans import PLAN_SOURCES, MisfitError, PlanFile, find_plans
 from jaxteach.teacher.policy import Teacher, make_teacher
 
 
@@ -15,7 +15,7 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
     try:
         return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
     except MisfitError as error:
-        whose = "plans that ship with jaxteach" if config.plans in WORDS else f"plans of {config.plans}"
+        whose = "plans that ship with jaxteach" if config.plans in PLAN_SOURCES else f"plans of {config.plans}"
         raise UserError(
             f"the {whose} don't fit {task}{world.told}: {error}; give --plans that python -m jaxteach.teach "
             "made with the same options, or train with --no_teacher"

@@ -27,9 +27,12 @@ def check_vocabulary(vocabulary: Vocabulary) -> None:
     Raises:
         UserError: a name is not legal or ambiguous, or there are no words at all.
     """
+    for part in ("object_names", "skills", "sees"):
+        given = getattr(vocabulary, part, None)
+        if not isinstance(given, list | tuple):
+            raise UserError(f"{part} of a vocabulary must be a list, not {given!r}")
     names, skills = list(vocabulary.object_names), tuple(vocabulary.skills)
-    unknown = [skill for skill in skills if skill not in SKILLS]
-    if unknown or len(set(skills)) < len(skills):
+    if any(skill not in SKILLS or skills.count(skill) > 1 for skill in skills):
         raise UserError(f"skills are some of {', '.join(SKILLS)}, each once, not {', '.join(map(str, skills))}")
     if not (names and set(skills) - {*WITHOUT_OBJECT}) and not set(skills) & {*WITHOUT_OBJECT}:
         raise UserError("there is no plan without an object to name or a skill that needs none")

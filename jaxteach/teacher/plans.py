@@ -16,7 +16,7 @@ FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
 SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
 WITHOUT_OBJECT: Final = ("explore", "wait")
-WORDS: Final = ("shipped", "recorded", "scripted", "none")
+PLAN_SOURCES: Final = ("shipped", "recorded", "scripted", "none")
 """What can be asked for instead of a file: what ships, or only what a model answered, or what was written by hand,
 or no plans at all."""
 BY_HAND: Final = "written by hand"
@@ -86,13 +86,13 @@ def find_plans(plans: str, task: str) -> PlanFile:
     """The plans that a word or a path stands for.
 
     Args:
-        plans: one of `WORDS`, or the path of a plan file.
+        plans: one of `PLAN_SOURCES`, or the path of a plan file.
         task: the task they are for.
 
     Raises:
         PlanFileError: there are no such plans, or they can't be used.
     """
-    if plans not in WORDS:
+    if plans not in PLAN_SOURCES:
         return load_plans(plans, task)
     if plans == "none":
         return PlanFile((task,), ())
@@ -189,10 +189,19 @@ def _expect(condition: bool, message: str) -> None:
         raise _Malformed(message)
 
 
+def _expect_keys(document: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    unknown = next((key for key in document if key not in known), None)
+    _expect(unknown is None, f"{where} has an unknown key {unknown!r}; remove it, known are {', '.join(known)}")
+
+
 def _plan_file(document: Any) -> PlanFile:
     _expect(isinstance(document, dict), "it is not an object")
     _expect(document.get("format") == FORMAT, f'its "format" is not "{FORMAT}"')
-    _expect(document.get("version") == VERSION, f'its "version" is not {VERSION}, the one this jaxteach reads')
+    _expect(
+        document.get("version") == VERSION and document["version"] is not True,
+        f'its "version" is not {VERSION}, the one this jaxteach reads',
+    )
+    _expect_keys(document, ("format", "version", "tasks", "provenance", "captions"), "it")
     tasks, captions = document.get("tasks"), document.get("captions")
     _expect(_is_names(tasks) and len(tasks) > 0, '"tasks" is not a list of task names')
     _expect(isinstance(captions, list), '"captions" is not a list')
@@ -213,6 +222,7 @@ def _is_names(value: Any) -> bool:
 
 def _caption(entry: Any, where: str) -> CaptionPlans:
     _expect(isinstance(entry, dict), f"{where} is not an object")
+    _expect_keys(entry, ("sees", "holds", "plans", "others"), where)
     sees, holds, plans = entry.get("sees"), entry.get("holds"), entry.get("plans")
     told = _told(sees, holds, where)
     _expect(isinstance(plans, list), f'{where}: "plans" is not a list')
@@ -223,6 +233,8 @@ def _caption(entry: Any, where: str) -> CaptionPlans:
     others = entry.get("others", [])
     _expect(isinstance(others, list) and len(others) <= MAX_OTHERS, f'{where}: "others" is not a short list')
     _expect(all(isinstance(other, dict) for other in others), f'{where}: "others" are not objects')
+    for other in others:
+        _expect_keys(other, ("sees", "holds"), f"{where}, others")
     rest = tuple(_told(other.get("sees"), other.get("holds"), f"{where}, others") for other in others)
     return CaptionPlans(*told, parsed, rest)
 
@@ -235,6 +247,7 @@ def _told(sees: Any, holds: Any, where: str) -> Told:
 
 def _plan(entry: Any, where: str) -> Plan:
     _expect(isinstance(entry, dict), f"{where} is not an object")
+    _expect_keys(entry, ("p", "skills"), where)
     probability, skills = entry.get("p"), entry.get("skills")
     is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
     _expect(is_number and 0 < probability <= 1, f'{where}: "p" is not a probability above 0')
