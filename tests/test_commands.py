@@ -17,8 +17,8 @@ from tensorboardX.proto.event_pb2 import Event
 
 import jaxteach.eval
 import jaxteach.report
-import jaxteach.teach
 import jaxteach.runs.run_writer
+import jaxteach.teach
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
 from jaxteach.errors import UserError
