@@ -356,6 +356,10 @@ class TrainConfig:
     """episodes in the evaluation of the finished student, 0 for none"""
     save_interval: Annotated[int, Bounds(1), ON_RESUME, NOT_LEARNT] = 25
     """iterations between checkpoints; the last iteration is always kept"""
+    wandb: Annotated[Flag, ON_RESUME, NOT_LEARNT] = False
+    """log to Weights & Biases too; the environment variable WANDB_MODE=offline keeps it on this machine"""
+    wandb_project: Annotated[str, OnlyWith("wandb"), ON_RESUME, NOT_LEARNT] = "jaxteach"
+    """the project there"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     teacher: Annotated[tyro.conf.OmitArgPrefixes[TeacherConfig], OnlyWith("no_teacher", (False,)), TAUGHT] = field(
         default_factory=TeacherConfig

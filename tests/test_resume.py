@@ -219,11 +219,14 @@ def point(iteration, seed=0):
     return row | {"success_rate": 0.5, "return_mean": 0.25}
 
 
+TEN_STEPS = TrainConfig("SimpleDoorKey", num_envs=1, ppo=PPOConfig(rollout_length=10))
+
+
 @pytest.mark.parametrize("tail", ["", '{"iteration": 6, "env', '{"iteration": 6}'[:-1], "{"])
 def test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat(tail, tmp_path):
     """Catches points written twice, and a torn last line that spoils the file."""
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(point(i)) + "\n" for i in range(1, 6)) + tail)
-    with closing(MetricsLog(tmp_path, (0,), 3, 30)) as log:
+    with closing(MetricsLog(tmp_path, TEN_STEPS, 3)) as log:
         assert log.wall_s == 3.0
         log.points([point(4), point(5)])
     assert [row["iteration"] for row in read_metrics(tmp_path)] == [1, 2, 3, 4, 5]
@@ -231,14 +234,14 @@ def test_metrics_go_on_after_the_checkpoint_without_gap_or_repeat(tail, tmp_path
 
 def test_events_reach_the_disk_with_every_point_and_survive_a_torn_file(tmp_path):
     """Catches events kept in memory, lost with a killed run, and a second session of the same second."""
-    first = MetricsLog(tmp_path, (0,), 0, 0)
+    first = MetricsLog(tmp_path, TEN_STEPS, 0)
     first.scalars(0, {"Loss": 1.0}, 1, 10)
     first.points([point(1)])
     assert tags_of(tmp_path)["Loss"] == [1]
     (torn,) = tmp_path.glob("events.*")
     with torn.open("ab") as file:
         file.write(b"\x80\x00\x00")
-    with closing(MetricsLog(tmp_path, (0,), 1, 10)) as log:
+    with closing(MetricsLog(tmp_path, TEN_STEPS, 1)) as log:
         log.scalars(0, {"Loss": 1.0}, 2, 20)
         log.points([point(2)])
     assert len(list(tmp_path.glob("events.*"))) == 2
@@ -247,7 +250,7 @@ def test_events_reach_the_disk_with_every_point_and_survive_a_torn_file(tmp_path
 
 def session(folder, first, last, steps=2048):
     """Logs a point for each iteration after the checkpoint of `first` up to `last`, every other with a test."""
-    with closing(MetricsLog(folder, (0,), first, first * steps)) as log:
+    with closing(MetricsLog(folder, TrainConfig("SimpleDoorKey"), first)) as log:
         for i in range(first + 1, last + 1):
             log.scalars(0, {"Train/Loss": i / 8, "Train/Mean Entropy": 1.0}, i, i * steps)
             if i % 2 == 0:

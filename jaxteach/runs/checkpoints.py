@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxteach.distributed.multihost import broadcast, gather_to_host, is_main_process, on_main_process, sync_failures
 from jaxteach.errors import UserError
@@ -39,7 +38,7 @@ class Checkpoints:
     SHA-256 of every file. It is written as `<iteration>.partial` and moved to its place last, so
     that what stands there is whole.
 
-    Where several processes train sync_failures, all call `save` and `restore`, and the first touches the disk.
+    Where several processes train one student, all call `save` and `restore`, and the first touches the disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,8 +116,9 @@ class Checkpoints:
             _remove(partial)
             partial.mkdir()
             _check_room(partial / "room", sum(leaf.nbytes for leaf in leaves.values()) + SPARE_BYTES)
-            with _orbax() as orbax:
-                orbax.save(partial / ARRAYS, args=ocp.args.PyTreeSave(dict(leaves)))
+            ocp = _orbax()
+            with _checkpointer() as checkpointer:
+                checkpointer.save(partial / ARRAYS, args=ocp.args.PyTreeSave(dict(leaves)))
             write_json(partial / MANIFEST, {name: _digest(path, True) for name, path in _files(partial).items()})
             _remove(place)  # A damaged one, which was passed over.
             os.rename(partial, place)
@@ -161,8 +161,16 @@ class Checkpoints:
         raise UserError(f"{self._folder} has no checkpoint that can be read, it is damaged: {', '.join(damaged)}")
 
 
-def _orbax() -> ocp.Checkpointer:
-    """Orbax for the first process alone: it would wait for the others."""
+def _orbax() -> Any:
+    """Orbax, which takes long to import and is needed only now."""
+    import orbax.checkpoint  # noqa: PLC0415
+
+    return orbax.checkpoint
+
+
+def _checkpointer() -> Any:
+    """A checkpointer of the first process alone: Orbax would wait for the others."""
+    ocp = _orbax()
     alone = ocp.options.MultiprocessingOptions(active_processes={jax.process_index()})
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
@@ -173,12 +181,12 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     _check_manifest(path)
     # Orbax raises errors of many kinds for files that are not as it wrote them.
     try:
-        with _orbax() as orbax:
-            stored: Any = orbax.metadata(path / ARRAYS)
+        with _checkpointer() as checkpointer:
+            stored: Any = checkpointer.metadata(path / ARRAYS)
             listed = stored.item_metadata.tree
             there = {name: leaf for name, leaf in wanted.items() if name in listed or not name.startswith(NEWER)}
             fits = _fit(listed, there)
-            leaves = orbax.restore(path / ARRAYS, args=_request(there)) if fits else {}
+            leaves = checkpointer.restore(path / ARRAYS, args=_request(there)) if fits else {}
     except Exception:
         raise _Damaged("it is not as Orbax writes it") from None
     if not fits:
@@ -190,8 +198,9 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _request(wanted: Mapping[str, Any]) -> ocp.args.PyTreeRestore:
+def _request(wanted: Mapping[str, Any]) -> Any:
     """Asks Orbax for the wanted arrays alone."""
+    ocp = _orbax()
     targets = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
     kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
     return ocp.args.PyTreeRestore(targets, restore_args=kinds, partial_restore=True)

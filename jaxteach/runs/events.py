@@ -1,20 +1,56 @@
-"""TensorBoard's event files, in the format of TensorFlow's records."""
+"""TensorBoard's curves: event files in the format of TensorFlow's records."""
 
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.record_writer import masked_crc32c
 
 from jaxteach.runs.files import replacing
 
 BY_STEPS = "EnvSteps/"
 """The prefix of the tags of scalars that are logged against environment steps."""
+
+
+class TensorBoardWriter:
+    """A `ScalarWriter` of event files: in the run's folder for one seed, in `seed_<seed>` for several.
+
+    Args:
+        folder: the run's.
+        seeds: the run's.
+        iteration: the files are continued after it; what they have after it is dropped.
+        env_steps: of each seed, after that iteration.
+    """
+
+    def __init__(self, folder: Path, seeds: Sequence[int], iteration: int, env_steps: int) -> None:
+        places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
+        self._files: dict[int, EventFile] = {}
+        for seed, place in zip(seeds, places):
+            keep_until(place, iteration, env_steps)
+            self._files[seed] = EventFile(place)
+            self._files[seed].flush()
+
+    def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
+        """See `ScalarWriter`; they are written against the iteration, and again against environment steps."""
+        for prefix, step in (("", iteration), (BY_STEPS, env_steps)):
+            scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
+            self._files[seed].add(Event(summary=Summary(value=scalars), step=step))
+
+    def flush(self) -> None:
+        """See `ScalarWriter`."""
+        for file in self._files.values():
+            file.flush()
+
+    def close(self) -> None:
+        """See `ScalarWriter`."""
+        for file in self._files.values():
+            file.close()
 
 
 class EventFile:

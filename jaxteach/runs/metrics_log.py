@@ -1,43 +1,64 @@
-"""The curves of a run: `metrics.jsonl` and TensorBoard's event files."""
+"""The curves of a run: `metrics.jsonl`, and what shows them elsewhere."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-
+from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import ADVICE
-from jaxteach.runs.events import BY_STEPS, EventFile, keep_until
 from jaxteach.runs.files import read_json, replacing, writing
 
 NEEDED = ("iteration", "env_steps", "wall_s", "success_rate", "return_mean")
 
 
-class MetricsLog:
-    """`metrics.jsonl` and TensorBoard's event files of a run, continued after `iteration`, `env_steps` a seed.
+class ScalarWriter(Protocol):
+    """Where the curves of a run's seeds go beside `metrics.jsonl`: TensorBoard, Weights & Biases."""
 
-    What they have after it is dropped, since it comes again. The events of a run with one seed lie in its folder,
-    those of several seeds in `seed_<seed>`.
+    def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
+        """Writes values by their tags, at an iteration."""
+        ...
+
+    def flush(self) -> None:
+        """Brings all that was written to its place."""
+        ...
+
+    def close(self) -> None:
+        """Ends writing."""
+        ...
+
+
+class MetricsLog:
+    """`metrics.jsonl` and the other curves of a run, continued after an iteration.
+
+    What they have after it is dropped, since it comes again.
+
+    Args:
+        folder: the run's.
+        config: the run's options.
+        iteration: the files are continued after it.
 
     Raises:
         UserError: the files can't be read or written; so all methods.
     """
 
-    def __init__(self, folder: Path, seeds: tuple[int, ...], iteration: int, env_steps: int) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, iteration: int) -> None:
+        # TensorBoardX imports PyTorch where that is installed, which takes a second.
+        from jaxteach.runs.events import TensorBoardWriter  # noqa: PLC0415
+
         self._path = folder / "metrics.jsonl"
-        self._events: dict[int, EventFile] = {}
-        places = [folder] if len(seeds) == 1 else [folder / f"seed_{seed}" for seed in seeds]
         with writing(self._path, ADVICE):
             self._keep_until(iteration)
+        env_steps = iteration * config.steps_per_iteration
         with writing(folder, ADVICE):
-            for seed, place in zip(seeds, places):
-                keep_until(place, iteration, env_steps)
-                self._events[seed] = EventFile(place)
-                self._events[seed].flush()
+            self._writers: list[ScalarWriter] = []
+            if config.wandb:
+                from jaxteach.runs.wandb_writer import WandbWriter  # noqa: PLC0415 - an extra
+
+                self._writers.append(WandbWriter(folder, config))
+            self._writers.append(TensorBoardWriter(folder, config.seed_list, iteration, env_steps))
 
     def _keep_until(self, iteration: int) -> None:
         rows = read_metrics(self._path.parent) if self._path.exists() else []
@@ -54,20 +75,20 @@ class MetricsLog:
             file.flush()
             os.fsync(file.fileno())
         with writing(self._path.parent, ADVICE):
-            for events in self._events.values():
-                events.flush()
+            for writer in self._writers:
+                writer.flush()
 
     def scalars(self, seed: int, values: Mapping[str, float | None], iteration: int, env_steps: int) -> None:
-        """Writes TensorBoard scalars against the iteration, and again against environment steps."""
-        for prefix, step in (("", iteration), (BY_STEPS, env_steps)):
-            scalars = [Summary.Value(tag=prefix + tag, simple_value=value) for tag, value in values.items()]
-            with writing(self._path.parent, ADVICE):
-                self._events[seed].add(Event(summary=Summary(value=scalars), step=step))
+        """As `ScalarWriter.scalars`."""
+        with writing(self._path.parent, ADVICE):
+            for writer in self._writers:
+                writer.scalars(seed, values, iteration, env_steps)
 
     def close(self) -> None:
+        """As `ScalarWriter.close`."""
         with writing(self._path.parent, ADVICE):
-            for events in self._events.values():
-                events.close()
+            for writer in self._writers:
+                writer.close()
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -79,8 +79,7 @@ class RunWriter:
             done: iterations behind the run.
             plans: the digest of the teacher's plans, None without a teacher.
         """
-        steps = done * self.config.steps_per_iteration
-        self._log = on_main_process(lambda: MetricsLog(self.folder, self.config.seed_list, done, steps))
+        self._log = on_main_process(lambda: MetricsLog(self.folder, self.config, done))
         return on_main_process(lambda: begin_session(self.folder, self.config, done, plans)) or []
 
     @property
