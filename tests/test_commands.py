@@ -248,7 +248,7 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
 def test_evaluation_takes_the_run_s_first_seed(logdir):
     """Catches a run without the seed 0 that needs to be told which seed it has."""
     _, players = _students(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
-    assert players.told == "student single, seed 11, iteration 5"
+    assert players.description == "student single, seed 11, iteration 5"
 
 
 @pytest.mark.parametrize("seed", [0, 3])

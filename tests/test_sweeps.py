@@ -199,7 +199,7 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
     assert times == {path: path.stat().st_mtime_ns for path in (good / "checkpoints").rglob("*")}
     before = (good / "summary.json").stat().st_mtime_ns
     sweep("s.toml", monkeypatch=monkeypatch)
-    assert "finished before" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     assert (good / "summary.json").stat().st_mtime_ns == before
 
 
@@ -315,6 +315,6 @@ def test_a_run_that_computes_no_numbers_does_not_end_those_beside_it(tmp_path, m
     with pytest.raises(SystemExit):
         sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=monkeypatch)
     error = capsys.readouterr().err
-    assert "side by side they fail, so each goes on alone: the " in error
+    assert "together they fail, so each trains alone: the " in error
     assert f"1 of 2 runs failed: SimpleDoorKey/{bad.savedir}: the " in error
     assert_as_alone(good, tmp_path, tmp_path / "alone")

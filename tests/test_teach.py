@@ -104,7 +104,7 @@ def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, ca
     teach(monkeypatch, "--show", out, "--episodes", 20)
     shown = capsys.readouterr().out
     assert f"model: {MODEL.name}" in shown
-    assert "the teacher alone succeeds in" in shown
+    assert "the teacher itself succeeds in" in shown
 
     assert "exists; choose another --out" in refuse(monkeypatch, capsys, *LOCAL, "--out", out)
 

@@ -10,7 +10,7 @@ from jaxteach.teacher.names import ARTICLE, folded
 from jaxteach.teacher.plans import MAX_SKILLS, WITHOUT_OBJECT
 
 CUT_OFF: Final = "cut off"
-"""Why an answer is rejected whose text ends too early; a larger --max_tokens may help."""
+"""The reason where an answer ends too early; a larger --max_tokens may help."""
 
 PHRASES: Final = {
     "explore": "explore",
@@ -29,11 +29,11 @@ Skills = tuple[tuple[str, str | None], ...]
 
 
 class Rejected(Exception):
-    """An answer that is no plan; the message says why, the same words for the same mistake."""
+    """An answer that is not a plan; the message is the reason, the same for the same mistake."""
 
 
 def parse_answer(text: str, vocabulary: Vocabulary) -> Skills:
-    """The plan that a model's text says in the end, see `final_answer`.
+    """The final plan in a model's text, see `final_answer`.
 
     Raises:
         Rejected: there is none, or it isn't one in the task's words.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from jaxteach.errors import UserError, error_line
 from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
-from jaxteach.system.plugins import place_of
+from jaxteach.system.plugins import place_of, plugins
 
 FULL_TRACEBACK = "JAX_TRACEBACK_FILTERING"
 """JAX's own variable; with "off", errors in users' modules keep their traceback too."""
@@ -49,7 +49,7 @@ def _run(command: Callable[[], None]) -> None:
             print(error_line(error), file=sys.stderr)
             sys.exit(2)
         if not _lacks_devices():
-            place = place_of(error)
+            place = place_of(error) if plugins() else ""
             if not place or os.environ.get(FULL_TRACEBACK) == "off":
                 raise
             what = f"{type(error).__name__}: {error}{place}; {FULL_TRACEBACK}=off shows the whole traceback"
