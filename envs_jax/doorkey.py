@@ -3,10 +3,10 @@
 from functools import cached_property
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
@@ -33,7 +33,7 @@ from envs_jax.grid.state import NOWHERE, RoomState
 from envs_jax.grid.step import act
 
 
-class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array]):
+class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, Any]):
     """A room with a locked door: find the key, open the door.
 
     Source: the reference system of arXiv 2311.13373, whose worlds are MiniGrid's.
@@ -103,7 +103,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
         return Capacity(self.size, self.num_doors, self.num_keys, self.num_lava, self.frame_stack)
 
     @cached_property
-    def observation_spec(self) -> specs.Spec[chex.Array]:
+    def observation_spec(self) -> specs.Spec[Any]:
         top = np.tile(np.array([AGENT, NUM_COLORS - 1, LOCKED, NO_DIRECTION], np.uint8), self.frame_stack)
         shape = (self.size, self.size, 4 * self.frame_stack)
         return specs.BoundedArray(shape, jnp.uint8, minimum=0, maximum=top, name="observation")
@@ -120,7 +120,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
     def discount_spec(self) -> specs.BoundedArray:
         return specs.BoundedArray((), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
-    def reset(self, key: chex.PRNGKey) -> tuple[RoomState, TimeStep[chex.Array]]:
+    def reset(self, key: jax.Array) -> tuple[RoomState, TimeStep[jax.Array]]:
         """A fresh layout; all its draws come from `key`."""
         next_key, layout_key = jax.random.split(key)
         words = random_words(layout_key, 5 + self.num_doors + 2 * self.num_keys + self.num_lava)
@@ -154,7 +154,7 @@ class DoorKey(EqualByArguments, Environment[Any, specs.DiscreteArray, chex.Array
             extras={},
         )
 
-    def step(self, state: RoomState, action: chex.Array) -> tuple[RoomState, TimeStep[chex.Array]]:
+    def step(self, state: RoomState, action: ArrayLike) -> tuple[RoomState, TimeStep[jax.Array]]:
         """One step: count, act, look, judge.
 
         Raises:

@@ -5,11 +5,11 @@ from functools import cached_property, partial
 from itertools import permutations
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
@@ -129,7 +129,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
     def discount_spec(self) -> specs.BoundedArray:
         return specs.BoundedArray((self.num_agents,), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
-    def reset(self, key: chex.PRNGKey) -> tuple[HallwayState, TimeStep[Observation]]:
+    def reset(self, key: jax.Array) -> tuple[HallwayState, TimeStep[Observation]]:
         """A fresh layout; all its draws come from `key`."""
         next_key, layout_key = jax.random.split(key)
         words = random_words(layout_key, 3 + 2 * self.num_rooms + self.num_agents)
@@ -154,7 +154,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         )
 
     def step(
-        self, state: HallwayState, action: chex.Array, order: chex.Array | None = None
+        self, state: HallwayState, action: ArrayLike, order: jax.Array | None = None
     ) -> tuple[HallwayState, TimeStep[Observation]]:
         """One step: count, act in order, judge.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import chex
 import jax
 import jax.numpy as jnp
 from jumanji.env import Environment
@@ -129,7 +128,7 @@ def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:
     return array.at[places].set(values, mode="drop", unique_indices=True)
 
 
-def select_copies(mask: chex.Array, on_true: Any, on_false: Any) -> Any:
+def select_copies(mask: jax.Array, on_true: Any, on_false: Any) -> Any:
     """Selects whole environments by `mask` bool[N]."""
 
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -4,10 +4,10 @@ import abc
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
@@ -34,7 +34,7 @@ class WorldState(NamedTuple):
     goals: jax.Array  # int32[G], numbers of landmarks; their meaning is the scenario's
 
 
-class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.Array]):
+class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, Any]):
     """Agents on a plane that push themselves around and talk.
 
     Source: PyPI `mpe2`, the maintained form of OpenAI's multi-agent particle environments.
@@ -103,7 +103,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
         return np.full((len(self.world.size), 3), GREY, np.float32)
 
     @cached_property
-    def observation_spec(self) -> specs.Spec[chex.Array]:
+    def observation_spec(self) -> specs.Spec[Any]:
         return specs.Array((self.num_agents, max(self.observation_sizes)), jnp.float32, name="observation")
 
     @cached_property
@@ -121,7 +121,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
     def discount_spec(self) -> specs.BoundedArray:
         return specs.BoundedArray((self.num_agents,), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
-    def reset(self, key: chex.PRNGKey) -> tuple[WorldState, TimeStep[chex.Array]]:
+    def reset(self, key: jax.Array) -> tuple[WorldState, TimeStep[jax.Array]]:
         """Everybody and everything at rest in random places; all draws come from `key`."""
         state = self._draw(key)
         return state, TimeStep(
@@ -132,7 +132,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, chex.
             extras={},
         )
 
-    def step(self, state: WorldState, action: chex.Array) -> tuple[WorldState, TimeStep[chex.Array]]:
+    def step(self, state: WorldState, action: ArrayLike) -> tuple[WorldState, TimeStep[jax.Array]]:
         """One step: act, move, speak, judge.
 
         Raises:

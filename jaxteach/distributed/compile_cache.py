@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 import jax
+from platformdirs import user_cache_path
 
 from envs_jax.wrappers import AgentAxisWrapper
 
@@ -23,8 +24,7 @@ def use_cache() -> None:
         return
     if jax.__version_info__ < CACHE_SINCE:
         return
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "jaxteach" / _processor()
+    folder = user_cache_path("jaxteach") / _processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -15,6 +15,7 @@ from jaxteach.evaluation.videos import Film, film_student
 from jaxteach.reports.aggregate import RunGroup, aggregate, aggregate_tasks, group_runs
 from jaxteach.reports.curves import RunCurves, load_run
 from jaxteach.reports.plots import learning_curves
+from jaxteach.reports.provenance import provenance
 from jaxteach.reports.render import FILMS, Report, Section, films_named, to_html, to_markdown
 from jaxteach.reports.statistics import FEW, RESAMPLES
 from jaxteach.runs.files import read_text, writing
@@ -52,7 +53,7 @@ def report(config: ReportConfig) -> Path:
             for task, members in tasks.items()
         ]
         told = [f"left out: {reason}" for reason in troubles + left_out] + untold
-        whole = Report(len(runs), _notes(lines) + told, aggregate_tasks(lines), sections)
+        whole = Report(len(runs), _notes(lines) + told, aggregate_tasks(lines), sections, provenance(runs))
         picture = out / "report.png"
         picture.write_bytes(learning_curves(tasks, config.threshold))
         (out / "report.md").write_text(to_markdown(whole, picture), "utf-8")

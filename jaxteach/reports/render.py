@@ -1,4 +1,4 @@
-"""A report as Markdown and as one page that needs nothing else; names and options in it are strangers' texts."""
+"""A report as Markdown and as one page that needs nothing else; names and options in it are untrusted."""
 
 import base64
 import html
@@ -36,6 +36,7 @@ class Report:
     notes: list[str]
     overall: list[dict[str, str]]
     sections: list[Section]
+    provenance: list[str]
 
 
 def to_html(report: Report) -> str:
@@ -61,7 +62,9 @@ def to_html(report: Report) -> str:
         for section in report.sections
     ]
     page = environment.get_template("report.html.jinja")
-    return page.render(runs=report.runs, notes=report.notes, overall=report.overall, sections=sections)
+    return page.render(
+        runs=report.runs, notes=report.notes, overall=report.overall, sections=sections, provenance=report.provenance
+    )
 
 
 def to_markdown(report: Report, picture: Path) -> str:
@@ -73,6 +76,7 @@ def to_markdown(report: Report, picture: Path) -> str:
     for section in report.sections:
         parts += [f"## {section.task}\n", _table(section.rows)]
         parts += [f"![{_quoted(film.run)}]({FILMS}/{film.path.name})\n" for film in section.films]
+    parts += ["## How the runs were made\n", "".join(f"- {_quoted(line)}\n" for line in report.provenance)]
     return "\n".join(parts)
 
 

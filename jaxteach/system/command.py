@@ -1,8 +1,11 @@
 """Runs a command: mistakes of a user end it with one sentence, Ctrl-C and closed pipes without a traceback."""
 
 import os
+import runpy
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import metadata
 
 from jaxteach.errors import UserError, error_line
 from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
@@ -10,6 +13,25 @@ from jaxteach.system.plugins import place_of, plugins
 
 FULL_TRACEBACK = "JAX_TRACEBACK_FILTERING"
 """JAX's own variable; with "off", errors in users' modules keep their traceback too."""
+
+COMMANDS = ("train", "eval", "teach", "sweep", "report")
+
+
+def main() -> None:
+    """`jaxteach COMMAND ...`, which is `python -m jaxteach.COMMAND ...`."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in COMMANDS:
+        del sys.argv[1]
+        runpy.run_module(f"jaxteach.{command}", run_name="__main__", alter_sys=True)
+    elif command == "--version":
+        print(f"jaxteach {metadata.version('jaxteach')}")
+    elif command in ("-h", "--help"):
+        print(f"usage: jaxteach {{{','.join(COMMANDS)}}} ...; jaxteach COMMAND --help lists the options of a command")
+    else:
+        similar = get_close_matches(command, COMMANDS, 1)
+        advice = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(COMMANDS)}"
+        print(error_line(f"jaxteach has no command {command!r}; {advice}"), file=sys.stderr)
+        sys.exit(2)
 
 
 def run_command(command: Callable[[], None]) -> None:
