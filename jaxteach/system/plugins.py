@@ -6,7 +6,6 @@ with commas between them.
 
 import importlib
 import os
-import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -54,6 +53,5 @@ def place_of(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    command = getattr(sys.modules["__main__"], "__file__", None)
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES) and frame.filename != command]
+    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES) and frame.filename.endswith(".py")]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
