@@ -56,6 +56,7 @@ class AgentAxisWrapper(EqualByArguments):
         if not ("key" in state if isinstance(state, Mapping) else hasattr(state, "key")):
             raise WorldError(f"the state of {_name(env)} has no key, from which the next episode is drawn")
         self.abstract_observation: Any = timestep.observation
+        _check_shapes(env, state)
         if any(leaf.shape[:1] != (self.num_agents,) for leaf in jax.tree.leaves(self.abstract_observation)):
             raise WorldError(
                 f"the observations of {_name(env)} have no axis for {self.num_agents} agents, which its action_spec, a "
@@ -104,6 +105,21 @@ class AgentAxisWrapper(EqualByArguments):
 
 def _name(env: Any) -> str:
     return type(env).__name__
+
+
+def _check_shapes(env: Any, state: Any) -> None:
+    """Raises `WorldError` where `observe` or `step` of a world give another shape than its `observation_spec`."""
+    if type(env).__module__.partition(".")[0] == "envs_jax":
+        return
+    spec = getattr(env, "observation_spec", None)
+    seen = [jnp.shape(leaf) for leaf in jax.tree.leaves(jax.eval_shape(env.observe, state))]
+    action = jax.eval_shape(lambda: jnp.asarray(env.action_spec.generate_value(), jnp.int32))
+    stepped = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(env.step, state, action)[1].observation)]
+    said = seen if spec is None else [jnp.shape(leaf) for leaf in jax.tree.leaves(spec.generate_value())]
+    for where, shapes in (("observe gives", seen), ("step gives", stepped)):
+        if shapes != said:
+            told = "observation_spec has" if spec is not None else "observe gives"
+            raise WorldError(f"{where} observations of shape {shapes} in {_name(env)}, and its {told} {said}")
 
 
 def _max_steps(env: Any) -> int:

@@ -74,6 +74,7 @@ def read_options(
     """
     given, modules = _without_imports(current_arguments(sys.argv[1:] if arguments is None else arguments))
     import_plugins(modules)
+    _check_no_empty(given)
     kept = _set_aside(given, WITHOUT_MEANING | dict(aside or {}))
     names = {_name(argument) for argument in given}
     for option, opposite in OPPOSITES.items():
@@ -105,6 +106,14 @@ def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
             raise UserError("--import needs the name of a Python module")
         modules += [name.strip() for name in value.split(",")]
     return kept, modules
+
+
+def _check_no_empty(arguments: list[str]) -> None:
+    """Raises `UserError` for an empty text, which paths and numbers would read in ways of their own."""
+    for before, argument in zip(["", *arguments], arguments):
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            name = _name(argument) or _name(before)
+            raise UserError(f"--{name} is empty; give it a value, or leave it out" if name else "an argument is empty")
 
 
 def _name(argument: str) -> str:

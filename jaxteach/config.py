@@ -52,7 +52,7 @@ ON_CLUSTER, LOCAL = OnlyWith("engine", ("slurm",)), OnlyWith("engine", ("local",
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """The numbers of PPO and of the distillation."""
+    """The hyper-parameters of PPO and of the distillation."""
 
     rollout_length: Length = 32
     """steps of every environment in an iteration"""
@@ -73,10 +73,10 @@ class PPOConfig:
     lam: Share = 0.95
     """lambda of generalized advantage estimation; 1 gives plain returns to go, as the reference has"""
     clip: Limit = 0.2
-    """how far PPO lets the policy's ratio, and the value, move; inf sets no limit"""
+    """clipping range of the policy's ratio and of the value; inf does not clip"""
     min_advantage_std: Positive = 0.03
-    """advantages are divided by their standard deviation, but at least by this, in units of the returns: where
-    nothing is rewarded, no noise is learnt"""
+    """least standard deviation that advantages are divided by, in units of the returns, so that no noise is learnt
+    where there are no rewards"""
     value_coef: Weight = 0.5
     """weight of the value loss, the mean squared error that the curves show"""
     entropy_coef: Weight = 0.001
@@ -138,14 +138,27 @@ class WorldConfig:
         """The environment of a task, as an `AgentAxisWrapper`.
 
         Raises:
-            UserError: the task's world has no such option, or not with this value, or it lacks what training needs.
+            UserError: as `make_env`, or the world lacks what training needs.
+        """
+        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415 - as in `make_env`
+
+        env = self.make_env(task)
+        try:
+            return AgentAxisWrapper(env)
+        except ValueError as error:
+            raise UserError(f"{task}: {as_typed(str(error), task)}") from None
+
+    def make_env(self, task: str) -> Any:
+        """The environment of a task.
+
+        Raises:
+            UserError: the task's world has no such option, or not with this value.
         """
         import envs_jax  # noqa: PLC0415 - options are read before Jumanji, which computes as it is imported
-        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
 
         overrides = self.overrides(task)
         try:
-            return AgentAxisWrapper(envs_jax.make(task, **overrides))
+            return envs_jax.make(task, **overrides)
         except ValueError as error:
             raise UserError(f"{task}: {as_typed(str(error), task)}") from None
 
@@ -160,13 +173,13 @@ class WorldConfig:
         unknown = [name for name in given if name not in names]
         if unknown:
             options = ", ".join(f"--{name}" for name in names)
-            told = f"its world's options are {options}" if options else "its world has no options"
-            raise UserError(f"{task} has no --{unknown[0]}; {told}")
+            known = f"its world's options are {options}" if options else "its world has no options"
+            raise UserError(f"{task} has no --{unknown[0]}; {known}")
         return {names[name]: value for name, value in given.items()}
 
     @property
-    def told(self) -> str:
-        """What is given, as on a command line: " with --view_size 5"."""
+    def arguments(self) -> str:
+        """The options that are given, as on a command line: " with --view_size 5"."""
         given = [f"--{name} {value}" for name, value in asdict(self).items() if value is not None]
         return f" with {' '.join(given)}" if given else ""
 
@@ -197,9 +210,9 @@ class TeacherConfig:
 
     plans: str = "shipped"
     """a plan file, or what ships with jaxteach: "recorded" answers of a model, or a "scripted" file written by
-    hand; "none" to begin with nothing and --online"""
+    hand; "none" to begin without plans and use --online"""
     hard_planner: Flag = False
-    """the teacher draws one plan at every step, instead of mixing all plans"""
+    """sample one plan at every step, instead of mixing all plans"""
 
 
 @dataclass(frozen=True)
@@ -207,12 +220,12 @@ class LLMConfig:
     """Which language model is asked, and how."""
 
     backend: Literal["llama-cpp", "openai", "random"] = "llama-cpp"
-    """a GGUF file on this machine, an OpenAI-compatible server, or no model but plans drawn by chance"""
+    """a GGUF file on this machine, an OpenAI-compatible server, or uniformly random plans without a model"""
     model: Annotated[str | None, MODEL] = None
     """the GGUF file, or the server's name for the model"""
     base_url: Annotated[str | None, SERVER] = None
-    """the server, such as http://localhost:8000/v1; its key, if it wants one, is read from the
-    environment variable OPENAI_API_KEY"""
+    """the server, such as http://localhost:8000/v1; its key, if needed, is read from the environment
+    variable OPENAI_API_KEY"""
     samples: Annotated[Length, SAMPLED] = 10
     """answers to each caption"""
     temperature: Annotated[Weight, MODEL, SAMPLED] = 0.7
@@ -242,17 +255,17 @@ class TeachConfig:
     task: str | None = None
     """the task, see the README's table; with --show, that of the file when left out"""
     out: Path | None = None
-    """the plan file to write; the answers are kept beside it as they come, in <out>.answers.jsonl"""
+    """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl"""
     show: Path | None = None
-    """print the plans of a file, and how the teacher fares alone, instead of asking"""
+    """instead of asking, print the plans of a file and the success of the teacher itself"""
     score: Annotated[Flag, ASKS] = False
-    """instead of sampling answers, take the model's exact probabilities of all plans of one or two moves"""
+    """instead of sampling answers, use the model's exact probabilities of all plans of one or two moves"""
     debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
-    """for several agents: how often each is asked again, knowing what the others propose"""
+    """for several agents: rounds in which each is asked again, with the others' proposals"""
     situations: Annotated[Length, OnlyWith("debate_rounds"), ASKS] = 32
-    """the situations debated about, those that the agents meet most often"""
+    """how many situations to debate, the most frequent ones"""
     episodes: Annotated[Length, OnlyWith("show")] = 500
-    """episodes that the teacher plays alone for --show"""
+    """episodes in which --show evaluates the teacher"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)
 
@@ -260,15 +273,15 @@ class TeachConfig:
         """Raises `UserError` for options that make no sense."""
         check_values(self)
         if self.score and self.debate_rounds:
-            raise UserError("--score judges given plans, and a debate needs answers; leave one of them out")
+            raise UserError("--score samples no answers, which a debate needs; leave one of them out")
         if (self.show is None) == (self.out is None):
-            raise UserError("give --out for a plan file to write or --show for one to look at, one of them")
+            raise UserError("give either --out, a plan file to write, or --show, one to print")
         if self.out is not None and self.task is None:
-            raise UserError("--task says which task's captions to ask about")
+            raise UserError("give --task, the task to ask about")
         if self.score and self.llm.backend != "llama-cpp":
-            raise UserError("--score needs --backend llama-cpp, which alone tells the likelihood of given answers")
+            raise UserError("--score needs --backend llama-cpp, the only backend that gives likelihoods")
         if self.score and self.llm.grammar:
-            raise UserError("--score judges whole plans already; leave --grammar out")
+            raise UserError("--score considers only plans already; leave --grammar out")
 
 
 @dataclass(frozen=True)
@@ -276,8 +289,8 @@ class HostsConfig:
     """Several processes that train one student, on one machine or many."""
 
     coordinator: str | None = None
-    """host:port where the first of several processes awaits the others, the same for all; "auto" where SLURM,
-    Open MPI or a TPU slice tells it"""
+    """host:port where the first of several processes waits for the others, the same for all; "auto" on SLURM,
+    Open MPI or a TPU slice"""
     processes: Count | None = None
     """how many processes there are; "auto" knows"""
     process_id: Annotated[int, Bounds(0, 2**24 - 1)] | None = None
@@ -320,18 +333,17 @@ class TrainConfig:
     num_envs: Count = 64
     """environments of each seed"""
     devices: Annotated[int, Bounds(0, 2**16), ON_RESUME, NOT_LEARNT] = 1
-    """over how many devices of each process to spread the environments, 0 for all that there are; the student is the
-    same but for rounding"""
+    """devices of each process to shard the environments over, 0 for all; the student is the same up to rounding"""
     no_teacher: Flag = False
     """pure reinforcement learning"""
     network: str = "egocentric"
     """the student: egocentric, a small perceptron on egocentric features; reference, the reference's
-    CNN; mlp, a perceptron for vectors or several agents, whose critic knows what all of them observe;
+    CNN; mlp, a perceptron for vectors or several agents, with a critic of all agents' observations;
     or one of your own"""
     recurrent: Flag = False
     """with an LSTM (--network reference) or GRUs (--network mlp)"""
     online: Flag = False
-    """ask a language model, between chunks, about captions that are met without plans"""
+    """ask a language model, between updates, about captions that occur without plans"""
     resume: Annotated[Flag, ON_RESUME, NOT_LEARNT] = False
     """go on with the run in --savedir from its last checkpoint"""
     eval_interval: Annotated[int, Bounds(1)] = 5
@@ -404,7 +416,7 @@ OPTION_NAMES: Final = (*OWN, *(option.name for kind in PARTS.values() for option
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Plays episodes with a trained student, or with the teacher itself."""
+    """Evaluates a trained student, or the teacher itself."""
 
     task: str | None = None
     """the task; that of the run when left out, if --loaddir is a path"""
@@ -417,7 +429,7 @@ class EvalConfig:
     logdir: str = "log"
     """where runs are kept"""
     eval_teacher: Flag = False
-    """play with the teacher instead of a student"""
+    """evaluate the teacher instead of a student"""
     seed: Annotated[int | None, Bounds(0, 2**32 - 1), STUDENT] = None
     """which of the run's seeds to evaluate, as listed in its --seed_list; the first when left out"""
     seed_list: Annotated[Seeds | None, STUDENT] = None
@@ -425,7 +437,7 @@ class EvalConfig:
     num_eval: Count = 100
     """episodes for each environment seed"""
     env_seed_list: Seeds = (0,)
-    """seeds of the layouts, which are others than those of any training"""
+    """seeds of the layouts, which differ from those of training"""
     greedy: Annotated[Flag, STUDENT] = False
     """take the likeliest action instead of a sampled one"""
     random_actions: Share = 0.0
@@ -449,9 +461,7 @@ class EvalConfig:
         if self.eval_teacher == (self.loaddir is not None):
             raise UserError("give --loaddir for a student or --eval_teacher for the teacher, one of them")
         if self.task is None and "/" not in str(self.loaddir):
-            raise UserError(
-                "--task says of which task; a run may also be given by its path, --loaddir log/ppo/TASK/NAME"
-            )
+            raise UserError("give --task, or the run's path, --loaddir log/ppo/TASK/NAME")
 
 
 @dataclass(frozen=True)
@@ -468,9 +478,9 @@ class SweepConfig:
     """seeds that train side by side in one program, at most, of runs that differ in numbers of PPO alone; 1 trains
     each run alone"""
     show: Flag = False
-    """list the runs, and how far they are, instead of training"""
+    """list the runs and their progress instead of training"""
     engine: Literal["local", "slurm"] = "local"
-    """in this process, or as jobs of a SLURM cluster"""
+    """in this process, or as jobs on a SLURM cluster"""
     partition: Annotated[str | None, ON_CLUSTER] = None
     """of the cluster"""
     minutes: Annotated[Length, ON_CLUSTER] = 60
@@ -501,7 +511,7 @@ class ReportConfig:
     threshold: Annotated[float, Bounds(1e-12, 1)] = 0.95
     """success rate for the columns `steps to` and `seconds to`"""
     no_merge: Flag = False
-    """keep runs of the same options apart"""
+    """don't merge runs with the same options"""
     num_videos: Annotated[int, Bounds(0)] = 12
     """students to film, one a run, 0 for none"""
 
@@ -513,7 +523,7 @@ class ReportConfig:
 
 
 def default_config(task: str) -> TrainConfig:
-    """The options of a run of a task, unless told otherwise: `TrainConfig`'s own, tuned for the task.
+    """The options of a run of a task, by default: `TrainConfig`'s own, tuned for the task.
 
     Raises:
         UserError: an unknown task.
@@ -563,15 +573,15 @@ def from_json(document: Any) -> TrainConfig:
     """The inverse of `to_json`; what the document lacks has its default.
 
     Raises:
-        UserError: the document is no configuration of a run, or one of another version.
+        UserError: the document is not a run's configuration, or has options of another version.
     """
     if not isinstance(document, dict):
-        raise UserError("config.json is not one of a jaxteach run: it is no object")
-    written_by = document.get(VERSION_NAME, "of a version that is not told")
+        raise UserError("config.json is not a jaxteach run's: it is not an object")
+    written_by = document.get(VERSION_NAME, "of an unknown version")
     values = {name: current_value(name, value) for name, value in document.items() if name != VERSION_NAME}
     parts = {name: values.get(name, {}) for name in PARTS}
     if not all(isinstance(part, dict) for part in parts.values()):
-        raise UserError("config.json is not one of a jaxteach run: a part of it is no object")
+        raise UserError("config.json is not a jaxteach run's: a part of it is not an object")
     parts["ppo"] = _with_todays_weights({name: current_value(name, value) for name, value in parts["ppo"].items()})
     unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
@@ -583,7 +593,7 @@ def from_json(document: Any) -> TrainConfig:
         made = {name: from_plain(PARTS[name], part) for name, part in parts.items()}
         return from_plain(TrainConfig, values | made | {"seed_list": tuple(values["seed_list"])})
     except (TypeError, KeyError) as error:
-        raise UserError(f"config.json is not one of a jaxteach run: {error}") from None
+        raise UserError(f"config.json is not a jaxteach run's: {error}") from None
 
 
 def _with_todays_weights(ppo: dict[str, Any]) -> dict[str, Any]:

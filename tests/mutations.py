@@ -286,8 +286,8 @@ NETWORKS: Final = [
         "actor-without-name",
         "agents are not told who they are",
         "jaxteach/networks/mlp.py",
-        "jnp.concatenate([features, told], -1)",
-        "jnp.concatenate([features, told * 0], -1)",
+        "jnp.concatenate([features, agent_ids], -1)",
+        "jnp.concatenate([features, agent_ids * 0], -1)",
         "test_mappo.py::test_agents_are_told_who_they_are",
     ),
     Mutation(
@@ -401,9 +401,9 @@ TEACHER: Final = [
         "company-in-order",
         "plans for company hold for one order of the others alone",
         "jaxteach/teacher/table.py",
-        "theirs = sorted(_caption_number(told, known) for told in entry.others)",
-        "theirs = [_caption_number(told, known) for told in entry.others]",
-        "test_debate.py::test_plans_hold_in_their_company_alone",
+        "theirs = sorted(_caption_number(other, known) for other in entry.others)",
+        "theirs = [_caption_number(other, known) for other in entry.others]",
+        "test_debate.py::test_joint_plans_need_their_situation",
     ),
     Mutation(
         "caption-of-held-key",

@@ -18,6 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 import jaxteach.eval
 import jaxteach.report
 import jaxteach.runs.run_writer
+import jaxteach.teach
 from jaxteach.config import EvalConfig, PPOConfig
 from jaxteach.distributed.sharding import describe
 from jaxteach.errors import UserError
@@ -33,7 +34,7 @@ from tests.command_line import last_counts
 SMALL = ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--eval_interval", "2", "--num_eval", "10"]
 SMALL += ["--max_steps", "20"]
 TRAIN = ["--task", "simpledoorkey", "--final_eval", "20", *SMALL]
-MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.report.main}
+MAINS = {"train": train_main, "eval": jaxteach.eval.main, "report": jaxteach.report.main, "teach": jaxteach.teach.main}
 
 
 def call(command, *arguments, monkeypatch):
@@ -248,7 +249,7 @@ def test_the_teacher_itself_is_evaluated(tmp_path, monkeypatch, capsys):
 def test_evaluation_takes_the_run_s_first_seed(logdir):
     """Catches a run without the seed 0 that needs to be told which seed it has."""
     _, players = student_players(EvalConfig("SimpleDoorKey", loaddir="single", logdir=str(logdir)))
-    assert players.told == "student single, seed 11, iteration 5"
+    assert players.description == "student single, seed 11, iteration 5"
 
 
 @pytest.mark.parametrize("seed", [0, 3])
@@ -384,6 +385,8 @@ def test_a_want_of_memory_is_told(logdir, monkeypatch, capsys):
     monkeypatch.setattr("jaxteach.system.memory._there_is", lambda: 2**10)
     run = ["--task", "SimpleDoorKey", "--logdir", logdir, "--loaddir", "single"]
     assert "GiB of memory" in refuse("eval", *run, monkeypatch=monkeypatch, capsys=capsys)
+    plans = logdir / "ppo" / "SimpleDoorKey" / "single" / "plans.json"
+    assert "GiB of memory" in refuse("teach", "--show", plans, monkeypatch=monkeypatch, capsys=capsys)
     assert not (logdir / "ppo" / "SimpleDoorKey" / "large").exists()
     for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")):
         with pytest.raises(UserError, match="the memory is used up; lower"), explain_out_of_memory():
@@ -407,6 +410,7 @@ def test_mistakes_in_evaluation(logdir, tmp_path, monkeypatch, capsys):
     assert "one of them" in said()
     assert "there is no run" in said("--loaddir", "missing")
     assert "iterations 5" in said("--loaddir", "single", "--checkpoint", 3)
+    assert "--checkpoint is empty; give it" in said("--loaddir", "single", "--checkpoint", "")
     assert "has no seed 9; it has 11" in said("--loaddir", "single", "--seed", 9)
     assert "must name different seeds" in said("--loaddir", "single", "--env_seed_list", 0, 1, 0)
     (runs / "empty").mkdir()

@@ -17,7 +17,16 @@ from jaxteach.llm.joint_captions import JointCaptions, conflict_share, frequent_
 from jaxteach.llm.prompts import task_prompt
 from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, PlanFileError, Told, find_plans, load_plans, save_plans
+from jaxteach.teacher.plans import (
+    CaptionParts,
+    CaptionPlans,
+    Plan,
+    PlanFile,
+    PlanFileError,
+    find_plans,
+    load_plans,
+    save_plans,
+)
 from jaxteach.teacher.policy import task_domain
 from jaxteach.teacher.table import compile_plans
 from tests.language_model import MODEL
@@ -53,8 +62,8 @@ def hold(path, situations, rounds=1, samples=2, client=None):
     return client, debate(client, AnswerStore(path), PROMPT, SPREAD, situations, rounds, samples)
 
 
-def told(number):
-    return Told(tuple(SPREAD.sees[number]), SPREAD.holds[number])
+def parts(number):
+    return CaptionParts(tuple(SPREAD.sees[number]), SPREAD.holds[number])
 
 
 def alone(plan="nearest landmark"):
@@ -74,7 +83,7 @@ def test_every_round_is_one_batch_and_nothing_is_asked_twice(tmp_path):
     assert again.batches == []
 
 
-def test_agents_read_what_the_others_are_told_and_propose(tmp_path):
+def test_agents_read_the_others_captions_and_proposals(tmp_path):
     client, _ = hold(tmp_path / "answers", [(0, 1, 3)], samples=1)
     first, second = client.batches
     assert all("You are not alone" not in question.prompt for question in first)
@@ -104,15 +113,15 @@ def test_an_answer_that_is_no_plan_is_no_proposal(tmp_path):
 
 def test_the_last_round_becomes_plans_for_a_caption_in_its_company(tmp_path):
     _, entries = hold(tmp_path / "answers", [(0, 1, 1)])
-    found = {(Told(entry.sees, entry.holds), entry.others): entry.plans for entry in entries}
-    assert set(found) == {(told(0), (told(1), told(1))), (told(1), (told(0), told(1)))}
-    assert found[told(0), (told(1), told(1))] == (Plan(1.0, (("goto", "nearest landmark"),)),)
-    assert found[told(1), (told(0), told(1))] == (Plan(1.0, (("goto", "second landmark"),)),)
+    found = {(CaptionParts(entry.sees, entry.holds), entry.others): entry.plans for entry in entries}
+    assert set(found) == {(parts(0), (parts(1), parts(1))), (parts(1), (parts(0), parts(1)))}
+    assert found[parts(0), (parts(1), parts(1))] == (Plan(1.0, (("goto", "nearest landmark"),)),)
+    assert found[parts(1), (parts(0), parts(1))] == (Plan(1.0, (("goto", "second landmark"),)),)
 
 
-def test_plans_hold_in_their_company_alone(tmp_path):
+def test_joint_plans_need_their_situation(tmp_path):
     """Whoever the others are: their order does not matter, and other company changes nothing."""
-    special = CaptionPlans(*told(1), (Plan(1.0, (("wait", None),)),), (told(4), told(2)))
+    special = CaptionPlans(*parts(1), (Plan(1.0, (("wait", None),)),), (parts(4), parts(2)))
     save_plans(PlanFile(("simple_spread",), (*alone(), special)), tmp_path / "plans.json")
     table = make_teacher("simple_spread", plans=str(tmp_path / "plans.json")).table
     count = len(SPREAD.texts)
@@ -120,7 +129,7 @@ def test_plans_hold_in_their_company_alone(tmp_path):
     changed = np.argwhere(table.rows != np.arange(count)[:, None])
     assert changed.tolist() == [[1, 2 * count + 4]]
     assert table.rows[1, 2 * count + 4] == count
-    assert load_plans(tmp_path / "plans.json", "simple_spread").captions[-1].others == (told(4), told(2))
+    assert load_plans(tmp_path / "plans.json", "simple_spread").captions[-1].others == (parts(4), parts(2))
 
 
 def test_debated_plans_end_conflicts(tmp_path):
@@ -141,7 +150,7 @@ def test_debated_plans_end_conflicts(tmp_path):
 def test_labels_in_company_equal_the_teacher_step_by_step(task):
     env = envs_jax.make(task)
     vocabulary = task_domain(env, task).vocabulary
-    names = [Told(tuple(sees), holds) for sees, holds in zip(vocabulary.sees, vocabulary.holds)]
+    names = [CaptionParts(tuple(sees), holds) for sees, holds in zip(vocabulary.sees, vocabulary.holds)]
     shipped = make_teacher(task)
     world = AgentAxisWrapper(env)
     situations = frequent_situations(rollout_captions(world, shipped), 3)
@@ -195,7 +204,7 @@ def test_aims_are_the_landmarks_themselves():
         ([{"sees": 3}], '"sees" is not a list'),
     ],
 )
-def test_malformed_company_is_told(tmp_path, others, words):
+def test_malformed_others_get_one_sentence(tmp_path, others, words):
     entry = {
         "sees": list(SPREAD.sees[0]),
         "holds": None,
@@ -209,7 +218,7 @@ def test_malformed_company_is_told(tmp_path, others, words):
 
 
 def test_plans_for_another_number_of_agents_are_refused(tmp_path):
-    pair = CaptionPlans(*told(0), (Plan(1.0, (("wait", None),)),), (told(0),))
+    pair = CaptionPlans(*parts(0), (Plan(1.0, (("wait", None),)),), (parts(0),))
     save_plans(PlanFile(("simple_spread",), (*alone(), pair)), tmp_path / "plans.json")
     with pytest.raises(ValueError, match="another number of agents than 3"):
         make_teacher("simple_spread", plans=str(tmp_path / "plans.json"))
@@ -226,16 +235,16 @@ def test_the_command_debates_with_a_real_model(monkeypatch, tmp_path, capsys):
     assert (facts["rounds"], facts["situations"]) == (1, 2)
     assert 0 <= facts["conflicts_together"] <= 1
     assert any(entry.others for entry in plans.captions)
-    assert "beside: Agent sees" in capsys.readouterr().out
+    assert "with: Agent sees" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["teach", "--show", str(out), "--episodes", "8"])
     run_command(jaxteach.teach.main)
-    assert "two agents are after one thing" in capsys.readouterr().out
+    assert "two agents pursue the same object" in capsys.readouterr().out
 
 
-def test_one_agent_has_nobody_to_debate_with(monkeypatch, tmp_path, capsys):
+def test_one_agent_cannot_debate(monkeypatch, tmp_path, capsys):
     arguments = ["--task", "SimpleDoorKey", "--backend", "random", "--debate_rounds", "1", "--out", str(tmp_path / "p")]
     monkeypatch.setattr(sys, "argv", ["teach", *arguments])
     with pytest.raises(SystemExit) as end:
         run_command(jaxteach.teach.main)
     assert end.value.code == 2
-    assert "nobody to debate with" in capsys.readouterr().err
+    assert "a debate needs several" in capsys.readouterr().err

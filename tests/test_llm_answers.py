@@ -218,7 +218,7 @@ def test_another_model_or_question_is_asked_anew(tmp_path):
 def test_a_damaged_store_is_named(tmp_path, line):
     path = tmp_path / "answers"
     path.write_text(line + "\n")
-    with pytest.raises(UserError, match=r"line 1 of .*answers is no answer"):
+    with pytest.raises(UserError, match=r"line 1 of .*answers is not an answer"):
         AnswerStore(path)
 
 

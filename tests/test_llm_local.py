@@ -154,7 +154,7 @@ def test_unusable_model_files_are_told(tmp_path):
     with pytest.raises(UserError, match=r"can't read the model file .*none\.gguf: No such file"):
         LocalClient(tmp_path / "none.gguf", 0, 1, 0, None, 2, 64)
     (tmp_path / "text.gguf").write_text("hello")
-    with pytest.raises(UserError, match="is no GGUF file"):
+    with pytest.raises(UserError, match="is not a GGUF file"):
         LocalClient(tmp_path / "text.gguf", 0, 1, 0, None, 2, 64)
     (tmp_path / "cut.gguf").write_bytes(MODEL.read_bytes()[:100_000])
     with pytest.raises(UserError, match=r"cut\.gguf can't be used"):

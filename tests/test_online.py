@@ -84,7 +84,7 @@ def test_a_resumed_run_with_other_answers_is_refused(tmp_path):
     for row in rows:
         row["answer"] = "Action: {wait}"
     answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match="are others than those that the run has learnt from; put that file back"):
+    with pytest.raises(UserError, match="differ from those that the run has learnt from; put that file back"):
         OnlineTeacher(config, experiment.teacher, tmp_path, 4)
     answers.write_text(kept)
     OnlineTeacher(config, experiment.teacher, tmp_path, 4)
@@ -107,7 +107,7 @@ def test_a_model_is_asked_in_the_midst_of_training(monkeypatch, tmp_path, capsys
     asks = ["--plans", "none", "--online", "--model", MODEL, "--grammar", "--samples", 2, "--threads", 1]
     asks += ["--max_tokens", 48, "--logdir", tmp_path, "--save_interval", 2]
     train(monkeypatch, *asks, "--savedir", "whole", "--n_itr", 6)
-    assert "captions met without plans" in capsys.readouterr().out
+    assert "captions without plans" in capsys.readouterr().out
     whole = tmp_path / "ppo" / "SimpleDoorKey" / "whole"
     rows = rows_of(whole)
     assert rows[0]["teacher_coverage"] == 0

@@ -14,6 +14,7 @@ from tests.language_model import MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("sweeps", "teaching", "figures")}
 SHORT = {
     "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
@@ -72,9 +73,19 @@ def test_the_other_commands_run_one_after_the_other(tmp_path):
 
 
 def test_the_python_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(PYTHON[1], "README.md", "exec"), {})
     assert "Agent sees" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_training_in_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(PYTHON[0].replace("50_000", "4_096").replace("range(3)", "[0]"), "README.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
+
+
+def test_every_python_example_is_run():
+    assert len(PYTHON) == 2
 
 
 @pytest.mark.parametrize(

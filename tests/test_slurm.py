@@ -150,7 +150,7 @@ def test_a_machine_without_slurm_says_so(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         call("s.toml", monkeypatch=monkeypatch)
     assert end.value.code == 2
-    assert "error: SLURM takes no jobs" in capsys.readouterr().err
+    assert "error: SLURM does not accept jobs" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(SystemExit) as end:
         call("s.toml", monkeypatch=monkeypatch)

@@ -123,7 +123,7 @@ MISTAKES = {
     "an unknown task": ("[fixed]\ntask = 'Nowhere'", "unknown task 'Nowhere'"),
     "an unknown option": ("[fixed]\ntask = 'SimpleDoorKey'\ndistil_coef = 1", "did you mean distill_coef?"),
     "an option that is nothing like one": ("[fixed]\ntask = 'SimpleDoorKey'\nxyzzy = 1", "has no option xyzzy; python"),
-    "the sweep's own option": ("[fixed]\ntask = 'SimpleDoorKey'\nresume = true", "the sweep itself gives resume"),
+    "the sweep's own option": ("[fixed]\ntask = 'SimpleDoorKey'\nresume = true", "the sweep itself sets resume"),
     "a word for a number": ("[fixed]\ntask = 'SimpleDoorKey'\ngamma = 'high'", "--gamma takes a number"),
     "a number that makes no sense": ("[fixed]\ntask = 'SimpleDoorKey'\ngamma = 2", "--gamma must be within 0..1"),
     "a number for a flag": ("[fixed]\ntask = 'SimpleDoorKey'\nno_teacher = 1", "--no_teacher takes no value"),
@@ -187,7 +187,7 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
         sweep("s.toml", "--show", monkeypatch=monkeypatch)
     shown = capsys.readouterr()
     assert [line.strip().split("  ")[0][:8] for line in shown.out.splitlines()[1:]] == ["can't re", "finished"]
-    assert shown.err == "error: 1 of 2 runs can't be trained; the list says why\n"
+    assert shown.err == "error: 1 of 2 runs can't be trained, for the reasons listed\n"
     (good / "summary.json").unlink()
     times = {path: path.stat().st_mtime_ns for path in (good / "checkpoints").rglob("*")}
     (tmp_path / "s.toml").write_text((tmp_path / "s.toml").read_text().replace('"none.json", ', ""))
@@ -199,7 +199,7 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
     assert times == {path: path.stat().st_mtime_ns for path in (good / "checkpoints").rglob("*")}
     before = (good / "summary.json").stat().st_mtime_ns
     sweep("s.toml", monkeypatch=monkeypatch)
-    assert "finished before" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     assert (good / "summary.json").stat().st_mtime_ns == before
 
 
@@ -315,6 +315,6 @@ def test_a_run_that_computes_no_numbers_does_not_end_those_beside_it(tmp_path, m
     with pytest.raises(SystemExit):
         sweep(tmp_path / "s.toml", "--logdir", tmp_path, monkeypatch=monkeypatch)
     error = capsys.readouterr().err
-    assert "side by side they fail, so each goes on alone: the " in error
+    assert "together they fail, so each trains alone: the " in error
     assert f"1 of 2 runs failed: SimpleDoorKey/{bad.savedir}: the " in error
     assert_as_alone(good, tmp_path, tmp_path / "alone")

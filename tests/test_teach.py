@@ -9,18 +9,23 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 import jaxteach.teach
+from jaxteach.api.registry import register_task
+from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.openai_client import ServerClient
 from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
-from jaxteach.teacher.plans import load_plans
+from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, save_plans
+from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.command_line import last_counts
 from tests.language_model import MODEL
+from tests.test_own_worlds import Counter
 
 LOCAL = ["--task", "simpledoorkey", "--model", str(MODEL), "--samples", "2", "--max_tokens", "48", "--threads", "1"]
 ANSWERS = 6 * 2
@@ -100,7 +105,7 @@ def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, ca
     teach(monkeypatch, "--show", out, "--episodes", 20)
     shown = capsys.readouterr().out
     assert f"model: {MODEL.name}" in shown
-    assert "the teacher alone succeeds in" in shown
+    assert "the teacher itself succeeds in" in shown
 
     assert "exists; choose another --out" in refuse(monkeypatch, capsys, *LOCAL, "--out", out)
 
@@ -133,6 +138,16 @@ def test_scores_are_probabilities_of_whole_plans(monkeypatch, tmp_path):
     assert len(plans.captions) == 6
     assert all(len(entry.plans) == 64 for entry in plans.captions)
     assert "exact probabilities" in plans.provenance["mode"]
+
+
+def test_showing_plans_reports_episodes_that_never_end(tmp_path, monkeypatch, capsys):
+    words, actions = Words([["key"]], ["key"]), {("goto", "key"): 1}
+    domain = PlainDomain(words, 3, caption=lambda obs: 0, actions=lambda obs: actions)
+    register_task(partial(Counter, end=99), TrainConfig("Endless", total_steps=1, network="mlp"), domain)
+    plans = PlanFile(("Endless",), (CaptionPlans(("key",), None, (Plan(1.0, (("goto", "key"),)),)),))
+    save_plans(plans, tmp_path / "plans.json")
+    teach(monkeypatch, "--show", tmp_path / "plans.json", "--episodes", 3)
+    assert "3 of 3 episodes had not ended after max_steps 5 steps" in capsys.readouterr().out
 
 
 def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
@@ -202,6 +217,8 @@ def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch,
         (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be within 1..1048576, not 0"),
         (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "there is no folder no/such"),
         (["--show", "none.json"], "can't read the plan file none.json"),
+        (["--show", ""], "--show is empty; give it a value"),
+        (["--task", "SimpleDoorKey", "--out="], "--out is empty; give it a value"),
         (
             [*SERVED, "--base_url", "ftp://x"],
             "--base_url must be like",

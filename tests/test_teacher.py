@@ -19,7 +19,7 @@ from jaxteach.ppo.distillation import initial_memory, uncovered_captions, unlist
 from jaxteach.ppo.episodes import teacher_policy
 from jaxteach.teacher import Teacher, make_teacher
 from jaxteach.teacher.navigation import FINISHED, STUCK, Map, Pose, go_to, neighbourhood, read_map
-from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, Told, load_plans, save_plans, shipped_plans
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, Plan, PlanFile, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.table import compile_plans
 from jaxteach.teacher.tasks.doorkey_captions import Captions, Scene
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
@@ -64,7 +64,9 @@ def test_beside_a_caption_outside_the_list_there_are_the_agent_s_own_plans():
     words = Words([["a"], ["b"], ["c"]], ["a", "b", "c"], ("goto",))
     ways = {("goto", name): jnp.int32(i) for i, name in enumerate("abc")}
     own = CaptionPlans(("a",), None, (Plan(1.0, (("goto", "a"),)),))
-    others = [dataclasses.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(Told((x,), None),)) for x in "bc"]
+    others = [
+        dataclasses.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(CaptionParts((x,), None),)) for x in "bc"
+    ]
     table = compile_plans(PlanFile(("Pair",), (own, *others)), words)
     teacher = Teacher(table, Pair(words, 3, caption=lambda obs: obs, actions=lambda obs: ways), soft=True)
     for other, action in {0: 0, 1: 1, 2: 2, 3: 0, -1: 0, -2: 0, 7: 0}.items():
@@ -288,6 +290,11 @@ BAD_FILES = {
     "nested too deeply": "[" * 100_000,
     "another format": edited(lambda d: d.update(format="x")),
     "a version of the future": edited(lambda d: d.update(version=99)),
+    "true for a version": edited(lambda d: d.update(version=True)),
+    "an unknown key": edited(lambda d: d.update(caption=[])),
+    "an unknown key of a caption": edited(lambda d: d["captions"][0].update(other=[])),
+    "an unknown key of a plan": edited(lambda d: d["captions"][0]["plans"][0].update(skill=[])),
+    "an unknown key of others": edited(lambda d: d["captions"][0].update(others=[{"sees": [], "hold": None}])),
     "for another task": edited(lambda d: d.update(tasks=["TwoDoor"])),
     "probabilities that don't sum to 1": edited(lambda d: d["captions"][0]["plans"][0].update(p=0.5)),
     "a probability that is no number": edited(lambda d: d["captions"][0]["plans"][0].update(p="1")),
@@ -317,7 +324,7 @@ def test_a_missing_plan_file_and_a_binary_one(tmp_path):
     with pytest.raises(UserError, match="can't read"):
         make_teacher("SimpleDoorKey", plans=str(tmp_path / "none.json"))
     (tmp_path / "plans.json").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(UserError, match="not a text file"):
+    with pytest.raises(UserError, match="it is not text"):
         make_teacher("SimpleDoorKey", plans=str(tmp_path / "plans.json"))
 
 

@@ -28,14 +28,23 @@ def register_task(
 
     Raises:
         ValueError: the name is built in or not allowed; the steps are missing; a default makes no
-            sense; or the domain's words can't be written and read back, see `Words`.
+            sense; the domain is not a `Domain`; or the domain's words can't be written and read back, see `Words`.
     """
+    if not isinstance(defaults, TrainConfig):
+        raise UserError(f"a task's defaults are a TrainConfig, not {defaults!r}")
     name, steps = defaults.task, defaults.total_steps
     if steps is None:
         raise UserError(f"give total_steps in the defaults of {name}")
     defaults.check()
+    if defaults.network not in (*NETWORKS, *REGISTERED):
+        known = ", ".join((*NETWORKS, *REGISTERED))
+        raise UserError(f"unknown network {defaults.network!r}; register it before {name}, known are {known}")
     if domain is not None:
+        if not isinstance(domain, Domain):
+            raise UserError(f"the domain of {name} must be a Domain, such as PlainDomain, not {domain!r}")
         check_vocabulary(domain.vocabulary)
+    if prompt is not None and not isinstance(prompt, str | Path):
+        raise UserError(f"the prompt of {name} must be the path of a text file, not {prompt!r}")
     envs_jax.register(name, world)
     options = {option: value for option, (value, _) in changes(defaults, TrainConfig(name)).items()}
     del options["total_steps"]

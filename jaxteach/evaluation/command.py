@@ -1,4 +1,4 @@
-"""Episodes of a finished policy, with their results and videos on disk."""
+"""Evaluates a policy, with results and videos on disk."""
 
 import sys
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from jaxteach.ppo.episodes import (
 )
 from jaxteach.runs.files import write_json, writing
 from jaxteach.runs.run_folder import find_run, fresh_folder, is_folder, read_config
-from jaxteach.system.memory import check_program, explain_out_of_memory
+from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.teacher.loading import load_teacher
 
 FPS = 25 / 3
@@ -41,13 +41,13 @@ class Players(NamedTuple):
 
     world: AgentAxisWrapper
     policy: Callable[[Any], Policy]  # of parameters
-    memory: Any  # before an episode, of as many as are played
+    memory: Any  # before an episode, of as many as are outcome
     params: dict[str, Any]  # by the name of who plays
-    told: str  # who they all are
+    description: str  # of all of them
 
 
 def evaluate(config: EvalConfig) -> Path:
-    """Plays the episodes that the options ask for, prints the results, and returns their folder.
+    """Runs the episodes that the options ask for, prints the results, and returns their folder.
 
     Raises:
         UserError: the options can't be met.
@@ -57,25 +57,25 @@ def evaluate(config: EvalConfig) -> Path:
     folder = fresh_folder(config.logdir, task, config.savedir, prefix="eval-")
     filmed = min(config.num_videos, config.num_eval) if has_pictures(players.world.env) else 0
     outcomes, films = play(players, config, filmed)
-    played = _joined(list(outcomes.values()))
-    result = {"task": task, "policy": players.told} | _summary(played)
+    outcome = _concat(list(outcomes.values()))
+    result = {"task": task, "policy": players.description} | _summary(outcome)
     intervals = {
-        "mean_return": mean_interval(np.asarray(played.episode_return)),
-        "success_rate": wilson_interval(np.asarray(played.success)),
+        "mean_return": mean_interval(np.asarray(outcome.episode_return)),
+        "success_rate": wilson_interval(np.asarray(outcome.success)),
     }
     for key, value in result.items():
-        told = f"{value:.4f}" if isinstance(value, float) else str(value)
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
         interval = intervals.get(key)
-        print(f"{key:>13}: {told}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+        print(f"{key:>13}: {text}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
     by_player = {
-        who: _summary(_joined([outcomes[who, seed] for seed in config.env_seed_list])) for who in players.params
+        who: _summary(_concat([outcomes[who, seed] for seed in config.env_seed_list])) for who in players.params
     }
     if len(by_player) > 1:
         for who, each in by_player.items():
-            told = ", ".join(f"{key} {value:.4f}" for key, value in each.items() if isinstance(value, float))
-            print(f"{who:>13}: {told}")
+            text = ", ".join(f"{key} {value:.4f}" for key, value in each.items() if isinstance(value, float))
+            print(f"{who:>13}: {text}")
         result |= {"players": by_player}
-    unfinished = unfinished_message(played, players.world.max_steps)
+    unfinished = unfinished_message(outcome, players.world.max_steps)
     if unfinished is not None:
         print(unfinished)
     videos = []
@@ -85,8 +85,8 @@ def evaluate(config: EvalConfig) -> Path:
             lengths = np.asarray(outcomes[who, seed].length[:filmed])
             videos += _write_videos(players.world.env, folder / "videos", name, film, lengths)
     details: dict[str, Any] = {f"{key}_interval": interval for key, interval in intervals.items()}
-    details |= {"returns": played.episode_return.tolist(), "lengths": played.length.tolist()}
-    details |= {"success": played.success.tolist(), "options": to_plain(config), "videos": videos}
+    details |= {"returns": outcome.episode_return.tolist(), "lengths": outcome.length.tolist()}
+    details |= {"success": outcome.success.tolist(), "options": to_plain(config), "videos": videos}
     write_json(folder / "eval.json", result | details)
     print(f"{'results':>13}: {folder}")
     return folder
@@ -101,15 +101,14 @@ def play(players: Players, config: EvalConfig, filmed: int) -> tuple[dict[Any, E
 
     outcomes, films = {}, {}
     with explain_out_of_memory():
-        program = jax.jit(episodes).lower(next(iter(players.params.values())), evaluation_key(0)).compile()
-        check_program(program)
+        program = compile_checked(episodes, next(iter(players.params.values())), evaluation_key(0))
         for who, params in players.params.items():
             for seed in config.env_seed_list:
                 outcomes[who, seed], films[who, seed] = jax.device_get(program(params, evaluation_key(seed)))
     return outcomes, films
 
 
-def _joined(outcomes: list[Episodes]) -> Episodes:
+def _concat(outcomes: list[Episodes]) -> Episodes:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *outcomes)
 
 
@@ -129,12 +128,12 @@ def _teacher(config: EvalConfig) -> tuple[str, Players]:
     teacher = load_teacher(task, config.teacher, config.world)
     memory = initial_memory(teacher, config.num_eval)
     kind = "hard" if config.teacher.hard_planner else "soft"
-    told = f"{kind} teacher with {config.teacher.plans} plans"
-    return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, told)
+    description = f"{kind} teacher with {config.teacher.plans} plans"
+    return task, Players(world, lambda _: teacher_policy(teacher), memory, {"teacher": ()}, description)
 
 
 def student_players(config: EvalConfig) -> tuple[str, Players]:
-    """The students of some of the run's seeds, in the run's world but for what the options change."""
+    """The students of some of the run's seeds, in the run's world with what the options change."""
     folder, trained = _run(config)
     seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
     is_last = config.checkpoint == "acmodel"
@@ -167,18 +166,18 @@ def _run(config: EvalConfig) -> tuple[Path, TrainConfig]:
 
 
 def write_film(env: Any, frames: Any, path: Path) -> None:
-    """Writes a film as GIF to `path` and, where imageio has its ffmpeg, as MP4 beside it."""
+    """Writes a film as GIF to `path` and, where imageio has its ffmpeg, also as MP4."""
     for suffix in FILM_SUFFIXES if find_spec("imageio_ffmpeg") else FILM_SUFFIXES[:1]:
         animate(env, frames, path.with_suffix(suffix), fps=FPS)
 
 
-def _write_videos(env: Any, folder: Path, whose: str, film: Any, lengths: np.ndarray) -> list[str]:
-    """A film for each filmed episode; the names tell whose it is and the episode."""
+def _write_videos(env: Any, folder: Path, prefix: str, film: Any, lengths: np.ndarray) -> list[str]:
+    """A film for each filmed episode; the names have a prefix and the episode."""
     folder.mkdir(exist_ok=True)
     names = []
     for episode, length in enumerate(lengths):
         shown = jax.tree.map(lambda leaf, n=length, i=episode: leaf[: n + 1, i], film)
-        name = f"{whose}_episode_{episode}.gif"
+        name = f"{prefix}_episode_{episode}.gif"
         write_film(env, shown, folder / name)
         names.append(f"videos/{name}")
     return names

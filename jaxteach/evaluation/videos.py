@@ -23,7 +23,7 @@ class Film:
 
     path: Path
     run: str
-    told: str
+    caption: str
 
 
 def film_student(folder: Path, config: TrainConfig, path: Path) -> Film:
@@ -52,7 +52,7 @@ def film_student(folder: Path, config: TrainConfig, path: Path) -> Film:
     moments = np.append(np.arange(0, length, every), length)  # The end is always shown.
     shown = jax.tree.map(lambda leaf: leaf[moments, 0], film)
     write_film(experiment.world.env, shown, path)
-    told = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
-    told += ", success" if outcome.success[0] else ""
-    told += ", stopped after max_steps" if outcome.unfinished[0] else ""
-    return Film(path, folder.name, told if every == 1 else f"{told}; one of {every} steps is shown")
+    caption = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
+    caption += ", success" if outcome.success[0] else ""
+    caption += ", stopped after max_steps" if outcome.unfinished[0] else ""
+    return Film(path, folder.name, caption if every == 1 else f"{caption}; one of {every} steps is shown")

@@ -34,7 +34,7 @@ class AnswerStore:
             raise UserError(f"can't read the answers kept in {path}: {error}") from None
 
     def complete(self, client: Client, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
-        """The answers to all questions, the known ones first; the client is asked for the others alone."""
+        """The answers to all questions, the known ones first; the client is asked only for the others."""
         asker = _digest(client.identity)
         unknown = []
         for question in questions:
@@ -57,7 +57,7 @@ class AnswerStore:
                 key = str(entry["asked"]), str(entry["prompt"]), int(entry["sample"])
                 self._known[key] = str(entry["answer"])
             except (ValueError, TypeError, KeyError, RecursionError):
-                raise UserError(f"line {number} of {self.path} is no answer; move the file away") from None
+                raise UserError(f"line {number} of {self.path} is not an answer; move the file away") from None
         if len(whole) < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
@@ -71,6 +71,11 @@ class AnswerStore:
         except OSError as error:
             raise UserError(f"can't write to {self.path}: {error.strerror}") from None
         self._known[asker, digest, question.sample] = answer
+
+
+def answers_path(plans: Path) -> Path:
+    """Where the answers for a plan file are kept as they come."""
+    return plans.with_name(plans.name + ".answers.jsonl")
 
 
 def _digest(value: Any) -> str:

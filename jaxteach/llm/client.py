@@ -18,20 +18,20 @@ class Client(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything beside the question that an answer depends on, as plain JSON; never a secret."""
+        """Everything that an answer depends on besides the question, as plain JSON; never a secret."""
         ...
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
         """Answers every question once, in the order in which answers come.
 
         Raises:
-            UserError: the model can't be had, or goes away.
+            UserError: the model can't be reached, or stops answering.
         """
         ...
 
 
 class Scorer(Protocol):
-    """A language model that judges given answers."""
+    """A language model that gives the likelihood of answers."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Plan files from a language model's answers, and what a person wants to see of them."""
+"""Makes plan files from a language model's answers, and prints them."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ from rich.text import Text
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TeachConfig, TeacherConfig
 from jaxteach.errors import UserError, printable
-from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client, open_local
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
@@ -25,13 +25,14 @@ from jaxteach.llm.parse import plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
 from jaxteach.ppo.distillation import initial_memory
-from jaxteach.ppo.episodes import evaluation_key, run_episodes, teacher_policy
+from jaxteach.ppo.episodes import Episodes, evaluation_key, run_episodes, teacher_policy, unfinished_message
 from jaxteach.system.interrupt import on_interrupt
+from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.loading import load_teacher
-from jaxteach.teacher.plans import PlanFile, Told, load_plans, save_plans
+from jaxteach.teacher.plans import CaptionParts, PlanFile, load_plans, save_plans
 from jaxteach.teacher.policy import task_domain
 from jaxteach.teacher.table import compile_plans
 
@@ -40,18 +41,18 @@ def teach(config: TeachConfig, out: Path) -> None:
     """Asks about every caption of the task and writes the plan file.
 
     Raises:
-        UserError: the options can't be met, the model can't be had, or no answer is a plan.
+        UserError: the options can't be met, the model can't be reached, or no answer is a plan.
     """
     task = canonical_task(str(config.task))
     _check_writable(out)
     world = config.world.make(task)
     if config.debate_rounds and world.num_agents == 1:
-        raise UserError(f"{task} has one agent, who has nobody to debate with; leave --debate_rounds out")
+        raise UserError(f"{task} has one agent, and a debate needs several; leave --debate_rounds out")
     vocabulary = _vocabulary(world, task)
     prompt = task_prompt(task, vocabulary.object_names)
     store = AnswerStore(answers_path(out))
     with on_interrupt(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
-        plans = _asked(config, world, task, vocabulary, prompt, store)
+        plans = _plans_from_answers(config, world, task, vocabulary, prompt, store)
     save_plans(plans, out)
     console = Console()
     console.print(_plan_table(plans, vocabulary))
@@ -59,24 +60,24 @@ def teach(config: TeachConfig, out: Path) -> None:
     console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
 
 
-def _asked(
+def _plans_from_answers(
     config: TeachConfig, world: AgentAxisWrapper, task: str, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
 ) -> PlanFile:
-    """The plans that the model's answers are, after a debate if one is wanted."""
-    tallies, asked = _ask(config, vocabulary, prompt, store)
-    entries = [entry for tally in tallies if (entry := tally.entry(vocabulary))]
+    """The plans of the model's answers, after a debate if the options ask for one."""
+    counts, asked = _ask(config, vocabulary, prompt, store)
+    entries = [entry for count in counts if (entry := count.entry(vocabulary))]
     if not entries:
         raise UserError(
             f"none of the answers is a plan; they are kept in {store.path}; "
-            "try --grammar, which lets the model say nothing else, or a better model"
+            "try --grammar, which allows only plans, or a better model"
         )
-    provenance = _provenance(config, prompt, vocabulary, tallies, asked.identity)
+    provenance = _provenance(config, prompt, vocabulary, counts, asked.identity)
     plans = PlanFile((task,), tuple(entries), provenance)
-    return _debated(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
+    return _add_debate(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
 
 
 def show(config: TeachConfig, path: Path) -> None:
-    """Prints the plans of a file, the success of the teacher alone, and how often agents get into each other's way.
+    """Prints the plans of a file, the success of the teacher itself, and how often agents' plans conflict.
 
     Raises:
         UserError: the file can't be used.
@@ -91,18 +92,21 @@ def show(config: TeachConfig, path: Path) -> None:
     for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
         task = canonical_task(name)
         world = config.world.make(task)
-        teacher = _teacher_of(config, task, plans)
+        teacher = _teacher_with(config, task, plans)
         if i == 0:
             console.print(_plan_table(plans, teacher.vocabulary))
-        success, mean_return = _fares_alone(world, teacher, config.episodes)
+        outcome = _run_teacher(world, teacher, config.episodes)
         console.print(
-            f"the teacher alone succeeds in {success:.3f} of {config.episodes} episodes of {task}, "
-            f"mean return {mean_return:.3f}"
+            f"the teacher itself succeeds in {np.mean(outcome.success):.3f} of {config.episodes} episodes of {task}, "
+            f"mean return {np.mean(outcome.episode_return):.3f}"
         )
+        unfinished = unfinished_message(outcome, world.max_steps)
+        if unfinished is not None:
+            console.print(unfinished)
         if world.num_agents > 1:
-            shares = [_conflicts(world, _teacher_of(config, task, each)) for each in (plans, _alone(plans))]
+            shares = [_conflicts(world, _teacher_with(config, task, each)) for each in (plans, _without_others(plans))]
             console.print(
-                "two agents are after one thing in {:.3f} of the moments, without debate {:.3f}".format(*shares)
+                "two agents pursue the same object in {:.3f} of the steps, without debate in {:.3f}".format(*shares)
             )
 
 
@@ -113,22 +117,22 @@ def _vocabulary(world: AgentAxisWrapper, task: str) -> Vocabulary:
         raise UserError(str(error)) from None
 
 
-def _teacher_of(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
+def _teacher_with(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
     """The soft teacher with the plans of a file in memory."""
     teacher = load_teacher(task, TeacherConfig(plans="none"), config.world)
     return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
 
 
-def _fares_alone(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> tuple[float, float]:
-    """Share of episodes in which the teacher itself, its actions drawn, succeeds, and its mean return."""
-    memory = initial_memory(teacher, episodes)
-    play_all = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes))
-    outcome = play_all(evaluation_key(0))
-    return float(np.mean(outcome.success)), float(np.mean(outcome.episode_return))
+def _run_teacher(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> Episodes:
+    """Episodes in which the teacher itself acts, its actions sampled."""
+    memory, key = initial_memory(teacher, episodes), evaluation_key(0)
+    with explain_out_of_memory():
+        program = compile_checked(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes), key)
+        return jax.device_get(program(key))
 
 
-def _alone(plans: PlanFile) -> PlanFile:
-    """The plans that agents have without knowing of each other."""
+def _without_others(plans: PlanFile) -> PlanFile:
+    """The plans that don't depend on the other agents' captions."""
     return dataclasses.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
 
 
@@ -136,7 +140,7 @@ def _conflicts(world: AgentAxisWrapper, teacher: Teacher) -> float:
     return conflict_share(rollout_captions(world, teacher, random_actions=0.1))
 
 
-def _debated(
+def _add_debate(
     config: TeachConfig,
     client: Client,
     world: AgentAxisWrapper,
@@ -145,8 +149,8 @@ def _debated(
     prompt: Prompt,
     store: AnswerStore,
 ) -> PlanFile:
-    """The plans with those that agents come to in debates about the situations that they meet most often."""
-    teacher = _teacher_of(config, task, plans)
+    """The plans, with those from debates about the most frequent situations."""
+    teacher = _teacher_with(config, task, plans)
     situations = frequent_situations(rollout_captions(world, teacher), config.situations)
     rounds, samples = config.debate_rounds, config.llm.samples
     with Progress(transient=True) as progress:
@@ -155,24 +159,19 @@ def _debated(
             client, store, prompt, teacher.vocabulary, situations, rounds, samples, lambda: progress.advance(bar)
         )
     together = dataclasses.replace(plans, captions=(*plans.captions, *entries))
-    facts = {
+    summary = {
         "rounds": rounds,
         "situations": len(situations),
         "conflicts_alone": _conflicts(world, teacher),
-        "conflicts_together": _conflicts(world, _teacher_of(config, task, together)),
+        "conflicts_together": _conflicts(world, _teacher_with(config, task, together)),
     }
-    return dataclasses.replace(together, provenance=plans.provenance | {"debate": facts})
-
-
-def answers_path(out: Path) -> Path:
-    """Where the answers for a plan file are kept as they come."""
-    return out.with_name(out.name + ".answers.jsonl")
+    return dataclasses.replace(together, provenance=plans.provenance | {"debate": summary})
 
 
 def _ask(
     config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
 ) -> tuple[list[AnswerCounts], Any]:
-    """What the model says to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
+    """The model's answers to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
     captions = range(len(vocabulary.texts))
     if config.score:
         scorer = open_local(config.llm, None)
@@ -180,14 +179,14 @@ def _ask(
     client = open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
         bar = progress.add_task("answers", total=len(captions) * config.llm.samples)
-        tallies = ask_captions(
+        counts = ask_captions(
             client, store, prompt, vocabulary, captions, config.llm.samples, lambda: progress.advance(bar)
         )
-    return tallies, client
+    return counts, client
 
 
 def _provenance(
-    config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, tallies: list[AnswerCounts], identity: dict[str, Any]
+    config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, counts: list[AnswerCounts], identity: dict[str, Any]
 ) -> dict[str, Any]:
     asked = identity | {"grammar": identity["grammar"] is not None}
     if config.score:
@@ -195,44 +194,44 @@ def _provenance(
         asked["mode"] = "the model's exact probabilities of all plans of one or two moves"
     else:
         asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.samples}
-    rejects = {vocabulary.texts[tally.caption]: tally.rejects for tally in tallies if tally.rejects}
+    rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     return {
         "source": "python -m jaxteach.teach",
         **asked,
         "prompt_sha256": prompt.digest,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rejected": sum(tally.rejected for tally in tallies),
+        "rejected": sum(count.rejected for count in counts),
         "rejects": {caption: _sorted(reasons) for caption, reasons in rejects.items()},
     }
 
 
 def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
-    """In one order, whatever the order in which answers came."""
+    """Sorted, so that the order in which answers arrive does not matter."""
     return {reason: sorted(answers) for reason, answers in sorted(reasons.items())}
 
 
 def _plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
     known = zip(vocabulary.sees, vocabulary.holds, vocabulary.texts)
-    texts = {Told(tuple(sees), holds): text for sees, holds, text in known}
+    texts = {CaptionParts(tuple(sees), holds): text for sees, holds, text in known}
     table = Table("caption", "p", "plan")
     for entry in plans.captions:
-        others = "".join(f"\n  beside: {texts[told]}" for told in entry.others)
+        others = "".join(f"\n  with: {texts[other]}" for other in entry.others)
         for i, plan in enumerate(entry.plans):
-            caption = texts[Told(entry.sees, entry.holds)] + others if i == 0 else ""
+            caption = texts[CaptionParts(entry.sees, entry.holds)] + others if i == 0 else ""
             row = [Text(text) for text in (caption, f"{plan.probability:.3f}", plan_text(plan.skills))]
             table.add_row(*row, end_section=plan is entry.plans[-1])
     return table
 
 
 def _print_rejects(console: Console, plans: PlanFile) -> None:
-    """How many answers were no plans, by caption and reason."""
+    """How many answers were not plans, by caption and reason."""
     for caption, reasons in _rejects(plans).items():
         counts = ", ".join(f"{len(answers)} x {reason}" for reason, answers in reasons.items())
         console.print(printable(f"rejected: {caption} {counts}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:
-    """The rejects of a file of ours; none for a file that keeps them in another way."""
+    """The rejected answers, where the provenance has them in `teach`'s form."""
     rejects = plans.provenance.get("rejects", {})
     known = isinstance(rejects, dict) and all(
         isinstance(reasons, dict) and all(isinstance(answers, list) for answers in reasons.values())
@@ -243,6 +242,6 @@ def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:
 
 def _check_writable(out: Path) -> None:
     if out.exists():
-        raise UserError(f"{out} exists; choose another --out, or look at it with --show")
+        raise UserError(f"{out} exists; choose another --out, or print it with --show")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise UserError(f"there is no folder {out.parent} that files can be written to")
+        raise UserError(f"the folder {out.parent} does not exist or is not writable; choose another --out")

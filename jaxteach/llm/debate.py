@@ -1,4 +1,4 @@
-"""Debate: every agent is asked again with the others' proposals, and may change its plan."""
+"""Debate: each agent is asked again, with the others' proposals, and may change its plan."""
 
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -9,12 +9,12 @@ from jaxteach.llm.parse import Rejected, parse_answer, plan_text
 from jaxteach.llm.prompts import CAPTION, Prompt
 from jaxteach.llm.query import AnswerCounts
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionPlans, Told
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans
 
 NO_PROPOSAL = "nothing yet"
 
 Situation = tuple[int, ...]
-"""The captions of all agents at one moment, sorted: who is who does not matter."""
+"""The captions of all agents at one moment, sorted: the agents are interchangeable."""
 
 
 def debate(
@@ -27,12 +27,12 @@ def debate(
     samples: int,
     on_answer: Callable[[], None] = lambda: None,
 ) -> list[CaptionPlans]:
-    """The plans that agents end with, for each caption in the company of each situation.
+    """The agents' final plans, for each caption in each situation.
 
     In round 0 every agent is asked alone, as if there were no others. In each further round it
-    reads what the others are told and what they proposed in the round before. The samples are
-    debates of their own: sample 3 of an agent reads sample 3 of the others. Agents with the same
-    caption in one situation are drawn apart, so that one of them can give way. All questions of a
+    reads the others' captions and their proposals of the round before. Each sample is a debate of
+    its own: sample 3 of an agent reads sample 3 of the others. Agents with the same caption in one
+    situation get different samples, so that one of them can give way. All questions of a
     round go to the client together.
 
     Args:
@@ -49,11 +49,11 @@ def debate(
         UserError: the model can't be asked; the answers that came are kept.
     """
     agents = [(situation, i) for situation in situations for i in range(len(situation))]
-    said: dict[tuple[Situation, int, int], str] = {}
+    proposals: dict[tuple[Situation, int, int], str] = {}
     for number in range(rounds + 1):
         questions = {
             (situation, i, sample): Question(
-                _text(prompt, vocabulary, situation, i, sample, said if number else None),
+                _text(prompt, vocabulary, situation, i, sample, proposals if number else None),
                 sample + samples * situation[:i].count(situation[i]),
             )
             for situation, i in agents
@@ -63,8 +63,8 @@ def debate(
         for question, answer in store.complete(client, list(dict.fromkeys(questions.values()))):
             answers[question] = answer
             on_answer()
-        said = {seat: answers[question] for seat, question in questions.items()}
-    return _entries(vocabulary, agents, samples, said)
+        proposals = {agent: answers[question] for agent, question in questions.items()}
+    return _entries(vocabulary, agents, samples, proposals)
 
 
 def count_questions(situations: Sequence[Situation], rounds: int, samples: int) -> int:
@@ -78,14 +78,14 @@ def _text(
     situation: Situation,
     agent: int,
     sample: int,
-    said: dict[tuple[Situation, int, int], str] | None,
+    proposals: dict[tuple[Situation, int, int], str] | None,
 ) -> str:
-    """What one agent is asked; `said` are the answers of the round before, None in round 0."""
+    """What one agent is asked; `proposals` are the answers of the round before, None in round 0."""
     own = vocabulary.texts[situation[agent]]
-    if said is None:
+    if proposals is None:
         return prompt.about(own)
     lines = [
-        f"- {vocabulary.texts[caption]} It proposes: {_proposal(said[situation, i, sample], vocabulary)}"
+        f"- {vocabulary.texts[caption]} It proposes: {_proposal(proposals[situation, i, sample], vocabulary)}"
         for i, caption in enumerate(situation)
         if i != agent
     ]
@@ -104,18 +104,18 @@ def _entries(
     vocabulary: Vocabulary,
     agents: Sequence[tuple[Situation, int]],
     samples: int,
-    said: dict[tuple[Situation, int, int], str],
+    proposals: dict[tuple[Situation, int, int], str],
 ) -> list[CaptionPlans]:
-    tallies: dict[tuple[int, Situation], AnswerCounts] = {}
+    counts: dict[tuple[int, Situation], AnswerCounts] = {}
     for situation, i in agents:
         others = situation[i], situation[:i] + situation[i + 1 :]
-        tally = tallies.setdefault(others, AnswerCounts(situation[i]))
+        count = counts.setdefault(others, AnswerCounts(situation[i]))
         for sample in range(samples):
-            tally.add(said[situation, i, sample], vocabulary)
+            count.add(proposals[situation, i, sample], vocabulary)
     entries = []
-    for (_, others), tally in tallies.items():
-        entry = tally.entry(vocabulary)
+    for (_, others), count in counts.items():
+        entry = count.entry(vocabulary)
         if entry is not None:
-            told = tuple(Told(tuple(vocabulary.sees[other]), vocabulary.holds[other]) for other in others)
-            entries.append(CaptionPlans(entry.sees, entry.holds, entry.plans, told))
+            parts = tuple(CaptionParts(tuple(vocabulary.sees[other]), vocabulary.holds[other]) for other in others)
+            entries.append(CaptionPlans(entry.sees, entry.holds, entry.plans, parts))
     return entries

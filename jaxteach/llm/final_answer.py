@@ -1,7 +1,7 @@
-"""What a model's text says in the end: the last complete answer outside its thoughts.
+"""The final answer in a model's text: the last complete one outside its thoughts.
 
 Reasoning models think in tags, or in the channels of gpt-oss; a chat template may open a thought in the prompt, so that
-only its end stands in the text. What is said inside a thought is never the answer.
+only its end stands in the text. Text inside a thought is never the answer.
 """
 
 import html
@@ -30,7 +30,7 @@ _OBJECT_KEYS: Final = ("object", "target", "argument")
 
 
 class FinalAnswer(NamedTuple):
-    """What a text says in the end.
+    """The final answer in a text.
 
     Attributes:
         items: the skills of the plan in the model's words, None where there is no answer.
@@ -90,7 +90,7 @@ def _answers(text: str) -> Iterator[tuple[int, list[str] | None]]:
         items = _items_of(document)
         if items is not None:
             yield brace, items
-            # What the document says beside the plan is no answer.
+            # The rest of the document is not an answer.
             text, start = text[:brace] + " " * (end - brace) + text[end:], end
     for match in _ACTION.finditer(text):
         yield match.start(), _items(match["plan"]) if match["end"] else None

@@ -14,9 +14,9 @@ from jaxteach.llm.tree_decoding import Model
 class Grammar:
     """A GBNF grammar over a model's tokens, a `Constraint`.
 
-    What comes next depends on the text so far alone, so every text is looked at once, however
-    many answers go through it. Text without a choice is not drawn token by token but split as the
-    model's tokenizer splits it: answers that say the same share their tokens.
+    What may follow depends only on the text so far, so each text is examined once for all answers.
+    Forced text is split by the model's tokenizer rather than sampled token by token, so that equal
+    answers have equal tokens.
 
     Raises:
         ValueError: llama.cpp can't read the grammar.

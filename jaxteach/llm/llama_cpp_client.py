@@ -21,8 +21,8 @@ from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, Sampler, Tre
 class LocalClient:
     """A GGUF model on this machine.
 
-    Answers depend on the question, the seed and the settings alone, not on what is asked beside
-    it (but for the last bits of a batched product of matrices).
+    Answers depend only on the question, the seed and the settings, not on the other questions
+    (up to the last bits of batched matrix products).
 
     Args:
         path: the GGUF file.
@@ -82,13 +82,13 @@ class LocalClient:
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
         """See `Client`."""
         prompts = list(dict.fromkeys(question.prompt for question in questions))
-        walkers: dict[str, list[_Answer]] = {prompt: [] for prompt in prompts}
+        samplers: dict[str, list[_Answer]] = {prompt: [] for prompt in prompts}
         for question in questions:
-            walkers[question.prompt].append(_Answer(question, self.model, self.temperature, self.seed))
+            samplers[question.prompt].append(_Answer(question, self.model, self.temperature, self.seed))
         grammar = Grammar(self.model, self.grammar) if self.grammar else None
         tokens = [self.chat_tokens(prompt) for prompt in prompts]
-        for walker in self._walk(tokens, list(walkers.values()), self.max_tokens, grammar):
-            yield walker.question, walker.text
+        for sampler in self._decode(tokens, list(samplers.values()), self.max_tokens, grammar):
+            yield sampler.question, sampler.text
 
     def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
         """The log-likelihood of each candidate as the answer to each prompt, float64[prompts, candidates].
@@ -97,15 +97,15 @@ class LocalClient:
         of another.
         """
         answers = [self.model.tokenize(text, special=False, start=False) for text in candidates]
-        walkers = [[_Candidate((i, j), tokens) for j, tokens in enumerate(answers)] for i in range(len(prompts))]
+        samplers = [[_Candidate((i, j), tokens) for j, tokens in enumerate(answers)] for i in range(len(prompts))]
         scores = np.full((len(prompts), len(candidates)), -np.inf)
         tokens, longest = [self.chat_tokens(prompt) for prompt in prompts], max(map(len, answers))
-        for walker in self._walk(tokens, walkers, longest, None):
-            scores[walker.place] = walker.log_prob
+        for sampler in self._decode(tokens, samplers, longest, None):
+            scores[sampler.place] = sampler.log_prob
         return scores
 
     def chat_tokens(self, prompt: str) -> list[int]:
-        """The prompt as the model's chat template words it, up to where the answer begins."""
+        """The prompt in the model's chat template, up to where the answer begins."""
         template, vocab = self.model.chat_template, self.model.vocab
         if template is None:
             return self.model.tokenize(prompt + "\n", special=False, start=True)
@@ -115,15 +115,15 @@ class LocalClient:
         lacks_start = llama_vocab_get_add_bos(vocab) and not (start and text.startswith(start))
         return self.model.tokenize(text, special=True, start=bool(lacks_start))
 
-    def _walk(
-        self, prompts: list[list[int]], walkers: Sequence[Sequence[Any]], longest: int, grammar: Grammar | None
+    def _decode(
+        self, prompts: list[list[int]], samplers: Sequence[Sequence[Any]], longest: int, grammar: Grammar | None
     ) -> Iterator[Any]:
         try:
             decoder = TreeDecoder(self.model, self.parallel, self.context, longest, self.threads, grammar)
         except ContextFull as error:
             raise UserError(f"{error}; give a smaller --context") from None
         try:
-            yield from decoder.run(prompts, walkers)
+            yield from decoder.run(prompts, samplers)
         except ContextFull as error:
             raise UserError(f"{error}; give a larger --context, or fewer --max_tokens") from None
         finally:
@@ -131,7 +131,7 @@ class LocalClient:
 
 
 class _Answer(Sampler):
-    """A sampled answer; it is complete when the model ends it or when an action has been said."""
+    """A sampled answer; it is complete when the model ends it or once it contains a plan."""
 
     def __init__(self, question: Question, model: Model, temperature: float, seed: int) -> None:
         super().__init__()
@@ -183,5 +183,5 @@ def _checked_file(path: str | Path) -> Path:
     except OSError as error:
         raise UserError(f"can't read the model file {path}: {error.strerror or error}") from None
     if magic != b"GGUF":
-        raise UserError(f"{path} is no GGUF file; give --model a model in llama.cpp's format")
+        raise UserError(f"{path} is not a GGUF file; give --model a model in llama.cpp's format")
     return path

@@ -13,7 +13,7 @@ from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 
 KEY_VARIABLE: Final = "OPENAI_API_KEY"
-"""The environment variable with the server's key; it is written nowhere."""
+"""The environment variable with the server's key; it is never written anywhere."""
 NO_KEY: Final = "none"
 
 
@@ -32,7 +32,7 @@ class ServerClient:
         retries: how often a failed request is sent again, after growing pauses.
 
     Raises:
-        UserError: the URL is none.
+        UserError: the URL is not valid.
     """
 
     def __init__(

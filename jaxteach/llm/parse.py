@@ -10,9 +10,9 @@ from jaxteach.teacher.names import ARTICLE, folded
 from jaxteach.teacher.plans import MAX_SKILLS, WITHOUT_OBJECT
 
 CUT_OFF: Final = "cut off"
-"""Why an answer is rejected whose text ends too early; a larger --max_tokens may help."""
+"""The reason where an answer ends too early; a larger --max_tokens may help."""
 
-WORDS: Final = {
+PHRASES: Final = {
     "explore": "explore",
     "wait": "wait",
     "go to": "goto",
@@ -29,11 +29,11 @@ Skills = tuple[tuple[str, str | None], ...]
 
 
 class Rejected(Exception):
-    """An answer that is no plan; the message says why, the same words for the same mistake."""
+    """An answer that is not a plan; the message is the reason, the same for the same mistake."""
 
 
 def parse_answer(text: str, vocabulary: Vocabulary) -> Skills:
-    """The plan that a model's text says in the end, see `final_answer`.
+    """The final plan in a model's text, see `final_answer`.
 
     Raises:
         Rejected: there is none, or it isn't one in the task's words.
@@ -52,7 +52,7 @@ def parse_answer(text: str, vocabulary: Vocabulary) -> Skills:
 
 def _skill(item: str, vocabulary: Vocabulary) -> tuple[str, str | None]:
     words = folded(re.sub(r"[<>]", " ", item))
-    for phrase, skill in WORDS.items():
+    for phrase, skill in PHRASES.items():
         if skill in vocabulary.skills and (words == phrase or words.startswith(phrase + " ")):
             return skill, _target(skill, words[len(phrase) :].strip(), vocabulary.object_names)
     raise Rejected("an unknown skill")
@@ -74,7 +74,7 @@ def _target(skill: str, name: str, object_names: Sequence[str]) -> str | None:
 
 def phrase_of(skill: str) -> str:
     """The words that prompts use for a skill."""
-    return next(phrase for phrase, named in WORDS.items() if named == skill)
+    return next(phrase for phrase, named in PHRASES.items() if named == skill)
 
 
 def plan_text(skills: Skills) -> str:

@@ -1,4 +1,4 @@
-"""The questions: one text for each task, with a place for the caption at its end."""
+"""The prompts: one text for each task, with a place for the caption at its end."""
 
 import hashlib
 from collections.abc import Sequence
@@ -55,5 +55,5 @@ def _read_prompt(path: Path, task: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read the prompt {path} of {task}: {error}") from None
     if CAPTION not in text:
-        raise UserError(f"the prompt {path} of {task} has no {CAPTION}, where it is told what the agent sees")
+        raise UserError(f"the prompt {path} of {task} has no {CAPTION}, where the caption goes; add it")
     return text

@@ -1,4 +1,4 @@
-"""From captions to plans: asks a model about captions, and counts what its answers say."""
+"""From captions to plans: asks a model about captions, and counts its answers."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from jaxteach.teacher.plans import MAX_PLANS, CaptionPlans, Plan
 
 @dataclass
 class AnswerCounts:
-    """What a model said to one caption.
+    """A model's answers to one caption.
 
     Attributes:
         weights: the plans; how often each was answered, or its likelihood.
-        rejects: the answers that are no plans, by the reason.
+        rejects: the answers that are not plans, by reason.
     """
 
     caption: int
@@ -37,7 +37,7 @@ class AnswerCounts:
 
     @property
     def rejected(self) -> int:
-        """How many answers are no plans."""
+        """How many answers are not plans."""
         return sum(map(len, self.rejects.values()))
 
     def entry(self, vocabulary: Vocabulary) -> CaptionPlans | None:
@@ -59,7 +59,7 @@ def ask_captions(
     samples: int,
     on_answer: Callable[[], None] = lambda: None,
 ) -> list[AnswerCounts]:
-    """What the model says to each of the captions, `samples` times.
+    """The model's answers to each of the captions, `samples` times.
 
     Args:
         client: the model.
@@ -75,11 +75,11 @@ def ask_captions(
     """
     asked = {prompt.about(vocabulary.texts[caption]): caption for caption in captions}
     questions = [Question(text, sample) for text in asked for sample in range(samples)]
-    tallies = {caption: AnswerCounts(caption) for caption in captions}
+    counts = {caption: AnswerCounts(caption) for caption in captions}
     for question, answer in store.complete(client, questions):
-        tallies[asked[question.prompt]].add(answer, vocabulary)
+        counts[asked[question.prompt]].add(answer, vocabulary)
         on_answer()
-    return list(tallies.values())
+    return list(counts.values())
 
 
 def score_captions(

@@ -1,4 +1,4 @@
-"""No model at all: plans drawn by chance, to compare a teacher with."""
+"""Uniformly random plans without a model, a baseline for teachers."""
 
 import zlib
 from collections.abc import Iterator, Sequence

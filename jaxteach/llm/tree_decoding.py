@@ -58,7 +58,7 @@ class Choices:
 
 
 class Sampler(ABC):
-    """One answer in the making; it chooses its way through the tree."""
+    """One answer, which chooses its own way through the tree."""
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
@@ -87,23 +87,23 @@ class Constraint(Protocol):
 
 @dataclass
 class Group:
-    """Walkers that start from one prompt, and the sequences set aside for them."""
+    """Samplers of one prompt, and the sequences reserved for them."""
 
     prompt: int
-    walkers: Sequence[Sampler]
+    samplers: Sequence[Sampler]
     sequences: list[int] = field(default_factory=list)
     live: int = 0
 
 
 @dataclass
 class Branch:
-    """Walkers that have chosen the same tokens so far."""
+    """Samplers that have chosen the same tokens so far."""
 
     group: Group
     sequence: int
     position: int
     fresh: list[int]  # tokens not yet evaluated
-    walkers: Sequence[Sampler]
+    samplers: Sequence[Sampler]
 
 
 class Model:
@@ -114,7 +114,7 @@ class Model:
     """
 
     def __init__(self, path: str) -> None:
-        silence()
+        disable_log()
         llama_cpp.llama_backend_init()
         self._model: Any = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
         if not self._model:
@@ -166,11 +166,11 @@ class Model:
 
 
 class TreeDecoder:
-    """Lets walkers go through the tree of a model's continuations.
+    """Decodes many answers together, as a tree of a model's continuations.
 
     Args:
         model: what is asked.
-        parallel: sequences that may live side by side, at least 2.
+        parallel: sequences decoded at a time, at least 2.
         context: tokens that the cache holds, all sequences together.
         max_tokens: the longest answer.
         threads: cores to use, None for all.
@@ -205,12 +205,12 @@ class TreeDecoder:
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
 
-    def run(self, prompts: Sequence[list[int]], walkers: Sequence[Sequence[Sampler]]) -> Iterator[Sampler]:
-        """Walks, and gives the walkers back as they arrive.
+    def run(self, prompts: Sequence[list[int]], samplers: Sequence[Sequence[Sampler]]) -> Iterator[Sampler]:
+        """Decodes, and yields the samplers as their answers are complete.
 
         Args:
             prompts: tokens of each prompt.
-            walkers: for each prompt, those that start from it.
+            samplers: for each prompt, those that start from it.
 
         Raises:
             ContextFull: a prompt and its answer don't fit into the context.
@@ -220,11 +220,11 @@ class TreeDecoder:
         everything = Group(0, [])
         if shared:
             list(self._evaluate([Branch(everything, PROMPT_SEQUENCE, 0, prompts[0][:shared], [])]))
-        waiting = deque(self._groups(prompts, walkers, shared))
+        waiting = deque(self._groups(prompts, samplers, shared))
         free, cells = list(range(1, self.parallel)), self.cells - shared
         branches: list[Branch] = []
         while waiting or branches:
-            while waiting and len(waiting[0].walkers) <= len(free):
+            while waiting and len(waiting[0].samplers) <= len(free):
                 need = self._cells(waiting[0], prompts, shared)
                 if need > cells:
                     break
@@ -232,19 +232,19 @@ class TreeDecoder:
                 cells -= need
             following: list[Branch] = []
             for branch, logits in self._evaluate(branches):
-                children, arrived = self._split(branch, logits)
+                children, complete = self._split(branch, logits)
                 following += children
-                yield from arrived
+                yield from complete
                 if branch.group.live == 0:
                     free += branch.group.sequences
                     cells += self._cells(branch.group, prompts, shared)
             branches = following
 
     def _groups(
-        self, prompts: Sequence[list[int]], walkers: Sequence[Sequence[Sampler]], shared: int
+        self, prompts: Sequence[list[int]], samplers: Sequence[Sequence[Sampler]], shared: int
     ) -> Iterator[Group]:
-        """The walkers of each prompt, in groups that fit into the context."""
-        for i, (prompt, starters) in enumerate(zip(prompts, walkers)):
+        """The samplers of each prompt, in groups that fit into the context."""
+        for i, (prompt, starters) in enumerate(zip(prompts, samplers)):
             room = (self.cells - len(prompt)) // self.max_tokens
             if starters and room < 1:
                 raise ContextFull(
@@ -254,54 +254,54 @@ class TreeDecoder:
             yield from (Group(i, starters[k : k + size]) for k in range(0, len(starters), size))
 
     def _cells(self, group: Group, prompts: Sequence[list[int]], shared: int) -> int:
-        return len(prompts[group.prompt]) - shared + len(group.walkers) * self.max_tokens
+        return len(prompts[group.prompt]) - shared + len(group.samplers) * self.max_tokens
 
     def _open(self, group: Group, free: list[int], prompts: Sequence[list[int]], shared: int) -> Branch:
-        group.sequences = [free.pop() for _ in group.walkers]
-        group.live = len(group.walkers)
+        group.sequences = [free.pop() for _ in group.samplers]
+        group.live = len(group.samplers)
         sequence = group.sequences.pop()
         self._copy(PROMPT_SEQUENCE, sequence, shared)
-        fresh = prompts[group.prompt][shared:] + self._follow(group.walkers)
-        return Branch(group, sequence, shared, fresh, group.walkers)
+        fresh = prompts[group.prompt][shared:] + self._follow(group.samplers)
+        return Branch(group, sequence, shared, fresh, group.samplers)
 
-    def _follow(self, walkers: Sequence[Sampler]) -> list[int]:
-        """Takes walkers with the same tokens as far as they have no choice; gives the tokens they took."""
-        forced = self.constraint.forced(walkers[0].tokens) if self.constraint else []
-        for walker in walkers:
-            walker.follow(forced)
+    def _follow(self, samplers: Sequence[Sampler]) -> list[int]:
+        """Advances samplers with the same tokens while there is no choice; returns those tokens."""
+        forced = self.constraint.forced(samplers[0].tokens) if self.constraint else []
+        for sampler in samplers:
+            sampler.follow(forced)
         return forced
 
     def _split(self, branch: Branch, logits: np.ndarray) -> tuple[list[Branch], list[Sampler]]:
-        """The branches that go on from here, and the walkers that have arrived."""
-        allowed = self.constraint.allowed(branch.walkers[0].tokens) if self.constraint else None
+        """The branches that go on, and the samplers that are complete."""
+        allowed = self.constraint.allowed(branch.samplers[0].tokens) if self.constraint else None
         choices = Choices(logits, allowed)
         taken: dict[int, list[Sampler]] = {}
-        arrived: list[Sampler] = []
-        for walker in branch.walkers:
-            walker.step(choices)
-            if walker.done:
-                arrived.append(walker)
+        complete: list[Sampler] = []
+        for sampler in branch.samplers:
+            sampler.step(choices)
+            if sampler.done:
+                complete.append(sampler)
             else:
-                taken.setdefault(walker.tokens[-1], []).append(walker)
+                taken.setdefault(sampler.tokens[-1], []).append(sampler)
         ways: list[tuple[list[int], list[Sampler]]] = []
-        for token, walkers in taken.items():
-            fresh = [token, *self._follow(walkers)]
-            if walkers[0].done or len(walkers[0].tokens) >= self.max_tokens:
-                arrived += walkers
+        for token, samplers in taken.items():
+            fresh = [token, *self._follow(samplers)]
+            if samplers[0].done or len(samplers[0].tokens) >= self.max_tokens:
+                complete += samplers
             else:
-                ways.append((fresh, walkers))
+                ways.append((fresh, samplers))
         group = branch.group
-        group.live -= len(arrived)
+        group.live -= len(complete)
         if not ways:
             llama_cpp.llama_memory_seq_rm(self._memory, branch.sequence, -1, -1)
             group.sequences.append(branch.sequence)
         sequences = [branch.sequence] + [group.sequences.pop() for _ in range(len(ways) - 1)]
         children = []
-        for sequence, (fresh, walkers) in zip(sequences, ways):
+        for sequence, (fresh, samplers) in zip(sequences, ways):
             if sequence != branch.sequence:
                 self._copy(branch.sequence, sequence, branch.position)
-            children.append(Branch(group, sequence, branch.position, fresh, walkers))
-        return children, arrived
+            children.append(Branch(group, sequence, branch.position, fresh, samplers))
+        return children, complete
 
     def _copy(self, source: int, target: int, end: int) -> None:
         """Lets `target` share the first `end` positions of `source`."""
@@ -324,7 +324,7 @@ class TreeDecoder:
 
     def _add(self, branch: Branch, tokens: list[int]) -> None:
         batch = self._batch
-        ends = not branch.fresh and bool(branch.walkers)
+        ends = not branch.fresh and bool(branch.samplers)
         for number, token in enumerate(tokens, 1):
             i = batch.n_tokens
             batch.token[i], batch.pos[i] = token, branch.position
@@ -341,7 +341,7 @@ class TreeDecoder:
                 raise ContextFull(f"llama.cpp can't evaluate a batch (code {failed})")
         done, rows[:] = list(rows), []
         for row, branch in done:
-            if branch.walkers:
+            if branch.samplers:
                 pointer = llama_cpp.llama_get_logits_ith(self._context, row)
                 yield branch, np.ctypeslib.as_array(pointer, (self.model.num_tokens,))
 
@@ -360,6 +360,6 @@ def _no_log(level: int, text: bytes, data: ctypes.c_void_p) -> None:
     del level, text, data
 
 
-def silence() -> None:
-    """llama.cpp prints page after page while it loads a model; its failures come as return values."""
+def disable_log() -> None:
+    """Switches off llama.cpp's log, pages of it while a model is loaded; failures are return values."""
     llama_cpp.llama_log_set(_no_log, ctypes.c_void_p(0))

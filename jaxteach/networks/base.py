@@ -1,4 +1,4 @@
-"""What all students share: their interface, recurrence along steps, and the layers at their ends."""
+"""What all students share: their interface, recurrence along steps, and their heads."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -12,7 +12,7 @@ Carry = Any
 
 
 class Output(NamedTuple):
-    """What a network says of each observation."""
+    """A network's outputs for each observation."""
 
     logits: jax.Array  # float32[T, N, A, actions]
     value: jax.Array  # float32[T, N, A]
@@ -22,7 +22,7 @@ class Student(nn.Module):
     """A network without recurrence; subclasses have `__call__`.
 
     `__call__(inputs, first, carry)` gets inputs [T, N, A, ...], what `prepare` made of the
-    observations, and returns an `Output` and the carry as it is.
+    observations, and returns an `Output` and the carry unchanged.
     """
 
     @staticmethod

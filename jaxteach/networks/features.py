@@ -1,4 +1,4 @@
-"""What the students' perceptrons read of grid worlds: zeros and ones, or small counts, instead of codes."""
+"""Features of grid worlds for the students' perceptrons: zeros and ones, or small counts, instead of codes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +15,7 @@ NEAR: Final = 3
 
 
 def egocentric_features(obs: jax.Array) -> jax.Array:
-    """What stands around the agent, seen from the agent.
+    """What is around the agent, from the agent's point of view.
 
     Per channel (unseen, wall, door, key, lava, and three bits of the colour of keys and of
     doors): every cell of the 7 x 7 square around the agent, and, for the whole world, how many
@@ -40,7 +40,7 @@ def egocentric_features(obs: jax.Array) -> jax.Array:
 
 
 def view_features(inputs: jax.Array) -> jax.Array:
-    """Zeros and ones for what stands in each cell of a view, and for the direction.
+    """Zeros and ones for the content of each cell of a view, and for the direction.
 
     Per cell: unseen, wall, and each colour of key, colour of door, state of a door and direction
     of an agent.
@@ -54,8 +54,8 @@ def view_features(inputs: jax.Array) -> jax.Array:
     cells = inputs[..., :-1].reshape(*inputs.shape[:-1], -1, 3)
     kind, color, status = cells[..., 0], cells[..., 1], cells[..., 2]
     groups = [_bits(kind, (UNSEEN, WALL))]
-    for thing, detail, count in ((KEY, color, NUM_COLORS), (DOOR, color, NUM_COLORS), (DOOR, status, 3)):
-        groups.append(_bits(detail, range(count)) & (kind == thing)[..., None])
+    for object_type, detail, count in ((KEY, color, NUM_COLORS), (DOOR, color, NUM_COLORS), (DOOR, status, 3)):
+        groups.append(_bits(detail, range(count)) & (kind == object_type)[..., None])
     groups.append(_bits(status, range(4)) & (kind == AGENT)[..., None])
     seen = jnp.concatenate(groups, -1).reshape(*inputs.shape[:-1], -1)
     return jnp.concatenate([seen, _bits(inputs[..., -1], range(4))], -1).astype(jnp.float32)
@@ -87,7 +87,7 @@ def _channels(words: jax.Array) -> jax.Array:
     """uint8[11, W, H], 0 or 1."""
     kind, color = words & 0xFF, (words >> 8) & 0xFF
     kinds = [kind == UNSEEN, kind == WALL, kind == DOOR, kind == KEY, kind == LAVA]
-    bits = [(kind == thing) & ((color >> bit) & 1 == 1) for thing in (KEY, DOOR) for bit in range(3)]
+    bits = [(kind == object_type) & ((color >> bit) & 1 == 1) for object_type in (KEY, DOOR) for bit in range(3)]
     return jnp.stack(kinds + bits).astype(jnp.uint8)
 
 

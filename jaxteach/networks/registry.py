@@ -31,7 +31,7 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
     if name not in known:
         raise ValueError(f"unknown network {name!r}; known are {', '.join(known)}")
     if name in REGISTERED and recurrent:
-        raise ValueError(f"--recurrent is for built-in networks; {name} has the memory that its module gives it")
+        raise ValueError(f"--recurrent is for built-in networks; {name} has whatever recurrence its module has")
     if name in REGISTERED:
         return REGISTERED[name](world)
     obs = world.abstract_observation

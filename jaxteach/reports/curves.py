@@ -13,7 +13,7 @@ from jaxteach.runs.run_folder import is_folder, read_config
 from jaxteach.runs.sessions import plans_digest
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.loading import plans_of
-from jaxteach.teacher.plans import WORDS
+from jaxteach.teacher.plans import PLAN_SOURCES
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def load_run(folder: Path) -> RunCurves:
     if not curves:
         raise UserError(f"{folder} has no points yet")
     config = replace(config, task=canonical_task(config.task))
-    maximum_return = getattr(config.world.make(config.task).env, "maximum_return", None)
+    maximum_return = getattr(config.world.make_env(config.task), "maximum_return", None)
     return RunCurves(folder, config, curves, _plans(folder, config), maximum_return)
 
 
@@ -97,7 +97,7 @@ def _plans(folder: Path, config: TrainConfig) -> str | None:
     if not config.taught:
         return None
     known = plans_digest(folder)
-    plans = plans_of(config) if known is None and config.teacher.plans in WORDS else None
+    plans = plans_of(config) if known is None and config.teacher.plans in PLAN_SOURCES else None
     return known if plans is None else plans.digest
 
 

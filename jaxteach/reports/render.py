@@ -55,7 +55,7 @@ def to_html(report: Report) -> str:
             "picture": _data_uri("png", section.curves),
             "narrow": _data_uri("png", section.narrow),
             "films": [
-                {"run": film.run, "told": film.told, "picture": _data_uri("gif", film.path.read_bytes())}
+                {"run": film.run, "caption": film.caption, "picture": _data_uri("gif", film.path.read_bytes())}
                 for film in section.films
             ],
         }

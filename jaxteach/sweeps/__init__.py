@@ -1,1 +1,1 @@
-"""Many runs, here or on a cluster."""
+"""Sweeps: many runs, in this process or on a cluster."""

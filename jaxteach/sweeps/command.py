@@ -1,4 +1,4 @@
-"""Many runs: here, side by side where they can share a program, or on a cluster."""
+"""Trains many runs: in this process, in one program where possible, or on a cluster."""
 
 import itertools
 import sys
@@ -19,7 +19,7 @@ def sweep(config: SweepConfig) -> None:
     """Trains all runs of a sweep that are not finished.
 
     Raises:
-        UserError: the file is no sweep, the cluster can't be had, or runs failed, after all others.
+        UserError: the file is not a sweep, there is no cluster, or runs failed, raised after all others.
     """
     config.check()
     train_trials(read_sweep(config.file), config)
@@ -37,11 +37,11 @@ def train_trials(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
     on_cluster = config.engine == "slurm"
     jobs = "; the jobs that were sent go on" if on_cluster else ""
     with on_interrupt(lambda: f"{jobs}; the same command goes on with the sweep"):
-        found = _failures_on_cluster(runs, config) if on_cluster else _failures_here(runs, config.seeds_at_once)
+        found = _failures_on_cluster(runs, config) if on_cluster else _failures_local(runs, config.seeds_at_once)
         failures = dict(found)
     if failures:
-        told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise UserError(f"{len(failures)} of {len(runs)} runs failed: {told}")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise UserError(f"{len(failures)} of {len(runs)} runs failed: {reasons}")
     tasks = dict.fromkeys(run.task for run in runs)
     folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
     print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
@@ -56,7 +56,7 @@ def _show(runs: list[TrainConfig]) -> None:
     """
     refused = 0
     for run in runs:
-        state = _state_or_trouble(run)
+        state = _state_or_reason(run)
         if state in ("new", "begun"):
             try:
                 check_feasible(run)
@@ -65,10 +65,10 @@ def _show(runs: list[TrainConfig]) -> None:
         refused += state not in ("new", "begun", "finished")
         print(f"{state:>8}  {_name(run)}")
     if refused:
-        raise UserError(f"{refused} of {len(runs)} runs can't be trained; the list says why")
+        raise UserError(f"{refused} of {len(runs)} runs can't be trained, for the reasons listed")
 
 
-def _failures_here(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:
+def _failures_local(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:
     """Trains runs, program after program; name and reason of each that fails."""
     numbers = itertools.count(1)
     for group in group_by_program(runs, seeds_at_once):
@@ -78,28 +78,32 @@ def _failures_here(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tupl
 
 
 def _failures_of(group: list[TrainConfig]) -> Iterator[tuple[str, str]]:
-    """Trains runs side by side, and each alone if that fails."""
+    """Trains runs in one program, and each in its own if that fails."""
     reason = run_or_resume(*group)
     if reason is not None and len(group) == 1:
         print(f"failed: {printable(reason)}", file=sys.stderr, flush=True)
         yield _name(group[0]), reason
     elif reason is not None:
-        print(f"side by side they fail, so each goes on alone: {printable(reason)}", file=sys.stderr, flush=True)
+        print(
+            f"together they fail, so each trains alone: {printable(reason)}",
+            file=sys.stderr,
+            flush=True,
+        )
         for run in group:
             print(_name(run), flush=True)
             yield from _failures_of([run])
 
 
 def _failures_on_cluster(runs: list[TrainConfig], config: SweepConfig) -> Iterator[tuple[str, str]]:
-    """As `_failures_here`, of jobs side by side."""
-    states = {_name(run): _state_or_trouble(run) for run in runs}
+    """As `_failures_local`, of jobs."""
+    states = {_name(run): _state_or_reason(run) for run in runs}
     left = {_name(run): run for run in runs if states[_name(run)] in ("new", "begun")}
     yield from ((name, state) for name, state in states.items() if name not in left and state != "finished")
     if left:
         yield from train_on_cluster(left, config, Path(config.logdir).resolve() / "sweep" / sweep_name(config.file))
 
 
-def _state_or_trouble(run: TrainConfig) -> str:
+def _state_or_reason(run: TrainConfig) -> str:
     try:
         return state_of(run)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Runs of a sweep, brought to their end from wherever they are."""
+"""Trains the runs of a sweep to their end, from wherever they are."""
 
 import time
 import traceback
@@ -16,22 +16,22 @@ from jaxteach.training.loop import train_group
 
 
 def run_or_resume(*runs: TrainConfig) -> str | None:
-    """Brings runs that can train side by side to their end, whatever happens; the reason if it failed."""
+    """Trains runs that can share a program to their end, from wherever they are; the reason if it fails."""
     try:
         run_all(*runs)
     except UserError as error:
         return str(error)
     except BrokenPipeError:
-        raise  # Nobody reads the output any more: it is no failure of the run.
+        raise  # The reader of the output has gone: not a failure of the run.
     except Exception as error:
-        if len(runs) == 1:  # Of several, each is tried again alone.
+        if len(runs) == 1:  # Several are tried again one by one.
             traceback.print_exc()
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def run_all(*runs: TrainConfig) -> None:
-    """Begins runs that can train side by side, or goes on with them; those that are finished are passed over.
+    """Starts or resumes runs that can share a program; finished ones are skipped.
 
     Raises:
         UserError: as `train_group`; or a run's folder is one with other options.
@@ -41,31 +41,31 @@ def run_all(*runs: TrainConfig) -> None:
     if left:
         train_group(left, time.perf_counter())
     else:
-        print("finished before")
+        print("already finished")
 
 
 def group_by_program(runs: list[TrainConfig], most: int) -> Iterator[list[TrainConfig]]:
-    """Deals out runs to programs; those that have the same shapes and have come equally far share one.
+    """Groups runs by program: those with the same shapes and the same progress share one.
 
     Args:
         runs: of one sweep.
-        most: seeds of a program; one run alone may have more.
+        most: seeds of a program; a single run may have more.
     """
     alike: dict[Hashable, list[TrainConfig]] = {}
     for number, run in enumerate(runs):
         alike.setdefault(_program(run) or number, []).append(run)
     for group in alike.values():
-        dealt: list[TrainConfig] = []
+        batch: list[TrainConfig] = []
         for run in group:
-            if dealt and sum(len(other.seed_list) for other in (*dealt, run)) > most:
-                yield dealt
-                dealt = []
-            dealt.append(run)
-        yield dealt
+            if batch and sum(len(other.seed_list) for other in (*batch, run)) > most:
+                yield batch
+                batch = []
+            batch.append(run)
+        yield batch
 
 
 def _program(run: TrainConfig) -> Hashable:
-    """What runs that can share a program have in common; None for one that has nothing to share."""
+    """What runs that can share a program have in common; None for a run that can't share one."""
     try:
         if run.online or state_of(run) == "finished":
             return None

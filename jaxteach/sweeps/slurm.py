@@ -19,7 +19,7 @@ MOST_TIMES = 20
 
 
 class Job:
-    """What a job does: it brings a run to its end, and comes again where the cluster's time was too short."""
+    """What a job does: it trains a run to its end, and is submitted again if the time limit was too short."""
 
     def __call__(self, run: TrainConfig) -> str | None:
         use_cache()
@@ -48,7 +48,7 @@ def train_on_cluster(
         Name and reason of each run that fails.
 
     Raises:
-        UserError: there is no cluster, or it takes no jobs.
+        UserError: there is no cluster, or it does not accept jobs.
     """
     submitit = _submitit()
     with writing(folder):
@@ -90,7 +90,7 @@ def _submit(
         )
         return executor.map_array(Job(), runs)
     except (RuntimeError, OSError) as error:
-        raise UserError(f"SLURM takes no jobs: {error}") from None
+        raise UserError(f"SLURM does not accept jobs: {error}") from None
 
 
 def _failure(job: Any) -> str | None:

@@ -41,14 +41,14 @@ class Trial:
 
 
 def read_sweep(path: Path) -> list[Trial]:
-    """The trials that a file describes; combinations that differ in nothing but seeds are one.
+    """The trials that a file describes; combinations that differ only in seeds are one.
 
     Args:
         path: a TOML file with `[fixed]`, options of `python -m jaxteach.train` with their values, and
             `[grid]`, options with lists of values.
 
     Raises:
-        UserError: there is no such file, or an option or a value is none of training's.
+        UserError: there is no such file, or training has no such option or value.
     """
     return trials_of(path, *_read(path))
 
@@ -57,7 +57,7 @@ def trials_of(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> 
     """The trials of a sweep's two tables, whose name is that of `path`; as `read_sweep`."""
     _check_options(path, fixed, grid)
     if math.prod(map(len, grid.values())) > MOST_TRIALS:
-        raise UserError(f"{path} has more than {MOST_TRIALS:,} combinations; make more than one sweep of it")
+        raise UserError(f"{path} has more than {MOST_TRIALS:,} combinations; split it into several sweeps")
     names: dict[TrainConfig, str] = {}
     seeds: dict[TrainConfig, dict[int, None]] = {}
     idle: dict[TrainConfig, dict[str, str]] = {}
@@ -94,7 +94,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
         raise UserError(f"{path} is not TOML: {error}") from None
     fixed, grid = document.pop("fixed", {}), document.pop("grid", {})
     if document or not isinstance(fixed, dict) or not isinstance(grid, dict) or not fixed | grid:
-        raise UserError(f"{path} must have the tables [fixed] and [grid], one of them at least, and nothing else")
+        raise UserError(f"{path} must have the table [fixed], the table [grid] or both, and nothing else")
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{path}: {name} in [grid] must be a list of values, such as [1, 2]")
@@ -102,10 +102,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
 
 
 def _check_options(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> None:
-    """Raises `UserError` for names that are no options, and a missing task."""
+    """Raises `UserError` for unknown options, and a missing task."""
     for name in (*fixed, *grid):
         if name in GIVEN_BY_SWEEP:
-            raise UserError(f"{path}: the sweep itself gives {name}; leave it out")
+            raise UserError(f"{path}: the sweep itself sets {name}; leave it out")
         if name not in OPTIONS:
             alike = get_close_matches(name, OPTIONS, 1)
             advice = f"did you mean {alike[0]}?" if alike else "python -m jaxteach.train --help lists all"
@@ -164,8 +164,8 @@ def _arguments(name: str, value: Any) -> list[str]:
 
 def _name(sweep: str, tried: dict[str, Any]) -> str:
     """The beginning of a folder's name: the sweep's name and the options that it tries."""
-    told = {name: value for name, value in tried.items() if name not in ("task", "seed_list")}
-    exact = "-".join([sweep, *(f"{name}-{value}" for name, value in told.items())])
+    options = {name: value for name, value in tried.items() if name not in ("task", "seed_list")}
+    exact = "-".join([sweep, *(f"{name}-{value}" for name, value in options.items())])
     name = _fit_for_a_folder(exact)
     if name == exact and len(name.encode()) <= LONGEST_NAME:
         return name

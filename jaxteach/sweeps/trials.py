@@ -23,7 +23,7 @@ def runs_of(trial: Trial, logdir: str, seeds_per_run: int | None = None) -> list
     Raises:
         UserError: a run's folder can't have its name.
     """
-    parts = list(_begun(trial, logdir))
+    parts = list(_existing(trial, logdir))
     taken = {seed for part in parts for seed in part}
     left = tuple(seed for seed in trial.seeds if seed not in taken)
     size = seeds_per_run or max(1, len(left))
@@ -31,7 +31,7 @@ def runs_of(trial: Trial, logdir: str, seeds_per_run: int | None = None) -> list
     return [replace(trial.config, seed_list=part, savedir=_run_name(trial, part), logdir=logdir) for part in parts]
 
 
-def _begun(trial: Trial, logdir: str) -> Iterator[tuple[int, ...]]:
+def _existing(trial: Trial, logdir: str) -> Iterator[tuple[int, ...]]:
     """The seeds of each run on the disk that is of this trial, no seed twice."""
     missing = set(trial.seeds)
     folders = folder_of(logdir, trial.config.task, trial.name).parent
@@ -41,7 +41,7 @@ def _begun(trial: Trial, logdir: str) -> Iterator[tuple[int, ...]]:
             config = replace(trial.config, seed_list=stored.seed_list)
             check_resumable(config, stored, folder, digest_of(config))
         except UserError:
-            continue  # It is not this trial's, or one that finds its folder taken, and tells why.
+            continue  # Another trial's run, or one that is refused later with the reason.
         if folder.name == _run_name(trial, stored.seed_list) and missing.issuperset(stored.seed_list):
             missing -= set(stored.seed_list)
             yield stored.seed_list

@@ -9,6 +9,10 @@ from importlib import metadata
 
 from jaxteach.errors import UserError, error_line
 from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
+from jaxteach.system.plugins import place_of, plugins
+
+FULL_TRACEBACK = "JAX_TRACEBACK_FILTERING"
+"""JAX's own variable; with "off", errors in users' modules keep their traceback too."""
 
 COMMANDS = ("train", "eval", "teach", "sweep", "report")
 PROGRAM = "jaxteach"
@@ -39,9 +43,9 @@ def program_name(command: str) -> str:
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command; a user's mistake ends it with one sentence and exit code 2, a closed pipe in silence with 141.
+    """Runs a command; a user's mistake, or an exception in a user's module, ends it with one sentence and code 2.
 
-    Ctrl-C ends it at once with exit code 130, see `exit_on_interrupt`.
+    Ctrl-C ends it at once with exit code 130, see `exit_on_interrupt`, and a closed pipe with 141, without a message.
     """
     try:
         try:
@@ -75,7 +79,12 @@ def _run(command: Callable[[], None]) -> None:
             print(error_line(error), file=sys.stderr)
             sys.exit(2)
         if not _lacks_devices():
-            raise
+            place = place_of(error) if plugins() else ""
+            if not place or os.environ.get(FULL_TRACEBACK) == "off":
+                raise
+            what = f"{type(error).__name__}: {error}{place}; {FULL_TRACEBACK}=off shows the whole traceback"
+            print(error_line(what), file=sys.stderr)
+            sys.exit(2)
         print(
             error_line(
                 f"JAX finds no device here for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}; "

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,13 @@ def check_program(program: Any) -> None:
     if facts is not None:
         own = facts.temp_size_in_bytes + facts.output_size_in_bytes - facts.alias_size_in_bytes
         check_memory(facts.argument_size_in_bytes + own)
+
+
+def compile_checked(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A function compiled for its arguments; see `check_program`."""
+    program = jax.jit(function).lower(*arguments).compile()
+    check_program(program)
+    return program
 
 
 @contextmanager

@@ -45,13 +45,13 @@ def import_plugins(more: Iterable[str] = ()) -> None:
             reason = error.msg if isinstance(error, SyntaxError) else str(error)
             what = reason if isinstance(error, ModuleNotFoundError | UserError) else f"{type(error).__name__}: {reason}"
             source = "--import" if name in more else VARIABLE
-            raise UserError(f"{source} names {name}, and it can't be imported: {what}{_place_of(error)}") from None
+            raise UserError(f"{source} names {name}, and it can't be imported: {what}{place_of(error)}") from None
 
 
-def _place_of(error: BaseException) -> str:
-    """Where in a user's file an error arose, in brackets; nothing where that is not known."""
+def place_of(error: BaseException) -> str:
+    """Where in a user's module an error arose, in brackets; nothing where that is not known."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
+    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES) and frame.filename.endswith(".py")]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

@@ -1,13 +1,13 @@
-"""What a kind of task tells the teacher: how to see, remember, name what is there, and act."""
+"""What the teacher knows of a kind of task: how to read observations, remember, name objects, and act."""
 
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import jax
 
 NO_CAPTION: Final = -1
 UNLISTED: Final = -2
-"""Stands for the numbers of captions that are not in a task's list."""
+"""The caption where a domain gives a number that is not in its list."""
 
 
 class Vocabulary(Protocol):
@@ -39,6 +39,7 @@ class Vocabulary(Protocol):
         ...
 
 
+@runtime_checkable
 class Domain(Protocol):
     """A kind of task as the teacher knows it; every method is pure and about one agent.
 
@@ -76,11 +77,11 @@ class Domain(Protocol):
         """The memory after an action, int32[]."""
 
     def caption_id(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
-        """What there is to tell, for a memory that has taken the scene in.
+        """The caption, for a memory that has taken the scene in.
 
         Returns:
-            int32[], the caption's place in the vocabulary, -1 for none; and what else the domain
-            found out on the way, for `skill_actions`.
+            int32[], the caption's place in the vocabulary, -1 for none; and the context that
+            `skill_actions` gets, whatever else the domain found out.
         """
         ...
 

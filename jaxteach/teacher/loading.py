@@ -5,7 +5,7 @@ from typing import Final
 from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig, as_typed
 from jaxteach.errors import UserError
 from jaxteach.tasks import OBJECT
-from jaxteach.teacher.plans import WORDS, MisfitError, PlanFile, find_plans
+from jaxteach.teacher.plans import PLAN_SOURCES, MisfitError, PlanFile, find_plans
 from jaxteach.teacher.policy import Teacher, make_teacher
 
 GIVEN: Final[dict[str, Teacher]] = {}
@@ -16,7 +16,7 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
     """The teacher that the options name.
 
     Raises:
-        UserError: it can't be had, or not for this world.
+        UserError: there is no such teacher for this world.
     """
     if config.plans in GIVEN:
         return GIVEN[config.plans]
@@ -25,18 +25,18 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
     try:
         return make_teacher(task, config.plans, not config.hard_planner, **world.overrides(task))
     except MisfitError as error:
-        whose = "plans that ship with jaxteach" if config.plans in WORDS else f"plans of {config.plans}"
+        source = "plans that ship with jaxteach" if config.plans in PLAN_SOURCES else f"plans of {config.plans}"
         raise UserError(
-            f"the {whose} don't fit {task}{world.told}: {error}; give --plans that python -m jaxteach.teach "
+            f"the {source} don't fit {task}{world.arguments}: {error}; give --plans that python -m jaxteach.teach "
             "made with the same options, or train with --no_teacher"
         ) from None
     except ValueError as error:
-        way_out = "; leave that option out, or train with --no_teacher" if world.told else ""
+        way_out = "; leave that option out, or train with --no_teacher" if world.arguments else ""
         raise UserError(f"{as_typed(str(error), task)}{way_out if not isinstance(error, UserError) else ''}") from None
 
 
 def plans_of(config: TrainConfig) -> PlanFile | None:
-    """The plans with which a run of these options begins; None without a teacher, or where they are not known.
+    """The plans that a run with these options begins with; None without a teacher, or where they are not known.
 
     Raises:
         UserError: they can't be read.
@@ -50,7 +50,7 @@ def plans_of(config: TrainConfig) -> PlanFile | None:
 
 
 def digest_of(config: TrainConfig) -> str | None:
-    """The digest of `plans_of`, None where they can't be read: training says so, and a finished run needs none."""
+    """The digest of `plans_of`; None where they can't be read, as a finished run needs no plans."""
     try:
         plans = plans_of(config)
     except UserError:

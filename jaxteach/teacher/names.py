@@ -1,4 +1,4 @@
-"""Which names objects may have, so that prompts, grammars, answers and plan files agree on them."""
+"""The names that objects may have, so that prompts, grammars, answers and plan files agree."""
 
 import re
 import unicodedata
@@ -25,14 +25,17 @@ def check_vocabulary(vocabulary: Vocabulary) -> None:
     """Checks that every plan and caption in these words can be written and read back.
 
     Raises:
-        UserError: a name is not legal or ambiguous, or there are no words at all.
+        UserError: a name is not legal or ambiguous, or no plan can be made of the words.
     """
+    for part in ("object_names", "skills", "sees"):
+        given = getattr(vocabulary, part, None)
+        if not isinstance(given, list | tuple):
+            raise UserError(f"{part} of a vocabulary must be a list, not {given!r}")
     names, skills = list(vocabulary.object_names), tuple(vocabulary.skills)
-    unknown = [skill for skill in skills if skill not in SKILLS]
-    if unknown or len(set(skills)) < len(skills):
+    if any(skill not in SKILLS or skills.count(skill) > 1 for skill in skills):
         raise UserError(f"skills are some of {', '.join(SKILLS)}, each once, not {', '.join(map(str, skills))}")
     if not (names and set(skills) - {*WITHOUT_OBJECT}) and not set(skills) & {*WITHOUT_OBJECT}:
-        raise UserError("there is no plan without an object to name or a skill that needs none")
+        raise UserError("no plan can be made: give object_names, or a skill that needs no object")
     for name in names:
         _check_name(name)
     _check_different("the object", names)
@@ -41,12 +44,12 @@ def check_vocabulary(vocabulary: Vocabulary) -> None:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str):
-        raise UserError(f"an object's name is a text, not {name!r}")
+        raise UserError(f"an object's name must be a string, not {name!r}")
     plain = unicodedata.normalize("NFC", name) == name and len(name) <= MOST_LETTERS
     if not plain or not re.fullmatch(LEGAL, name):
         raise UserError(f"{name[:MOST_LETTERS]!r} can't name an object: a name has {RULE}, {MOST_LETTERS} at most")
     if folded(name).startswith(ARTICLE) or folded(name) == NOTHING:
-        raise UserError(f"{name!r} can't name an object: answers would be read in another way; choose another name")
+        raise UserError(f"{name!r} can't name an object: answers would not be read as written; choose another name")
 
 
 def _check_different(what: str, texts: Iterable[str]) -> None:
@@ -55,21 +58,21 @@ def _check_different(what: str, texts: Iterable[str]) -> None:
     for text in texts:
         other = found.get(folded(text))
         if other is not None:
-            raise UserError(f"{what} {text!r} stands there twice" + ("" if other == text else f", also as {other!r}"))
+            raise UserError(f"{what} {text!r} appears twice" + ("" if other == text else f", also as {other!r}"))
         found[folded(text)] = text
 
 
 def _check_captions(vocabulary: Vocabulary, objects: set[str]) -> None:
     sees, holds, texts = list(vocabulary.sees), list(vocabulary.holds), list(vocabulary.texts)
     if not sees or not len(sees) == len(holds) == len(texts):
-        raise UserError("there must be captions, at least one, with a text each and what it sees and holds")
+        raise UserError("give at least one caption; each needs a text and what it sees and holds")
     for number, (seen, held) in enumerate(zip(sees, holds)):
         if not isinstance(seen, list | tuple):
             raise UserError(f"caption {number} must be a list of the names of what is seen, not {seen!r}")
         for name in [*seen, *([] if held is None else [held])]:
             _check_name(name)
             words = folded(name).split(" ")
-            # A caption may say more of an object, such as "lit red switch" of a "red switch".
+            # A caption may qualify an object, such as "lit red switch" of a "red switch".
             if not any(" ".join(words[i:]) in objects for i in range(len(words))):
-                raise UserError(f"caption {number} tells of {name!r}, and the objects are {', '.join(sorted(objects))}")
+                raise UserError(f"caption {number} names {name!r}, and the objects are {', '.join(sorted(objects))}")
     _check_different("the caption", texts)

@@ -16,11 +16,11 @@ FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
 SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
 WITHOUT_OBJECT: Final = ("explore", "wait")
-WORDS: Final = ("shipped", "recorded", "scripted", "none")
-"""What can be asked for instead of a file: what ships, or only what a model answered, or what was written by hand,
-or no plans at all."""
+PLAN_SOURCES: Final = ("shipped", "recorded", "scripted", "none")
+"""What can be given instead of a file: the plans that ship, these if a model answered them, these if they were written
+by hand, or no plans at all."""
 BY_HAND: Final = "written by hand"
-"""The source in the provenance of plans that no language model has seen."""
+"""The source, in the provenance, of plans that were not answered by a language model."""
 MAX_BYTES: Final = 16 * 2**20
 MAX_PLANS: Final = 64
 MAX_SKILLS: Final = 16
@@ -43,7 +43,7 @@ class Plan:
     skills: tuple[tuple[str, str | None], ...]
 
 
-class Told(NamedTuple):
+class CaptionParts(NamedTuple):
     """A caption in parts."""
 
     sees: tuple[str, ...]
@@ -52,12 +52,12 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptionPlans:
-    """The plans for one caption; with `others`, only while the other agents' captions are these, in any order."""
+    """The plans for one caption; with `others`, only while these are the other agents' captions, in any order."""
 
     sees: tuple[str, ...]
     holds: str | None
     plans: tuple[Plan, ...]
-    others: tuple[Told, ...] = ()
+    others: tuple[CaptionParts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ def find_plans(plans: str, task: str) -> PlanFile:
     """The plans that a word or a path stands for.
 
     Args:
-        plans: one of `WORDS`, or the path of a plan file.
+        plans: one of `PLAN_SOURCES`, or the path of a plan file.
         task: the task they are for.
 
     Raises:
         PlanFileError: there are no such plans, or they can't be used.
     """
-    if plans not in WORDS:
+    if plans not in PLAN_SOURCES:
         return load_plans(plans, task)
     if plans == "none":
         return PlanFile((task,), ())
@@ -124,7 +124,7 @@ def shipped_plans(task: str) -> PlanFile:
 
 
 def load_plans(path: str | Path, task: str | None) -> PlanFile:
-    """Reads and checks a plan file for a task, or for whatever tasks it is.
+    """Reads and checks a plan file for a task, or for any task if `task` is None.
 
     Raises:
         PlanFileError: the file is missing, malformed or for other tasks.
@@ -135,7 +135,7 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
     except OSError as error:
         raise PlanFileError(f"can't read the plan file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise PlanFileError(f"{path} is not a text file and so no plan file") from None
+        raise PlanFileError(f"{path} is not a plan file: it is not text") from None
     plans = _parse(text, str(path))
     if task is not None and task not in plans.tasks:
         raise PlanFileError(f"{path} is for {', '.join(plans.tasks)}, not for {task}")
@@ -152,7 +152,7 @@ def save_plans(plans: PlanFile, path: str | Path) -> None:
         {
             "sees": list(entry.sees),
             "holds": entry.holds,
-            **({"others": [told._asdict() for told in entry.others]} if entry.others else {}),
+            **({"others": [other._asdict() for other in entry.others]} if entry.others else {}),
             "plans": [
                 {"p": plan.probability, "skills": [list(skill) for skill in plan.skills]} for plan in entry.plans
             ],
@@ -173,7 +173,7 @@ def _parse(text: str, name: str) -> PlanFile:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PlanFileError(f"{name} is no plan file, it is not JSON: {error}") from None
+        raise PlanFileError(f"{name} is not a plan file: it is not JSON: {error}") from None
     try:
         return _plan_file(document)
     except _Malformed as error:
@@ -189,10 +189,19 @@ def _expect(condition: bool, message: str) -> None:
         raise _Malformed(message)
 
 
+def _expect_keys(document: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    unknown = next((key for key in document if key not in known), None)
+    _expect(unknown is None, f"{where} has an unknown key {unknown!r}; remove it, known are {', '.join(known)}")
+
+
 def _plan_file(document: Any) -> PlanFile:
     _expect(isinstance(document, dict), "it is not an object")
     _expect(document.get("format") == FORMAT, f'its "format" is not "{FORMAT}"')
-    _expect(document.get("version") == VERSION, f'its "version" is not {VERSION}, the one this jaxteach reads')
+    _expect(
+        document.get("version") == VERSION and document["version"] is not True,
+        f'its "version" is not {VERSION}, the one this jaxteach reads',
+    )
+    _expect_keys(document, ("format", "version", "tasks", "provenance", "captions"), "it")
     tasks, captions = document.get("tasks"), document.get("captions")
     _expect(_is_names(tasks) and len(tasks) > 0, '"tasks" is not a list of task names')
     _expect(isinstance(captions, list), '"captions" is not a list')
@@ -202,7 +211,7 @@ def _plan_file(document: Any) -> PlanFile:
     known: set[tuple[Any, ...]] = set()
     for i, caption in enumerate(parsed):
         key = (caption.sees, caption.holds, *sorted(caption.others, key=str))
-        _expect(key not in known, f"caption {i} stands there twice")
+        _expect(key not in known, f"caption {i} appears twice")
         known.add(key)
     return PlanFile(tuple(tasks), parsed, provenance)
 
@@ -213,8 +222,9 @@ def _is_names(value: Any) -> bool:
 
 def _caption(entry: Any, where: str) -> CaptionPlans:
     _expect(isinstance(entry, dict), f"{where} is not an object")
+    _expect_keys(entry, ("sees", "holds", "plans", "others"), where)
     sees, holds, plans = entry.get("sees"), entry.get("holds"), entry.get("plans")
-    told = _told(sees, holds, where)
+    parts = _caption_parts(sees, holds, where)
     _expect(isinstance(plans, list), f'{where}: "plans" is not a list')
     _expect(0 < len(plans) <= MAX_PLANS, f"{where} has {len(plans)} plans, not 1..{MAX_PLANS}")
     parsed = tuple(_plan(plan, f"{where}, plan {i}") for i, plan in enumerate(plans))
@@ -223,18 +233,21 @@ def _caption(entry: Any, where: str) -> CaptionPlans:
     others = entry.get("others", [])
     _expect(isinstance(others, list) and len(others) <= MAX_OTHERS, f'{where}: "others" is not a short list')
     _expect(all(isinstance(other, dict) for other in others), f'{where}: "others" are not objects')
-    rest = tuple(_told(other.get("sees"), other.get("holds"), f"{where}, others") for other in others)
-    return CaptionPlans(*told, parsed, rest)
+    for other in others:
+        _expect_keys(other, ("sees", "holds"), f"{where}, others")
+    rest = tuple(_caption_parts(other.get("sees"), other.get("holds"), f"{where}, others") for other in others)
+    return CaptionPlans(*parts, parsed, rest)
 
 
-def _told(sees: Any, holds: Any, where: str) -> Told:
+def _caption_parts(sees: Any, holds: Any, where: str) -> CaptionParts:
     _expect(_is_names(sees), f'{where}: "sees" is not a list of names')
     _expect(holds is None or isinstance(holds, str), f'{where}: "holds" is neither a name nor null')
-    return Told(tuple(sees), holds)
+    return CaptionParts(tuple(sees), holds)
 
 
 def _plan(entry: Any, where: str) -> Plan:
     _expect(isinstance(entry, dict), f"{where} is not an object")
+    _expect_keys(entry, ("p", "skills"), where)
     probability, skills = entry.get("p"), entry.get("skills")
     is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
     _expect(is_number and 0 < probability <= 1, f'{where}: "p" is not a probability above 0')
@@ -246,7 +259,7 @@ def _plan(entry: Any, where: str) -> Plan:
 def _skill(entry: Any, where: str) -> tuple[str, str | None]:
     _expect(isinstance(entry, list) and len(entry) == 2, f"{where}: a skill is not a pair [skill, object]")
     name, target = entry
-    _expect(name in SKILLS, f"{where}: {name!r} is none of the skills {', '.join(SKILLS)}")
+    _expect(name in SKILLS, f"{where}: {name!r} is not one of the skills {', '.join(SKILLS)}")
     if name in WITHOUT_OBJECT:
         _expect(target is None, f"{where}: {name} takes no object")
     else:

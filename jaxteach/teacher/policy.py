@@ -32,8 +32,8 @@ from jaxteach.teacher.table import (
 class Teacher:
     """A policy made of plans, frozen into a table.
 
-    Calling it is pure: `jit`, `vmap` and `scan` it. It sees the observation alone, and a memory
-    of what it showed before. A plan's action is that of its first skill that gives one; the
+    Calling it is pure: `jit`, `vmap` and `scan` it. It sees only the observation, and a memory
+    of what earlier ones showed. A plan's action is that of its first skill that gives one; the
     soft teacher mixes the plans' actions by the plans' probabilities, the hard one draws a plan
     at every step, for every agent its own. A caption without plans gives a row of zeros, so it
     weighs nothing in a cross-entropy against the teacher.
@@ -42,7 +42,7 @@ class Teacher:
     have an axis [A] for them, here written in brackets; the DoorKey worlds have none.
 
     Where several first actions of a shortest path are equal, *forward* is taken before *left*
-    before *right* (see `skills.approach`).
+    before *right* (see `navigation.approach`).
     """
 
     table: SkillTable
@@ -85,7 +85,7 @@ class Teacher:
         The memory may have taken the observation in or not.
         """
         memory, scene = self.remember(memory, obs), self._each(self.domain.read)(obs)
-        return self._each(self._describe)(memory, scene)[0]
+        return self._each(self._caption_id)(memory, scene)[0]
 
     def __call__(self, memory: Any, obs: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         """One step of the teacher.
@@ -104,7 +104,7 @@ class Teacher:
     def label(
         self, memory: Any, obs: Any, action: jax.Array, first: jax.Array, key: jax.Array
     ) -> tuple[Any, jax.Array, jax.Array]:
-        """The teacher along finished trajectories, all steps at once but for the memory.
+        """The teacher along finished trajectories, all steps at once except for the memory.
 
         Args:
             memory: arrays [N, A, ...], before the first step.
@@ -142,21 +142,21 @@ class Teacher:
         return self._each(self._plan_actions)(memory, scenes, rows)[1:]
 
     def targets(self, memory: Any, obs: Any) -> jax.Array:
-        """int32[A], the object that each agent's likeliest plan is after first, of `Domain.object_ids`, or -1.
+        """int32[A], the first object that each agent's likeliest plan is for, of `Domain.object_ids`, or -1.
 
         The memory may have taken the observation in or not.
         """
         memory, scenes = self.remember(memory, obs), self._each(self.domain.read)(obs)
-        return self._each(self._aim)(memory, scenes, self._rows(memory, scenes))
+        return self._each(self._target)(memory, scenes, self._rows(memory, scenes))
 
-    def _describe(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
-        """As `Domain.describe`, of a caption that is in the list, or below 0."""
+    def _caption_id(self, memory: Any, scene: Any) -> tuple[jax.Array, Any]:
+        """As `Domain.caption_id`, with a caption that is in the list, or below 0."""
         caption, context = self.domain.caption_id(memory, scene)
         listed = (caption >= NO_CAPTION) & (caption < len(self.captions))
         return jnp.where(listed, caption, UNLISTED), context
 
-    def _aim(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
-        caption, context = self._describe(memory, scene)
+    def _target(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
+        caption, context = self._caption_id(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
         numbers = skills[plans[jnp.argmax(weights)]]
@@ -174,15 +174,15 @@ class Teacher:
         return function if self.domain.num_agents is None else jax.vmap(function)
 
     def _rows(self, memory: Any, scenes: Any) -> jax.Array | None:
-        """int32[A], the table's rows for the agents in their company; None where captions have one row each."""
+        """int32[A], the table's rows for the agents' captions together; None where captions have one row each."""
         if self.table.rows.shape[1] == 0:
             return None
-        captions = self._each(self._describe)(memory, scenes)[0]
+        captions = self._each(self._caption_id)(memory, scenes)[0]
         rows, count = jnp.asarray(self.table.rows), self.table.rows.shape[0]
         others = [jnp.sort(jnp.delete(captions, i, assume_unique_indices=True)) for i in range(len(captions))]
         own = jnp.maximum(captions, 0)
         found = [rows[own[i], others_index(jnp.maximum(rest, 0), count)] for i, rest in enumerate(others)]
-        # Beside one without a caption there are no plans but an agent's own.
+        # Where another agent has no caption, an agent's own plans count.
         known = [(rest >= 0).all() for rest in others]
         return jnp.where(jnp.stack(known), jnp.stack(found), own)
 
@@ -191,7 +191,7 @@ class Teacher:
 
         `row` is the table's; None for that of the caption.
         """
-        caption, context = self._describe(memory, scene)
+        caption, context = self._caption_id(memory, scene)
         row = jnp.maximum(caption, 0) if row is None else row
         skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
         results = self.domain.skill_actions(memory, scene, context, skills)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionPlans, MisfitError, PlanFile, PlanFileError, Told
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, MisfitError, PlanFile, PlanFileError
 
 NOTHING_LEFT, WAIT, EXPLORE, FIRST_OBJECT_SKILL = 0, 1, 2, 3
 OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle")
@@ -16,7 +16,7 @@ MAX_COMBINATIONS: Final = 2**20
 class SkillTable(NamedTuple):
     """For C captions, up to P plans of up to S skills each, M different ones at most for a caption.
 
-    Plans for captions in the company of certain others stand in more rows, behind the captions' own.
+    Plans for captions that depend on the other agents' captions have rows of their own, after one row for each caption.
 
     A skill is a number: 0 nothing left, 1 wait, 2 explore, then *go to*, *pick up*, *drop*,
     *toggle* of the first object name, of the second, and so on. Plans give the places of their
@@ -30,31 +30,33 @@ class SkillTable(NamedTuple):
 
 
 class TableSize(NamedTuple):
-    """The size that a table has at least, so that it can grow without changing its shapes."""
+    """The least size of a table, so that plans can be added without changing its shapes."""
 
     plans: int = 1  # P
     depth: int = 1  # S
     skills: int = 1  # M
 
 
-NO_MORE: Final = TableSize()
-"""A table just as large as its plans need."""
+AS_NEEDED: Final = TableSize()
+"""A table as large as its plans need."""
 
 
-def compile_plans(plans: PlanFile, vocabulary: Vocabulary, size: TableSize = NO_MORE) -> SkillTable:
+def compile_plans(plans: PlanFile, vocabulary: Vocabulary, size: TableSize = AS_NEEDED) -> SkillTable:
     """The table of a plan file.
 
     Args:
         plans: the file.
         vocabulary: the task's words.
-        room: the least sizes of the table.
+        size: the least sizes of the table.
 
     Raises:
         MisfitError: the file has a caption, a skill or an object that the task doesn't have.
     """
     width = max([size.plans, *(len(entry.plans) for entry in plans.captions)])
     depth = max([size.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
-    known = {Told(tuple(sees), holds): i for i, (sees, holds) in enumerate(zip(vocabulary.sees, vocabulary.holds))}
+    known = {
+        CaptionParts(tuple(sees), holds): i for i, (sees, holds) in enumerate(zip(vocabulary.sees, vocabulary.holds))
+    }
     others = [entry for entry in plans.captions if entry.others]
     height = len(known) + len(others)
     numbers = np.full((height, width, depth), NOTHING_LEFT, np.int32)
@@ -77,8 +79,8 @@ def others_index(others: np.ndarray | jax.Array, captions: int) -> Any:
     return number
 
 
-def _joint_rows(others: list[CaptionPlans], known: dict[Told, int]) -> np.ndarray:
-    """`SkillTable.rows` for the entries that hold beside certain captions of the other agents."""
+def _joint_rows(others: list[CaptionPlans], known: dict[CaptionParts, int]) -> np.ndarray:
+    """`SkillTable.rows` for the entries that depend on the other agents' captions."""
     count = len(known)
     if not others:
         return np.zeros((count, 0), np.int32)
@@ -90,7 +92,7 @@ def _joint_rows(others: list[CaptionPlans], known: dict[Told, int]) -> np.ndarra
         )
     rows = np.repeat(np.arange(count, dtype=np.int32)[:, None], count ** sizes.pop(), 1)
     for i, entry in enumerate(others):
-        theirs = sorted(_caption_number(told, known) for told in entry.others)
+        theirs = sorted(_caption_number(other, known) for other in entry.others)
         rows[_caption_number(entry, known), others_index(np.array(theirs), count)] = count + i
     return rows
 
@@ -105,13 +107,13 @@ def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np
     return skills, np.stack(places).astype(np.int32)
 
 
-def _caption_number(entry: CaptionPlans | Told, known: dict[Told, int]) -> int:
-    told = Told(entry.sees, entry.holds)
-    if told not in known:
+def _caption_number(entry: CaptionPlans | CaptionParts, known: dict[CaptionParts, int]) -> int:
+    parts = CaptionParts(entry.sees, entry.holds)
+    if parts not in known:
         raise MisfitError(
             f"the plan file has a caption that the task never shows: sees {list(entry.sees)}, holds {entry.holds}"
         )
-    return known[told]
+    return known[parts]
 
 
 def _skill_number(skill: str, target: str | None, vocabulary: Vocabulary) -> int:

@@ -35,9 +35,8 @@ from jaxteach.system.interrupt import PATIENCE_S, on_interrupt
 from jaxteach.system.memory import explain_out_of_memory
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import UNLISTED
-from jaxteach.teacher.loading import digest_of, plans_of
-from jaxteach.teacher.plans import save_plans
-from jaxteach.training.nonfinite import NonFinite, first_nonfinite
+from jaxteach.teacher.plans import PlanFile, save_plans
+from jaxteach.training.nonfinite import NonFinite, first_nonfinite, world_fault
 from jaxteach.training.programs import Experiment
 from jaxteach.training.progress import TrainingProgress, make_console
 
@@ -66,11 +65,12 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
         experiment = Experiment(*configs)
         experiment.check()
     assert_same_config(experiment.fingerprint)
-    console, folders = make_console(is_main_process()), [_folder(config) for config in configs]
+    console, plans = make_console(is_main_process()), experiment.plans
+    folders = [_folder(config, plans) for config in configs]
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)
-    for line in (*_of_teacher(configs[0]), *experiment.rounded):
+    for line in (*_of_teacher(configs[0], plans), *experiment.rounded):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     with exit_on_lost_peer(), explain_out_of_memory(), ExitStack() as files:
         if arguments is not None and is_main_process():
@@ -82,7 +82,7 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
         ]
         done, state = _begin(experiment, writers)
         for writer in writers:
-            for line in writer.begin(done, on_main_process(lambda writer=writer: _keep_plans(writer))):
+            for line in writer.begin(done, on_main_process(lambda writer=writer: _keep_plans(writer, plans))):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
         if experiment.config.resume:
             steps, wall_s = done * experiment.config.steps_per_iteration, max(writer.wall_s for writer in writers)
@@ -105,9 +105,9 @@ def _ready(config: TrainConfig) -> TrainConfig:
     return replace(config, hosts=HostsConfig())
 
 
-def _folder(config: TrainConfig) -> Path:
+def _folder(config: TrainConfig, plans: PlanFile | None) -> Path:
     def begin() -> str:
-        return str(resume_run(config, digest_of(config)) if config.resume else create_run(config))
+        return str(resume_run(config, plans and plans.digest) if config.resume else create_run(config))
 
     return Path(broadcast_text(on_main_process(begin)))
 
@@ -126,11 +126,10 @@ def _going_on(config: TrainConfig, folder: Path, arguments: Sequence[str]) -> st
     return shlex.join(["python", "-m", "jaxteach.train", *arguments, *more, *([] if config.resume else ["--resume"])])
 
 
-def _of_teacher(config: TrainConfig) -> Iterator[str]:
+def _of_teacher(config: TrainConfig, plans: PlanFile | None) -> Iterator[str]:
     """What a person should know of who teaches."""
     if not config.taught and not config.no_teacher:
         yield f"{config.task} has no teacher: pure reinforcement learning"
-    plans = plans_of(config)
     if plans is not None and plans.by_hand:
         yield "the teacher's plans were written by hand, not by a language model"
 
@@ -152,9 +151,8 @@ def _begin(experiment: Experiment, writers: list[RunWriter]) -> tuple[int, Learn
     return done, experiment.concat_seeds([state for _, state in found])
 
 
-def _keep_plans(writer: RunWriter) -> str | None:
+def _keep_plans(writer: RunWriter, plans: PlanFile | None) -> str | None:
     """Keeps a run's plans in its folder; their digest, None without a teacher."""
-    plans = plans_of(writer.config)
     if plans is None:
         return None
     # With --online, the file of this name has the plans that were learnt.
@@ -230,7 +228,7 @@ class TrainingLoop:
                         self._record(last, _first(rows, last - done), evaluate(state.params, last), speed)
                     self._save(last, state)
                     saved = last
-                raise self._ended_by(trouble, done, saved)
+                raise self._ended_by(trouble, done, saved, self._world_fault(run_updates, saved, last))
             self._done = done = done + count
             self._record(done, rows, evaluate(state.params, done), speed)
             if silent is not None:
@@ -262,12 +260,19 @@ class TrainingLoop:
             saved += count
         return state
 
-    def _ended_by(self, trouble: NonFinite, done: int, saved: int) -> UserError:
+    def _world_fault(self, run_updates: Any, saved: int, last: int) -> str | None:
+        """What the world itself gave in the iteration after `last`, as a sentence; None where it can't be seen."""
+        if saved < last or self.online is not None or len(self.writers) > 1 or self.experiment.mesh is not None:
+            return None
+        return world_fault(self.experiment.collect(self._replay(run_updates, saved, last)))
+
+    def _ended_by(self, trouble: NonFinite, done: int, saved: int, fault: str | None) -> UserError:
         """Says what is wrong in the iterations after `done`, and from where it can be seen again."""
         origin = f"from the checkpoint of iteration {saved}" if saved else "from the beginning"
         return UserError(
             f"the {trouble.what} of seed {self.experiment.seeds[trouble.seed]} is {trouble.value} in iteration "
-            f"{done + trouble.place + 1}; --resume goes there again {origin}, and a lower --learning_rate may help"
+            f"{done + trouble.place + 1}; --resume goes there again {origin}; "
+            + (f"correct the world: {fault}" if fault else "a lower --learning_rate may help")
         )
 
     def _handle_uncovered(self, captions: list[int], done: int) -> None:

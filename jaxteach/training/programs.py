@@ -23,6 +23,7 @@ from jaxteach.networks.registry import make_network
 from jaxteach.options.markers import values_of
 from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
 from jaxteach.ppo.learner import Learner, LearnerState, state_shardings
+from jaxteach.ppo.rollout import Trajectory, collect
 from jaxteach.system.memory import check_memory, check_program, num_bytes
 from jaxteach.teacher.loading import load_teacher
 from jaxteach.teacher.table import SkillTable
@@ -51,6 +52,7 @@ class Experiment:
         except ValueError as error:
             raise UserError(str(error)) from None
         self.teacher = load_teacher(config.task, config.teacher, config.world) if config.taught else None
+        self.plans = None if self.teacher is None else self.teacher.plans
         self.table = None if self.teacher is None else self.teacher.table
         venv = VectorEnv(self.world, config.num_envs)
         self.learner = Learner(venv, self.network, config.ppo, self.teacher, config.iterations)
@@ -212,6 +214,18 @@ class Experiment:
             compiled = program.lower(self.abstract_state, self.table, self.hparams, number, number).compile()
         check_program(compiled)
         return compiled
+
+    def collect(self, state: LearnerState) -> tuple[Any, Trajectory]:
+        """The rollout of the iteration that follows a state: the observations after it, and the trajectory."""
+        learner = self.learner
+
+        def one(state: LearnerState) -> tuple[Any, Trajectory]:
+            # As in `Learner.update`.
+            key, length = jax.random.split(state.key, 4)[1], learner.config.rollout_length
+            actor, trajectory = collect(learner.venv, learner.network, state.params, state.actor, key, length)
+            return actor.obs, trajectory
+
+        return jax.jit(over_seeds(one))(state)
 
     def compile_evaluation(self, episodes: int) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""

@@ -45,7 +45,7 @@ class DoorKeyDomain:
         return self.vocabulary.remember(memory, scene.objects)
 
     def advance(self, memory: jax.Array, action: jax.Array) -> jax.Array:
-        """The memory as it is: the map tells where the agent is."""
+        """The memory unchanged: the map shows where the agent is."""
         del action
         return memory
 
@@ -75,7 +75,7 @@ def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
     """The domain of a DoorKey task's environment.
 
     Raises:
-        ValueError: there are more keys than the task's captions can tell apart.
+        ValueError: there are more keys than the task's captions can distinguish.
     """
     if env.num_keys > 1:
         raise ValueError(f"the teacher of {task} has words for one key, not for num_keys {env.num_keys}")
@@ -83,7 +83,7 @@ def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
 
 
 def colored_doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
-    """The domain of a DoorKey task whose captions tell colours."""
+    """The domain of a DoorKey task with colours in its captions."""
     del task
     return _domain(env, colored=True)
 

@@ -1,4 +1,4 @@
-"""What a caption says: the objects an observation shows, and the finite list of captions of a task."""
+"""The captions of DoorKey tasks: the objects that an observation shows, in a finite list."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Captions:
     Attributes:
         num_keys: keys in the world (K), of different colours.
         num_doors: doors in the world (D).
-        colored: whether captions tell colours.
+        colored: whether captions contain colours.
     """
 
     num_keys: int

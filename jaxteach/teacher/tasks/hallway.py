@@ -34,16 +34,16 @@ from jaxteach.teacher.tasks.hallway_map import (
 
 MAX_HEIGHT: Final = 32
 USED_KEY: Final = "used key"
-EMPTY_HANDS, HOLDS_FITTING, HOLDS_STRANGE, HOLDS_USED = range(4)
-# What a name can stand for in a caption, in the order of `_cells`, and last what is in hand.
-PAIRED_KEY, STRANGE_KEY, PAIRED_DOOR, HELD_DOOR, OTHER_DOOR, HAND = range(6)
+EMPTY_HANDS, HOLDS_FITTING, HOLDS_UNPAIRED, HOLDS_USED = range(4)
+# What a name in a caption can stand for, in the order of `_cells`, then the object in hand.
+PAIRED_KEY, UNPAIRED_KEY, PAIRED_DOOR, HELD_DOOR, OTHER_DOOR, HAND = range(6)
 
 
-class Facts(NamedTuple):
-    """What a caption tells; colours are -1 for none, and int32[] each."""
+class Context(NamedTuple):
+    """What a caption contains; colours are -1 for none, and int32[] each."""
 
     paired: jax.Array  # the nearest key within reach whose door is known and locked
-    strange: jax.Array  # the nearest key within reach whose door is not known
+    unpaired: jax.Array  # the nearest key within reach whose door is not known
     other: jax.Array  # the nearest locked door whose key is neither known on the ground nor in hand
     held: jax.Array  # the key in hand
     held_kind: jax.Array  # one of the four kinds above, not a colour
@@ -53,15 +53,15 @@ class Facts(NamedTuple):
 class HallwayCaptions:
     """The captions of one agent in a locked hallway, 32 of them.
 
-    A caption tells, of all that the agent has seen in the episode, what it can act on:
+    A caption contains, of all that the agent has seen in the episode, what it can act on:
 
     - the nearest key that it knows a way to and whose locked door it knows, and that door;
     - the nearest key that it knows a way to, but whose door it doesn't know;
     - the nearest locked door whose key it doesn't know;
-    - what it holds: nothing, a key to a locked door it knows (then it tells that door too), a
+    - what it holds: nothing, a key to a locked door it knows (then also that door), a
       key to a door it doesn't know, or a `used key`, whose door is unlocked already.
 
-    Each of these is told or not on its own. Keys come before doors, and colours are numbered in
+    Each of these may be missing. Keys come before doors, and colours are numbered in
     the order in which the caption names them: `color1 key`, `color1 door`. Keys on the ground
     whose doors are unlocked, and these doors, don't matter any more. Near is what few steps in x
     and y are apart, whatever stands between.
@@ -71,12 +71,12 @@ class HallwayCaptions:
 
     @cached_property
     def _codes(self) -> list[tuple[bool, bool, bool, int]]:
-        """(paired key, strange key, other door, what is held) of every caption."""
+        """(paired key, unpaired key, other door, what is held) of every caption."""
         return list(product((False, True), (False, True), (False, True), range(4)))
 
     @cached_property
     def meanings(self) -> list[dict[str, int]]:
-        """For each caption what the names in it stand for, in its order; the held thing is HAND."""
+        """For each caption what the names in it stand for, in its order; the held object is HAND."""
         return [_meanings(*code) for code in self._codes]
 
     @cached_property
@@ -93,7 +93,7 @@ class HallwayCaptions:
 
     @cached_property
     def object_names(self) -> list[str]:
-        return [f"color{i} {thing}" for thing in ("key", "door") for i in range(1, 5)] + [USED_KEY]
+        return [f"color{i} {kind}" for kind in ("key", "door") for i in range(1, 5)] + [USED_KEY]
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -101,19 +101,21 @@ class HallwayCaptions:
         rows = [[entry.get(name, NOTHING) for name in self.object_names] for entry in self.meanings]
         return np.array(rows, np.int32)
 
-    def number(self, context: Facts) -> jax.Array:
-        """int32[], the caption that tells these facts."""
-        paired, strange, other = ((c >= 0).astype(jnp.int32) for c in (context.paired, context.strange, context.other))
-        return (paired * 4 + strange * 2 + other) * 4 + context.held_kind
+    def number(self, context: Context) -> jax.Array:
+        """int32[], the caption with this content."""
+        paired, unpaired, other = (
+            (c >= 0).astype(jnp.int32) for c in (context.paired, context.unpaired, context.other)
+        )
+        return (paired * 4 + unpaired * 2 + other) * 4 + context.held_kind
 
 
-def _meanings(paired: bool, strange: bool, other: bool, held: int) -> dict[str, int]:
+def _meanings(paired: bool, unpaired: bool, other: bool, held: int) -> dict[str, int]:
     fitting = held == HOLDS_FITTING
-    keys = ["paired"] * paired + ["strange"] * strange
+    keys = ["paired"] * paired + ["unpaired"] * unpaired
     doors = ["paired"] * paired + ["held"] * fitting + ["other"] * other
-    mentions = keys + doors + ["held"] * (held in (HOLDS_FITTING, HOLDS_STRANGE))
+    mentions = keys + doors + ["held"] * (held in (HOLDS_FITTING, HOLDS_UNPAIRED))
     numbers = {color: f"color{i + 1}" for i, color in enumerate(dict.fromkeys(mentions))}
-    key_places = {"paired": PAIRED_KEY, "strange": STRANGE_KEY}
+    key_places = {"paired": PAIRED_KEY, "unpaired": UNPAIRED_KEY}
     door_places = {"paired": PAIRED_DOOR, "held": HELD_DOOR, "other": OTHER_DOOR}
     names = {f"{numbers[color]} key": key_places[color] for color in keys}
     names |= {f"{numbers[color]} door": door_places[color] for color in doors}
@@ -160,19 +162,21 @@ class HallwayDomain:
     def advance(self, memory: HallwayMemory, action: jax.Array) -> HallwayMemory:
         return memory._replace(action=action.astype(jnp.int32))
 
-    def caption_id(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Facts]:
+    def caption_id(self, memory: HallwayMemory, scene: Scene) -> tuple[jax.Array, Context]:
         del scene
         within_reach = reachable(self._passable(memory), self._cell_set(memory.cell), self.size[1], True)
-        context = _facts(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
+        context = _context(memory, has_cells(within_reach, memory.key_cell, self.size[1]))
         return self.vocabulary.number(context), context
 
-    def object_ids(self, scene: Scene, context: Facts) -> jax.Array:
+    def object_ids(self, scene: Scene, context: Context) -> jax.Array:
         """The colours of the keys on the ground."""
         del scene
         place = pick(self.vocabulary.places, self.vocabulary.number(context))
-        return jnp.where(place == PAIRED_KEY, context.paired, jnp.where(place == STRANGE_KEY, context.strange, NOTHING))
+        return jnp.where(
+            place == PAIRED_KEY, context.paired, jnp.where(place == UNPAIRED_KEY, context.unpaired, NOTHING)
+        )
 
-    def skill_actions(self, memory: HallwayMemory, scene: Scene, context: Facts, skills: jax.Array) -> jax.Array:
+    def skill_actions(self, memory: HallwayMemory, scene: Scene, context: Context, skills: jax.Array) -> jax.Array:
         del scene
         name, verb = (
             (skills - FIRST_OBJECT_SKILL) // len(OBJECT_SKILLS),
@@ -237,16 +241,16 @@ def hallway_domain(task: str, env: LockedHallway) -> HallwayDomain:
     return HallwayDomain(env.num_agents, size, env.allow_agent_overlap)
 
 
-def _facts(memory: HallwayMemory, within_reach: jax.Array) -> Facts:
-    """What a caption tells, given which keys can be walked to, bool[colours]."""
+def _context(memory: HallwayMemory, within_reach: jax.Array) -> Context:
+    """The content of a caption, given which keys can be walked to, bool[colours]."""
     lying, door_known = memory.key_cell >= 0, memory.door_cell >= 0
     locked = door_known & (memory.door_state == LOCKED)
     in_hand = np.arange(NUM_COLORS, dtype=np.int32) == memory.held
     held_kind = jnp.where((in_hand & locked).any(), HOLDS_FITTING, HOLDS_USED)
-    held_kind = jnp.where((in_hand & ~door_known).any(), HOLDS_STRANGE, held_kind)
-    return Facts(
+    held_kind = jnp.where((in_hand & ~door_known).any(), HOLDS_UNPAIRED, held_kind)
+    return Context(
         paired=_nearest(memory.cell, memory.key_cell, within_reach & locked),
-        strange=_nearest(memory.cell, memory.key_cell, within_reach & ~door_known),
+        unpaired=_nearest(memory.cell, memory.key_cell, within_reach & ~door_known),
         other=_nearest(memory.cell, memory.door_cell, locked & ~lying & ~in_hand),
         held=memory.held,
         held_kind=jnp.where(memory.held >= 0, held_kind, EMPTY_HANDS).astype(jnp.int32),
@@ -261,9 +265,9 @@ def _nearest(own: jax.Array, cells: jax.Array, among: jax.Array) -> jax.Array:
     return jnp.where(among.any(), least % NUM_COLORS, NOTHING)
 
 
-def _cells(memory: HallwayMemory, context: Facts) -> jax.Array:
-    """int32[HAND], where the things are that names can stand for, -1: nowhere."""
-    keys = [_of(memory.key_cell, color) for color in (context.paired, context.strange)]
+def _cells(memory: HallwayMemory, context: Context) -> jax.Array:
+    """int32[HAND], where the objects are that names can stand for, -1: nowhere."""
+    keys = [_of(memory.key_cell, color) for color in (context.paired, context.unpaired)]
     doors = [_of(memory.door_cell, color) for color in (context.paired, context.held, context.other)]
     return jnp.stack(keys + doors)
 

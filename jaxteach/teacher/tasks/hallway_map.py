@@ -1,14 +1,14 @@
 """The map that an agent of a hallway keeps: what it saw, laid together by dead reckoning.
 
-A view says which way the agent looks, but not where it stands. The agent counts its steps from
+A view contains the agent's direction, but not its position. The agent counts its steps from
 where it began: a step forward succeeds if the cell in front is free, which the view before it
 shows. Others act in the same step and may have cleared or blocked that cell first; so both
 places, one step ahead and where it was, are compared with the walls and doors known, and the one
 that contradicts fewer of them is taken.
 
 The map is a torus as large as the world, so that it needs no origin: no two of the world's cells
-share a place on it, and its border walls keep the opposite sides apart. What the agent tells
-distances by, its own place and those of objects, are steps from its start, without wrapping.
+share a place on it, and its border walls keep the opposite sides apart. Distances
+are measured between places that are steps from the agent's start, without wrapping.
 """
 
 from typing import Final, NamedTuple
@@ -102,8 +102,8 @@ def read_view(view: jax.Array, direction: jax.Array) -> Scene:
     def columns(mask: jax.Array) -> jax.Array:
         return jnp.where(mask, bits, np.uint32(0)).sum(1, dtype=jnp.uint32)
 
-    def by_color(thing: int, values: jax.Array | np.ndarray) -> jax.Array:
-        return jnp.where((kind == thing)[None] & (color[None] == colors), values, NOTHING).max((1, 2))
+    def by_color(object_type: int, values: jax.Array | np.ndarray) -> jax.Array:
+        return jnp.where((kind == object_type)[None] & (color[None] == colors), values, NOTHING).max((1, 2))
 
     doors = by_color(DOOR, places * 4 | status)
     return Scene(

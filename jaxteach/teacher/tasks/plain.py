@@ -1,4 +1,4 @@
-"""Tasks of one's own: a `Domain` of plain words, without a memory."""
+"""For users' tasks: a vocabulary of plain words, and a `Domain` without a memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS, W
 
 @dataclass(frozen=True)
 class Words:
-    """A `Vocabulary` of what is seen: each caption in `sees` is the names of the things in it.
+    """A `Vocabulary` of what is seen: each caption in `sees` is a list of the names of the objects in it.
 
     Names are letters, digits, - and _, with single blanks between; upper and lower case don't
-    make two names. What a caption tells of is an object, or one with words before its name, such
+    make two names. A caption names an object, perhaps with words before its name, such
     as "lit red switch" for a "red switch".
 
     Attributes:
-        sees: the captions, each another.
+        sees: the captions, all different.
         object_names: the names that plans may use.
         skills: those that plans may use, of `explore`, `goto`, `pickup`, `drop`, `toggle`, `wait`.
 
     Raises:
-        ValueError: a name is not allowed or stands there twice, or a caption names something that is no object.
+        ValueError: a name is not allowed or stands there twice, or a caption names something that is not an object.
     """
 
     sees: list[list[str]]
@@ -91,7 +91,7 @@ class PlainDomain:
         return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
 
     def skill_actions(self, memory: jax.Array, scene: Any, context: None, skills: jax.Array) -> jax.Array:
-        """A skill that `actions` does not give is finished; to wait is to do nothing."""
+        """A skill that `actions` does not give is finished; `wait` is the `noop` action."""
         del memory, context
         names = self.vocabulary.object_names
         results = [jnp.int32(FINISHED)] * (FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(names))
@@ -100,7 +100,7 @@ class PlainDomain:
             place = {"explore": EXPLORE, "wait": WAIT}.get(skill)
             if place is None and (skill not in OBJECT_SKILLS or name not in names):
                 raise UserError(
-                    f"the domain's actions are of {skill!r}, {name!r}, which is none of its skills and objects"
+                    f"the domain's actions are of {skill!r}, {name!r}, which are not among its skills and objects"
                 )
             if place is None:
                 place = FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * names.index(str(name)) + OBJECT_SKILLS.index(skill)

@@ -18,7 +18,7 @@ ORDINALS: Final = ("nearest", "second", "third", "fourth", "fifth", "sixth", "se
 TAKEN: Final = "taken "
 SPREAD_SKILLS: Final = ("goto", "wait")
 FORESIGHT: Final = 3
-"""Steps ahead at which a push is judged; with more an agent stops, but half a push's length away from its target."""
+"""Steps ahead at which pushes are compared; with more, an agent stops half a push's length from its target."""
 
 
 class Scene(NamedTuple):
@@ -48,7 +48,7 @@ class SpreadCaptions:
 
     @cached_property
     def sees(self) -> list[list[str]]:
-        """In binary, a caption's number tells which landmarks are taken, the nearest on the lowest bit."""
+        """A caption's number in binary is which landmarks are taken, the nearest on the lowest bit."""
         numbers = range(2**self.num_landmarks - 1)
         return [[TAKEN * (number >> i & 1) + name for i, name in enumerate(self.object_names)] for number in numbers]
 
@@ -66,8 +66,8 @@ class SpreadDomain:
     """A `Domain` whose observations are float32[6 N], an agent's row; it needs no memory.
 
     *Go to* a landmark flies there, brakes and stays: it is never finished. A push changes the
-    velocity for good but for the damping, so it is judged by where the agent would be
-    `FORESIGHT` steps later without another: the push that brings it nearest is taken.
+    velocity lastingly, up to the damping, so the push is chosen that would bring the agent nearest
+    `FORESIGHT` steps later without another push.
     """
 
     vocabulary: SpreadCaptions
