@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from benchmarks.machine import describe_machine
 from jaxteach.errors import UserError
 from jaxteach.reports.aggregate import RunGroup, aggregate, group_runs
 from jaxteach.reports.curves import load_run
-from jaxteach.reports.plots import learning_curves
+from jaxteach.reports.plots import compact_curves
 from jaxteach.system.command import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -219,12 +219,12 @@ def outcome(run: Path, measure: str = "success_rate", threshold: float = THRESHO
     }
 
 
-def draw(runs: Iterable[Path], picture: str) -> None:
+def draw(runs: Iterable[Path], picture: str, by_return: Collection[str] = ()) -> None:
     """The learning curves of runs as a picture of docs/."""
     tasks: dict[str, list[RunGroup]] = {}
     for line in group_runs([load_run(run) for run in runs], no_merge=True)[0]:
         tasks.setdefault(line.task, []).append(line)
-    (ROOT / "docs" / picture).write_bytes(learning_curves(tasks, THRESHOLD))
+    (ROOT / "docs" / picture).write_bytes(compact_curves(tasks, THRESHOLD, by_return))
 
 
 def measure_training(folder: Path, before: Any) -> Any:
@@ -396,7 +396,7 @@ def measure_agents(folder: Path, before: Any) -> Any:
         for task, (seeds, _, _) in measured.items()
         for way, options in {"taught": (), "alone": ("--no_teacher",)}.items()
     }
-    draw(runs.values(), "several_agents.png")
+    draw(runs.values(), "several_agents.png", by_return=["simple_spread"])
     data: dict[str, Any] = {}
     for (task, way), run in runs.items():
         _, name, threshold = measured[task]

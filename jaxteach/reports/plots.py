@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import matplotlib
@@ -53,9 +54,32 @@ def learning_curves(tasks: dict[str, list[RunGroup]], threshold: float, columns:
         axes[0].set_title(task, loc="left")
         # Beside the pictures, where it covers no curve.
         part.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=n, fontsize="small")
+    return _png(figure)
+
+
+def compact_curves(tasks: dict[str, list[RunGroup]], threshold: float, by_return: Collection[str] = ()) -> bytes:
+    """A PNG with one row of pictures: success against environment steps, a picture for each task.
+
+    Args:
+        tasks: the lines of each.
+        threshold: a success rate that is marked.
+        by_return: tasks of which the return is shown instead.
+    """
+    figure, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 3.0), layout="constrained", squeeze=False)
+    for axis, (task, lines) in zip(axes[0], tasks.items()):
+        for line, colour in zip(lines, _colours(len(lines))):
+            _draw(axis, line, "env_steps", "return_mean" if task in by_return else "success_rate", colour)
+        _furnish(axis, "env_steps", "return_mean" if task in by_return else "success_rate", threshold)
+        axis.set_title(task, loc="left")
+    handles = {label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=len(handles), fontsize="small")
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
     picture = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # A stranger's run may be named in letters that no font here has.
+        warnings.filterwarnings("ignore", "Glyph")  # A run may be named in letters that no font here has.
         figure.savefig(picture, format="png", dpi=110)
     plt.close(figure)
     return picture.getvalue()
