@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, Self
 
+import jax
 import numpy as np
 
 from envs_jax.forking import NotForked
@@ -35,12 +36,12 @@ class EqualByArguments(NotForked):
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
-        told = [
+        shown = [
             f"{name}={value!r}"
             for name, value in self._arguments.items()
             if _frozen(value) != _frozen(defaults[name].default)
         ]
-        return f"{type(self).__name__}({', '.join(told)})"
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class _Same:
@@ -63,7 +64,12 @@ def _bind(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
     except TypeError:
         return {}
     bound.apply_defaults()
-    return dict(list(bound.arguments.items())[1:])
+    return {name: _scalar(value) for name, value in list(bound.arguments.items())[1:]}
+
+
+def _scalar(value: Any) -> Any:
+    """A number of NumPy or JAX as Python's: equal worlds may be made with either."""
+    return value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and np.shape(value) == () else value
 
 
 def _frozen(value: Any) -> Any:

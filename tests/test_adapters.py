@@ -553,3 +553,31 @@ def test_the_worlds_load_neither_adapters_nor_drawing():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+def test_mistakes_in_adapting_and_acting_are_one_sentence():
+    """Catches an AttributeError for what is not an environment, and actions that go nowhere in silence."""
+    for adapter in (GymnasiumEnv, PettingZooEnv, lambda env: BatchedEnv(env, 2)):
+        with pytest.raises(TypeError, match=r"env must be a Jumanji environment, .* not 5"):
+            adapter(5)
+    with pytest.raises(ValueError, match="autoreset_mode must be SAME_STEP or NEXT_STEP, not 'Foo'"):
+        BatchedEnv(envs_jax.make("simple"), 2, autoreset_mode="Foo")
+    adapted = PettingZooEnv(envs_jax.make("simple"))
+    adapted.reset(seed=0)
+    for actions in (None, [0]):
+        with pytest.raises(InvalidAction, match="actions must be a dict from agents' names to actions"):
+            adapted.step(actions)
+    with pytest.raises(InvalidAction, match="there is no agent agent_7; the agents are agent_0"):
+        adapted.step({"agent_0": 0, "agent_7": 0})
+
+
+def test_numbers_of_numpy_and_jax_are_as_good_as_python_s():
+    """Catches a seed that one adapter takes and another refuses, and a parameter that stays an array."""
+    world = envs_jax.make("SimpleDoorKey", view_size=jnp.int32(5))
+    assert repr(world) == "DoorKey(view_size=5)"
+    assert world == envs_jax.make("SimpleDoorKey", view_size=np.int64(5)) == envs_jax.make("SimpleDoorKey", view_size=5)
+    single = GymnasiumEnv(world)
+    np.testing.assert_array_equal(single.reset(seed=np.int64(3))[0], single.reset(seed=3)[0])
+    for seed in ([3], "3"):
+        with pytest.raises(Error):
+            single.reset(seed=seed)

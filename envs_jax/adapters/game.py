@@ -112,6 +112,17 @@ def checked_mode(env: Environment[Any, Any, Any], render_mode: str | None) -> st
     return render_mode
 
 
+def checked_env(env: Any) -> Environment[Any, Any, Any]:
+    """`env` if it is a Jumanji environment.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(env, Environment):
+        raise TypeError(f"env must be a Jumanji environment, such as one of envs_jax.make, not {env!r}")
+    return env
+
+
 def checked_action(space: spaces.Space[Any], action: Any) -> np.ndarray:
     """`action` as an array if it fits; numbers out of a box are left to the world, which clips them."""
     array = np.asarray(action)

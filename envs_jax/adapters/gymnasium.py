@@ -7,7 +7,7 @@ import numpy as np
 from jumanji.env import Environment
 
 from envs_jax.adapters.convert import count_agents, to_space, to_values
-from envs_jax.adapters.game import METADATA, Game, checked_action, checked_mode, ends
+from envs_jax.adapters.game import METADATA, Game, checked_action, checked_env, checked_mode, ends
 from envs_jax.forking import NotForked
 
 
@@ -31,7 +31,7 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
     metadata = METADATA
 
     def __init__(self, env: Environment[Any, Any, Any], render_mode: str | None = None) -> None:
-        if count_agents(env) is not None:
+        if count_agents(checked_env(env)) is not None:
             raise ValueError(f"{type(env).__name__} has an axis for agents; adapt it with PettingZooEnv")
         self._game, self.render_mode = Game(env), checked_mode(env, render_mode)
         self.observation_space = to_space(env.observation_spec)
@@ -43,8 +43,10 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
         Raises:
             gymnasium.error.Error: the seed is negative or not an integer.
         """
-        super().reset(seed=seed, options=options)
-        return to_values(self.observation_space, self._game.reset(seed).observation), {}
+        timestep = self._game.reset(seed)
+        # Gymnasium takes no other integers than Python's.
+        super().reset(seed=None if seed is None else int(seed), options=options)
+        return to_values(self.observation_space, timestep.observation), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step.

@@ -1,5 +1,6 @@
 """Worlds of several agents as PettingZoo's `ParallelEnv`."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from jumanji.env import Environment
 from pettingzoo import ParallelEnv
 
 from envs_jax.adapters.convert import agent_spaces, agent_values, count_agents, to_space, to_values
-from envs_jax.adapters.game import METADATA, Game, checked_action, checked_mode, ends, is_last
+from envs_jax.adapters.game import METADATA, Game, checked_action, checked_env, checked_mode, ends, is_last
 from envs_jax.forking import NotForked
 from envs_jax.locked_hallway import LockedHallway
 from envs_jax.mpe import SCENARIOS, ParticleWorld
@@ -48,7 +49,7 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
     def __init__(
         self, env: Environment[Any, Any, Any], render_mode: str | None = None, multigrid_names: bool = False
     ) -> None:
-        count = count_agents(env)
+        count = count_agents(checked_env(env))
         if count is None:
             raise ValueError(f"{type(env).__name__} has no axis for agents; adapt it with GymnasiumEnv")
         if multigrid_names and not isinstance(env, LockedHallway):
@@ -92,7 +93,8 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
 
         Raises:
             ResetNeeded: `reset` was never called.
-            InvalidAction: an agent has no action, or one that is not in its action space.
+            InvalidAction: the actions are not a dict by agents' names, or an agent has no action, or one that is not
+                in its action space.
         """
         if self._game.started and not self.agents:
             return {}, {}, {}, {}, {}
@@ -143,6 +145,11 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
 
     def _join(self, actions: dict[str, Any]) -> np.ndarray:
         """[A, ...] as the world's action; shorter vectors padded with zeros."""
+        if not isinstance(actions, Mapping):
+            raise InvalidAction(f"actions must be a dict from agents' names to actions, not {type(actions).__name__}")
+        unknown = [str(agent) for agent in actions if agent not in self.possible_agents]
+        if unknown:
+            raise InvalidAction(f"there is no agent {', '.join(unknown)}; the agents are {', '.join(self.agents)}")
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
             raise InvalidAction(f"each agent needs an action; {', '.join(missing)} has none")

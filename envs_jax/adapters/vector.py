@@ -15,7 +15,7 @@ from jumanji import specs
 from jumanji.env import Environment
 
 from envs_jax.adapters.convert import to_space, to_values
-from envs_jax.adapters.game import METADATA, checked_mode, key_of
+from envs_jax.adapters.game import METADATA, checked_env, checked_mode, key_of
 from envs_jax.equality import EqualByArguments
 from envs_jax.forking import NotForked, check_process
 from envs_jax.vector import VectorState, select_copies, vectorize
@@ -50,10 +50,8 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
-        mode = AutoresetMode(autoreset_mode)
-        if mode == AutoresetMode.DISABLED:
-            raise ValueError("autoreset_mode must be SAME_STEP or NEXT_STEP: finished copies start again by themselves")
-        self.env: Any = env
+        mode = _checked_autoreset(autoreset_mode)
+        self.env: Any = checked_env(env)
         self.num_envs, self._torch = num_envs, torch
         self.render_mode = checked_mode(env, render_mode)
         self.metadata = {**METADATA, "autoreset_mode": mode}
@@ -236,3 +234,13 @@ def _import_torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise ImportError("torch=True needs PyTorch, which is not installed: pip install torch") from error
+
+
+def _checked_autoreset(mode: Any) -> AutoresetMode:
+    names = {member.value: member for member in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP)}
+    found = names.get(getattr(mode, "value", mode))
+    if found is None:
+        raise ValueError(
+            f"autoreset_mode must be SAME_STEP or NEXT_STEP, not {mode!r}: finished copies start again by themselves"
+        )
+    return found
