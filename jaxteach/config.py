@@ -224,14 +224,23 @@ class LLMConfig:
     model: Annotated[str | None, MODEL] = None
     """the GGUF file, or the server's name for the model"""
     base_url: Annotated[str | None, SERVER] = None
-    """the server, such as http://localhost:8000/v1; its key, if needed, is read from the environment
-    variable OPENAI_API_KEY"""
+    """the server, such as http://localhost:8000/v1"""
+    api_key_env: Annotated[str, SERVER, ON_RESUME, NOT_LEARNT] = "OPENAI_API_KEY"
+    """the environment variable with the server's key; the key is written nowhere"""
+    headers: Annotated[str | None, SERVER, ON_RESUME, NOT_LEARNT] = None
+    """more HTTP headers of each request, as a JSON object"""
+    extra_body: Annotated[str | None, SERVER, SAMPLED] = None
+    """more fields of each request, as a JSON object, such as {"chat_template_kwargs": {"enable_thinking": false}}"""
+    reasoning_effort: Annotated[str | None, SERVER, SAMPLED] = None
+    """how much a reasoning model thinks, such as low, medium or high"""
     samples: Annotated[Length, SAMPLED] = 10
     """answers to each caption"""
     temperature: Annotated[Weight, MODEL, SAMPLED] = 0.7
     """of sampling; 0 takes the likeliest words"""
-    max_tokens: Annotated[Length, MODEL, SAMPLED] = 128
-    """the longest answer"""
+    top_p: Annotated[Share | None, SERVER, SAMPLED] = None
+    """nucleus sampling; the server's default when left out"""
+    max_tokens: Annotated[Length | None, MODEL, SAMPLED] = None
+    """the longest answer, thoughts included; 4096 with a server and 128 with a GGUF file when left out"""
     llm_seed: Annotated[int, Bounds(0), SAMPLED] = 0
     """of the model's draws"""
     grammar: Annotated[Flag, MODEL] = False
@@ -246,6 +255,16 @@ class LLMConfig:
     """seconds to wait for an answer of a server"""
     retries: Annotated[int, Bounds(0, 1000), SERVER, ON_RESUME, NOT_LEARNT] = 6
     """how often a failed request is sent again, after growing pauses"""
+
+    @property
+    def answers_per_caption(self) -> int:
+        """How often a caption is asked about: at temperature 0 every answer would be the same."""
+        return 1 if self.temperature == 0 and self.backend != "random" else self.samples
+
+    @property
+    def longest_answer(self) -> int:
+        """`max_tokens`, or its default."""
+        return self.max_tokens or (4096 if self.backend == "openai" else 128)
 
 
 @dataclass(frozen=True)

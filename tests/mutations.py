@@ -963,8 +963,8 @@ MODELS: Final = [
         "torn-answer-eats-the-next",
         "what is left of a line that was cut off stays in the file",
         "jaxteach/llm/answer_cache.py",
-        "file.truncate(len(whole))",
-        "file.truncate(len(content))",
+        'file.truncate(self.path.stat().st_size - len(line.encode("utf-8")))',
+        "file.truncate(self.path.stat().st_size)",
         "test_llm_answers.py::test_an_answer_cut_off_by_a_kill_is_asked_for_again",
     ),
     Mutation(

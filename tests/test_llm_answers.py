@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import envs_jax
 from jaxteach.errors import UserError
 from jaxteach.llm.answer_cache import AnswerStore
-from jaxteach.llm.client import Question
+from jaxteach.llm.client import Answer, Question
 from jaxteach.llm.grammar import candidate_plans
 from jaxteach.llm.parse import Rejected, answer_text, parse_answer
-from jaxteach.llm.prompts import task_prompt
+from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
 from jaxteach.tasks import taught_tasks
 from jaxteach.teacher.plans import PlanFile, find_plans, load_plans, save_plans
@@ -195,8 +195,42 @@ def test_an_answer_cut_off_by_a_kill_is_asked_for_again(tmp_path):
         path.write_bytes(whole[:-cut])
         again = Parrot(["Action: {wait}"])
         ask(again, path)
-        assert len(again.asked) == 1
+        assert len(again.asked) == (cut > 1), "what lacks nothing but its line end is kept"
         assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", ["hello", "a shopping list\n", '{"asked": 1}\n', "\n", '{"name": "x"}', "[1]"])
+def test_a_foreign_file_is_refused_untouched(content, tmp_path):
+    """Catches a file of a user's that is emptied because its name was given."""
+    path = tmp_path / "answers"
+    path.write_text(content)
+    with pytest.raises(UserError, match="is not an answer; move the file away"):
+        AnswerStore(path)
+    assert path.read_text() == content
+
+
+def test_how_an_answer_ended_is_kept_and_decides_what_it_counts_as(tmp_path):
+    path = tmp_path / "answers"
+    cut, refused = Answer("Action: {wait}", "length", "hm", {"prompt_tokens": 3}), Answer("no", "refused")
+    counts = ask(Parrot([cut, refused, Answer("Action: {wait}"), "Action: {explore}"]), path)
+    assert {reason for count in counts for reason in count.rejects} == {"cut off", "refused"}
+    known = AnswerStore(path)._known.values()
+    assert {answer.finish for answer in known} == {"stop", "length"}
+    assert {(answer.thoughts, answer.usage.get("prompt_tokens")) for answer in known} == {("", None), ("hm", 3)}
+
+
+@pytest.mark.parametrize("captions", [[6], [-1]])
+def test_a_caption_outside_the_table_is_refused(captions, tmp_path):
+    vocabulary = vocabulary_of("SimpleDoorKey")
+    prompt = task_prompt("SimpleDoorKey", vocabulary.object_names)
+    with pytest.raises(UserError, match=r"there is no caption -?\d: captions are 0..5"):
+        ask_captions(Parrot(["Action: {wait}"]), AnswerStore(tmp_path / "a"), prompt, vocabulary, captions, 1)
+
+
+def test_a_prompt_that_tells_no_captions_apart_is_refused(tmp_path):
+    vocabulary = vocabulary_of("SimpleDoorKey")
+    with pytest.raises(UserError, match="two captions give the same prompt"):
+        ask_captions(Parrot(["x"]), AnswerStore(tmp_path / "a"), Prompt("What now?"), vocabulary, range(6), 1)
 
 
 def test_another_model_or_question_is_asked_anew(tmp_path):

@@ -3,14 +3,17 @@
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from jaxteach.errors import UserError
+from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.client import Question
-from jaxteach.llm.openai_client import ServerClient
+from jaxteach.llm.openai_client import Sampling, ServerClient
 
 
 class Behaviour:
@@ -32,9 +35,14 @@ class Behaviour:
         time.sleep(self.delay)
         with self.lock:
             self.in_flight -= 1
-        message = {"role": "assistant", "content": f"answer to {body['messages'][0]['content']}"}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        return status, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        return status, completion(f"answer to {body['messages'][0]['content']}")
+
+
+def completion(content="hello", finish="stop", **message):
+    """A chat completion as servers write it."""
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    return {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
 
 
 @contextmanager
@@ -66,8 +74,8 @@ def serving(behaviour):
         server.server_close()
 
 
-def client(url, parallel=4, timeout=10.0, retries=3, grammar=None):
-    return ServerClient(url, "m", 0.5, 16, 7, grammar, parallel, timeout, retries)
+def client(url, parallel=4, timeout=10.0, retries=3, grammar=None, **sampling):
+    return ServerClient(url, "m", Sampling(0.5, 16, 7, **sampling), grammar, parallel, timeout, retries)
 
 
 QUESTIONS = [Question(f"prompt {i}", sample) for i in range(4) for sample in range(3)]
@@ -134,3 +142,208 @@ def test_answers_before_a_failure_are_given():
     with serving(behaviour) as url, pytest.raises(UserError):
         given.extend(client(url, parallel=1).ask(QUESTIONS))
     assert len(given) == 2
+
+
+class Script:
+    """Answers the requests with given statuses, bodies and headers, one after the other, the last one for ever."""
+
+    def __init__(self, *replies):
+        self.replies, self.bodies, self.headers, self.lock = list(replies), [], [], threading.Lock()
+
+    def reply(self, body, headers):
+        with self.lock:
+            self.bodies.append(body)
+            self.headers.append({name.lower(): value for name, value in headers.items()})
+            return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+@contextmanager
+def scripted(*replies):
+    script = Script(*replies)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, payload, *more = script.reply(body, self.headers)
+            payload = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+            self.send_response(status)
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", script
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def ask_once(url, **options):
+    return dict(client(url, **options).ask(QUESTIONS[:1]))[QUESTIONS[0]]
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_thoughts_and_tokens_are_kept_beside_the_answer(name):
+    with scripted((200, completion("Action: {wait}", **{name: "Action: {explore}"}))) as (url, _):
+        answer = ask_once(url)
+    assert (answer, answer.thoughts, answer.finish) == ("Action: {wait}", "Action: {explore}", "stop")
+    assert answer.usage == {"prompt_tokens": 5, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize("content", [None, "", "Action: {explore}"])
+def test_an_answer_that_is_cut_off_says_so(content):
+    with scripted((200, completion(content, "length", reasoning="so far"))) as (url, _):
+        assert ask_once(url).finish == "length"
+
+
+def test_content_in_parts_is_read():
+    parts = [
+        {"type": "text", "text": "Action: "},
+        {"type": "reasoning", "text": "no"},
+        {"type": "text", "text": "{wait}"},
+    ]
+    with scripted((200, completion(parts))) as (url, _):
+        assert ask_once(url) == "Action: {wait}"
+
+
+OUTAGES = {
+    "an error": ({"error": {"message": "overloaded"}}, "answers with an error: overloaded"),
+    "no choices": ({"id": "1"}, "without any choice"),
+    "empty choices": ({"choices": []}, "without any choice"),
+    "null choices": ({"choices": None}, "without any choice"),
+    "null content": (completion(None), "answers with no content"),
+    "empty content": (completion(""), "answers with no content"),
+    "thoughts alone": (completion(None, reasoning="hm"), "answers with thoughts alone"),
+    "tool calls": (completion(None, tool_calls=[{"id": "1"}]), "answers with tool calls"),
+    "no message": ({"choices": [{"index": 0, "finish_reason": "stop"}]}, "without a message"),
+    "a login page": (b"<!DOCTYPE html><html>Log in</html>", "a web page .*does --base_url end in /v1"),
+    "an event stream": (b'data: {"choices": []}\n\n', "an event stream"),
+    "a text": (b'"hello"', "answers with str instead of an object"),
+    "broken JSON": (b'{"choices": [', "no JSON"),
+    "not UTF-8": (b"\xff\xfe{}", "no JSON"),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_that_looks_like_an_answer_is_asked_again_and_never_kept(outage, tmp_path, monkeypatch):
+    body, message = OUTAGES[outage]
+    monkeypatch.setattr("jaxteach.llm.openai_client.FIRST_PAUSE_S", 0.001)
+    with scripted((200, body), (200, completion("fine"))) as (url, script):
+        assert ask_once(url) == "fine"
+        assert len(script.bodies) == 2
+    store = AnswerStore(tmp_path / "answers.jsonl")
+    with scripted((200, body)) as (url, _), pytest.raises(UserError, match=message) as refusal:
+        list(store.complete(client(url, retries=1), QUESTIONS[:1]))
+    assert "\n" not in str(refusal.value)
+    assert not store.path.exists()
+
+
+def test_one_failing_question_costs_no_other_answer(tmp_path):
+    """Catches sixty paid questions of which one is refused at once, and none kept."""
+    replies = [(400, {"error": {"message": "bad"}}), (200, completion("fine"))]
+    store = AnswerStore(tmp_path / "answers.jsonl")
+    with scripted(*replies) as (url, script):
+        with pytest.raises(UserError, match=r"failed: .*bad.*; the answers so far are kept"):
+            list(store.complete(client(url, parallel=1), QUESTIONS))
+        assert len(script.bodies) == len(QUESTIONS)
+        assert len(dict(AnswerStore(store.path).complete(client(url), QUESTIONS))) == len(QUESTIONS)
+        assert len(script.bodies) == len(QUESTIONS) + 1, "only the failed one is asked again"
+
+
+def test_refused_prompts_are_counted_and_not_kept(tmp_path):
+    filtered = {"error": {"message": "The response was filtered", "code": "content_filter"}}
+    replies = [(400, filtered), (200, completion("no", refusal="I can't")), (200, completion("", "content_filter"))]
+    store = AnswerStore(tmp_path / "answers.jsonl")
+    with scripted(*replies) as (url, _):
+        answers = dict(store.complete(client(url, parallel=1), QUESTIONS[:3]))
+    assert [answer.finish for answer in answers.values()] == ["refused"] * 3
+    assert not store.path.exists()
+
+
+@pytest.mark.parametrize("header", ["1", None])
+def test_a_server_that_names_a_pause_is_obeyed(header):
+    date = header or format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    with scripted((429, {"error": {"message": "slow down"}}, {"Retry-After": date}), (200, completion())) as (
+        url,
+        script,
+    ):
+        began = time.monotonic()
+        assert ask_once(url) == "hello"
+        assert time.monotonic() - began > 0.9
+    with scripted((503, {"error": {"message": "down"}}, {"Retry-After": "3600"})) as (url, script):
+        with pytest.raises(UserError, match="failed"):
+            ask_once(url)
+        assert len(script.bodies) == 1, "an hour is too long"
+
+
+def test_fields_that_a_model_refuses_are_left_out():
+    def refused(name, more=""):
+        return 400, {"error": {"message": f"Unsupported parameter: '{name}' is not supported with this model. {more}"}}
+
+    limit = refused("max_tokens", "Use 'max_completion_tokens' instead.")
+    with scripted(limit, refused("temperature"), (200, completion())) as (url, script):
+        asked = client(url)
+        assert dict(asked.ask(QUESTIONS[:1]))
+    last = script.bodies[-1]
+    assert last["max_completion_tokens"] == 16
+    assert "max_tokens" not in last
+    assert "temperature" not in last
+    assert asked.left_out == ["temperature"]
+
+
+def test_more_fields_and_headers_are_sent_and_part_of_the_identity(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret")
+    more = {"chat_template_kwargs": {"enable_thinking": False}}
+    with scripted((200, completion())) as (url, script):
+        sampling = Sampling(0.5, 16, 7, 0.9, "low", more)
+        asked = ServerClient(url, "m", sampling, None, 2, 5.0, 0, "MY_KEY", {"X-Team": "lab"})
+        list(asked.ask(QUESTIONS[:1]))
+    (body,), (headers,) = script.bodies, script.headers
+    assert (body["top_p"], body["reasoning_effort"]) == (0.9, "low")
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert (headers["x-team"], headers["authorization"]) == ("lab", "Bearer secret")
+    assert "secret" not in json.dumps(asked.identity)
+    assert asked.identity["extra_body"] == more
+    assert client(url).identity != asked.identity
+
+
+def test_the_timeout_bounds_the_whole_answer():
+    """Catches a server that sends a byte now and then, and never ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(50):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    time.sleep(0.1)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        began = time.monotonic()
+        with pytest.raises(UserError, match="did not answer in time"):
+            ask_once(f"http://127.0.0.1:{server.server_port}/v1", timeout=0.5, retries=0)
+        assert time.monotonic() - began < 4
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -18,7 +18,7 @@ from jaxteach.api.registry import register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
-from jaxteach.llm.openai_client import ServerClient
+from jaxteach.llm.openai_client import Sampling, ServerClient
 from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, save_plans
@@ -118,7 +118,7 @@ def test_without_the_grammar_rejects_are_counted_and_kept(monkeypatch, tmp_path,
     assert not out.exists()
     assert len(kept(out)) == ANSWERS
     answers = kept(out)
-    answers[0]["answer"] = "Action: {explore}"
+    answers[0] |= {"answer": "Action: {explore}", "finish": "stop"}
     out.with_name(out.name + ".answers.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     teach(monkeypatch, *LOCAL, "--max_tokens", 8, "--out", out)
     plans = load_plans(out, "SimpleDoorKey")
@@ -196,8 +196,7 @@ def test_a_server_that_dies_loses_nothing(monkeypatch, tmp_path, capsys):
 
 def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-of-mine")
-    client = ServerClient("http://127.0.0.1:9/v1", "m", 0.0, 8, 0, None, 2, 1.0, 0)
-    assert client._client.api_key == "secret-of-mine"
+    client = ServerClient("http://127.0.0.1:9/v1", "m", Sampling(0.0, 8, 0), None, 2, 1.0, 0)
     assert "secret" not in json.dumps(client.identity)
     with pytest.raises(UserError, match="can't reach a server") as refusal:
         list(client.ask([Question("hello", 0)]))
@@ -210,12 +209,12 @@ def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch,
         (["--task", "nothing", "--out", "OUT", "--model", "m"], "unknown task 'nothing'"),
         (["--task", "SimpleDoorKey", "--out", "OUT"], "needs --model, a GGUF file"),
         (["--task", "SimpleDoorKey", "--out", "OUT", "--model", "none.gguf"], "can't read the model file none.gguf"),
-        (["--out", "OUT", "--model", "m"], "--task says which"),
-        (["--task", "SimpleDoorKey", "--model", "m"], "give --out"),
+        (["--out", "OUT", "--model", "m"], "give --task, the task to ask about"),
+        (["--task", "SimpleDoorKey", "--model", "m"], "give either --out"),
         (SERVED, "needs --base_url"),
         (["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--score"], "--score needs"),
         (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be within 1..1048576, not 0"),
-        (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "there is no folder no/such"),
+        (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "the folder no/such does not exist"),
         (["--show", "none.json"], "can't read the plan file none.json"),
         (["--show", ""], "--show is empty; give it a value"),
         (["--task", "SimpleDoorKey", "--out="], "--out is empty; give it a value"),

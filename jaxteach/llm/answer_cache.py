@@ -4,10 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jaxteach.errors import UserError
-from jaxteach.llm.client import Client, Question
+from jaxteach.llm.client import Answer, Client, Question
+
+START: Final = '{"asked": "'
+"""How every line begins."""
 
 
 class AnswerStore:
@@ -25,7 +28,7 @@ class AnswerStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[tuple[str, str, int], str] = {}
+        self._known: dict[tuple[str, str, int], Answer] = {}
         try:
             self._read()
         except FileNotFoundError:
@@ -33,7 +36,7 @@ class AnswerStore:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"can't read the answers kept in {path}: {error}") from None
 
-    def complete(self, client: Client, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
+    def complete(self, client: Client, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """The answers to all questions, the known ones first; the client is asked only for the others."""
         asker = _digest(client.identity)
         unknown = []
@@ -44,27 +47,44 @@ class AnswerStore:
             else:
                 yield question, answer
         if unknown:
-            for question, answer in client.ask(unknown):
-                self._keep(asker, question, answer)
+            for question, text in client.ask(unknown):
+                answer = text if isinstance(text, Answer) else Answer(text)
+                # A refusal may be another one's mistake: it is asked about again.
+                if answer.finish != "refused":
+                    self._keep(asker, question, answer)
                 yield question, answer
 
     def _read(self) -> None:
         content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.decode("utf-8").splitlines(), 1):
-            try:
-                entry = json.loads(line)
-                key = str(entry["asked"]), str(entry["prompt"]), int(entry["sample"])
-                self._known[key] = str(entry["answer"])
-            except (ValueError, TypeError, KeyError, RecursionError):
-                raise UserError(f"line {number} of {self.path} is not an answer; move the file away") from None
-        if len(whole) < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
+        lines = content.decode("utf-8").split("\n")
+        for number, line in enumerate(lines, 1):
+            is_last = number == len(lines)
+            if line or not is_last:
+                self._read_line(number, line, is_last)
 
-    def _keep(self, asker: str, question: Question, answer: str) -> None:
+    def _read_line(self, number: int, line: str, is_last: bool) -> None:
+        try:
+            entry = json.loads(line)
+            key = str(entry["asked"]), str(entry["prompt"]), int(entry["sample"])
+            usage = {str(name): int(count) for name, count in dict(entry.get("usage") or {}).items()}
+            more = str(entry.get("finish", "stop")), str(entry.get("thoughts", "")), usage
+            self._known[key] = Answer(str(entry["answer"]), *more)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            # What a kill cut off begins as our lines do; anything else is not ours to touch.
+            if not (is_last and START.startswith(line[: len(START)])):
+                raise UserError(f"line {number} of {self.path} is not an answer; move the file away") from None
+            with self.path.open("r+b") as file:
+                file.truncate(self.path.stat().st_size - len(line.encode("utf-8")))
+        else:
+            if is_last:
+                with self.path.open("ab") as file:
+                    file.write(b"\n")
+
+    def _keep(self, asker: str, question: Question, answer: Answer) -> None:
         digest = _digest(question.prompt)
-        entry = {"asked": asker, "prompt": digest, "sample": question.sample, "answer": answer}
+        entry: dict[str, Any] = {"asked": asker, "prompt": digest, "sample": question.sample, "answer": str(answer)}
+        more = {"finish": answer.finish, "thoughts": answer.thoughts, "usage": answer.usage}
+        entry |= {name: value for name, value in more.items() if value and value != "stop"}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")

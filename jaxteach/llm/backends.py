@@ -1,6 +1,7 @@
 """The client that the options name; its packages are needed only when it is asked for."""
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
@@ -31,11 +32,14 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
     if config.base_url is None or config.model is None:
         raise UserError("--backend openai needs --base_url, the server's address, and --model, its name for the model")
     try:
-        from jaxteach.llm.openai_client import ServerClient  # noqa: PLC0415  an optional package
+        from jaxteach.llm.openai_client import Sampling, ServerClient  # noqa: PLC0415  an optional package
     except ImportError:
         raise UserError("--backend openai needs the package openai: pip install openai") from None
-    sampling = config.temperature, config.max_tokens, config.llm_seed, grammar
-    return ServerClient(config.base_url, config.model, *sampling, config.parallel, config.timeout, config.retries)
+    numbers = config.temperature, config.longest_answer, config.llm_seed, config.top_p
+    sampling = Sampling(*numbers, config.reasoning_effort, _json_object("--extra_body", config.extra_body))
+    sending = config.parallel, config.timeout, config.retries, config.api_key_env
+    headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
+    return ServerClient(config.base_url, config.model, sampling, grammar, *sending, headers)
 
 
 def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
@@ -46,5 +50,20 @@ def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
         from jaxteach.llm.llama_cpp_client import LocalClient  # noqa: PLC0415  an optional package
     except ImportError:
         raise UserError("--backend llama-cpp needs a compiler and a package: pip install llama-cpp-python") from None
-    sampling = config.temperature, config.max_tokens, config.llm_seed, grammar
+    sampling = config.temperature, config.longest_answer, config.llm_seed, grammar
     return LocalClient(config.model, *sampling, config.parallel, config.context, config.threads)
+
+
+def _json_object(name: str, text: str | None) -> dict[str, Any]:
+    """The object that an option has as JSON; empty where it is left out.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        document = {} if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise UserError(f'{name} must be a JSON object, such as {{"name": 1}}, not {str(text)[:60]}')
+    return document

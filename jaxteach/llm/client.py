@@ -13,25 +13,47 @@ class Question(NamedTuple):
     sample: int
 
 
+class Answer(str):
+    """A model's text, and how it came about.
+
+    Attributes:
+        finish: why the text ends: "stop", "length" where it was cut off, or "refused".
+        thoughts: what a reasoning model thought, where the server keeps that apart.
+        usage: numbers of tokens, "prompt_tokens" and "completion_tokens", as far as they are known.
+    """
+
+    finish: str = "stop"
+    thoughts: str = ""
+    usage: dict[str, int]
+
+    def __new__(
+        cls, text: str, finish: str = "stop", thoughts: str = "", usage: dict[str, int] | None = None
+    ) -> "Answer":
+        answer = super().__new__(cls, text)
+        answer.finish, answer.thoughts, answer.usage = finish, thoughts, usage or {}
+        return answer
+
+
 class Client(Protocol):
     """A language model that answers questions."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that an answer depends on besides the question, as plain JSON; never a secret."""
+        """Everything beside the question that an answer depends on, as plain JSON; never a secret."""
         ...
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """Answers every question once, in the order in which answers come.
 
         Raises:
-            UserError: the model can't be reached, or stops answering.
+            UserError: the model can't be reached, or some questions have no answer; raised after all others are
+                answered.
         """
         ...
 
 
 class Scorer(Protocol):
-    """A language model that gives the likelihood of answers."""
+    """A language model that scores given answers."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from jaxteach.llm.backends import open_client, open_local
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
 from jaxteach.llm.joint_captions import conflict_share, frequent_situations, rollout_captions
-from jaxteach.llm.parse import plan_text
+from jaxteach.llm.parse import CUT_OFF, plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
 from jaxteach.ppo.distillation import initial_memory
@@ -152,7 +152,7 @@ def _add_debate(
     """The plans, with those from debates about the most frequent situations."""
     teacher = _teacher_with(config, task, plans)
     situations = frequent_situations(rollout_captions(world, teacher), config.situations)
-    rounds, samples = config.debate_rounds, config.llm.samples
+    rounds, samples = config.debate_rounds, config.llm.answers_per_caption
     with Progress(transient=True) as progress:
         bar = progress.add_task("debate", total=count_questions(situations, rounds, samples))
         entries = debate(
@@ -178,10 +178,9 @@ def _ask(
         return score_captions(scorer, prompt, vocabulary, captions), scorer
     client = open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
-        bar = progress.add_task("answers", total=len(captions) * config.llm.samples)
-        counts = ask_captions(
-            client, store, prompt, vocabulary, captions, config.llm.samples, lambda: progress.advance(bar)
-        )
+        samples = config.llm.answers_per_caption
+        bar = progress.add_task("answers", total=len(captions) * samples)
+        counts = ask_captions(client, store, prompt, vocabulary, captions, samples, lambda: progress.advance(bar))
     return counts, client
 
 
@@ -193,7 +192,7 @@ def _provenance(
         asked = {name: asked[name] for name in ("backend", "model", "model_sha256")}
         asked["mode"] = "the model's exact probabilities of all plans of one or two moves"
     else:
-        asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.samples}
+        asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     return {
         "source": "python -m jaxteach.teach",
@@ -207,7 +206,7 @@ def _provenance(
 
 def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
     """Sorted, so that the order in which answers arrive does not matter."""
-    return {reason: sorted(answers) for reason, answers in sorted(reasons.items())}
+    return {reason: sorted(map(str, answers)) for reason, answers in sorted(reasons.items())}
 
 
 def _plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
@@ -228,6 +227,8 @@ def _print_rejects(console: Console, plans: PlanFile) -> None:
     for caption, reasons in _rejects(plans).items():
         counts = ", ".join(f"{len(answers)} x {reason}" for reason, answers in reasons.items())
         console.print(printable(f"rejected: {caption} {counts}"), highlight=False, markup=False, soft_wrap=True)
+    if any(CUT_OFF in reasons for reasons in _rejects(plans).values()):
+        console.print("answers that were cut off need a larger --max_tokens", highlight=False, soft_wrap=True)
 
 
 def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:

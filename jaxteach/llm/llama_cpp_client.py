@@ -12,10 +12,13 @@ from llama_cpp import llama_vocab_bos, llama_vocab_eos, llama_vocab_get_add_bos
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from jaxteach.errors import UserError
-from jaxteach.llm.client import Question
-from jaxteach.llm.final_answer import final_answer
+from jaxteach.llm.client import Answer, Question
+from jaxteach.llm.final_answer import final_answer, split_thoughts
 from jaxteach.llm.grammar_mask import Grammar
 from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, Sampler, TreeDecoder
+
+THINK = "<think>"
+"""Stands before answers whose prompt has opened a thought."""
 
 
 class LocalClient:
@@ -79,16 +82,18 @@ class LocalClient:
         except OSError as error:
             raise UserError(f"the model file {self.path} can't be used: {error}") from None
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """See `Client`."""
         prompts = list(dict.fromkeys(question.prompt for question in questions))
         samplers: dict[str, list[_Answer]] = {prompt: [] for prompt in prompts}
+        texts = {prompt: self.chat_text(prompt) for prompt in prompts}
         for question in questions:
-            samplers[question.prompt].append(_Answer(question, self.model, self.temperature, self.seed))
+            opened = THINK if split_thoughts(texts[question.prompt])[2] else ""
+            samplers[question.prompt].append(_Answer(question, self.model, self.temperature, self.seed, opened))
         grammar = Grammar(self.model, self.grammar) if self.grammar else None
-        tokens = [self.chat_tokens(prompt) for prompt in prompts]
+        tokens = [self._tokens(text) for text in texts.values()]
         for sampler in self._decode(tokens, list(samplers.values()), self.max_tokens, grammar):
-            yield sampler.question, sampler.text
+            yield sampler.question, Answer(sampler.text, "stop" if sampler.done else "length")
 
     def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
         """The log-likelihood of each candidate as the answer to each prompt, float64[prompts, candidates].
@@ -106,14 +111,35 @@ class LocalClient:
 
     def chat_tokens(self, prompt: str) -> list[int]:
         """The prompt in the model's chat template, up to where the answer begins."""
-        template, vocab = self.model.chat_template, self.model.vocab
+        return self._tokens(self.chat_text(prompt))
+
+    def chat_text(self, prompt: str) -> str:
+        """As `chat_tokens`, as a text.
+
+        Raises:
+            UserError: the model's chat template fails.
+        """
+        template = self.model.chat_template
         if template is None:
-            return self.model.tokenize(prompt + "\n", special=False, start=True)
-        start, end = (self.model.special_text(token(vocab)) for token in (llama_vocab_bos, llama_vocab_eos))
-        formatter = Jinja2ChatFormatter(template, eos_token=end, bos_token=start)
-        text = formatter(messages=[{"role": "user", "content": prompt}]).prompt
-        lacks_start = llama_vocab_get_add_bos(vocab) and not (start and text.startswith(start))
-        return self.model.tokenize(text, special=True, start=bool(lacks_start))
+            return prompt + "\n"
+        start, end = (self.model.special_text(token(self.model.vocab)) for token in (llama_vocab_bos, llama_vocab_eos))
+        try:
+            formatter = Jinja2ChatFormatter(template, eos_token=end, bos_token=start)
+            return formatter(messages=[{"role": "user", "content": prompt}]).prompt
+        # A template is a program of the model's maker.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"the chat template of {self.path} fails: {reason}; take another GGUF file") from None
+
+    def _tokens(self, text: str) -> list[int]:
+        is_chat, vocab = self.model.chat_template is not None, self.model.vocab
+        start = self.model.special_text(llama_vocab_bos(vocab))
+        # Some templates put line ends before the first token, which then would stand there twice.
+        if is_chat and start and text.lstrip().startswith(start):
+            text = text.lstrip()
+        has_start = is_chat and bool(start) and text.startswith(start)
+        wants_start = bool(llama_vocab_get_add_bos(vocab)) if is_chat else True
+        return self.model.tokenize(text, special=is_chat, start=wants_start and not has_start)
 
     def _decode(
         self, prompts: list[list[int]], samplers: Sequence[Sequence[Any]], longest: int, grammar: Grammar | None
@@ -133,15 +159,16 @@ class LocalClient:
 class _Answer(Sampler):
     """A sampled answer; it is complete when the model ends it or once it contains a plan."""
 
-    def __init__(self, question: Question, model: Model, temperature: float, seed: int) -> None:
+    def __init__(self, question: Question, model: Model, temperature: float, seed: int, opened: str) -> None:
+        """`opened` is the tag of a thought that the prompt has opened, or nothing."""
         super().__init__()
-        self.question, self.model, self.temperature = question, model, temperature
+        self.question, self.model, self.temperature, self._opened = question, model, temperature, opened
         self._draws = np.random.default_rng([seed, question.sample, zlib.crc32(question.prompt.encode())])
         self._bytes = b""
 
     @property
     def text(self) -> str:
-        return self._bytes.decode("utf-8", "replace")
+        return self._opened + self._bytes.decode("utf-8", "replace")
 
     def step(self, choices: Choices) -> None:
         token = choices.draw(self.temperature, self._draws.random())

@@ -45,7 +45,7 @@ class OnlineTeacher:
         assert teacher.plans is not None
         self._plans = teacher.plans
         self._room = TableSize(
-            plans=min(MAX_PLANS, config.llm.samples),
+            plans=min(MAX_PLANS, config.llm.answers_per_caption),
             depth=MAX_SKILLS,
             skills=FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * len(self._vocabulary.object_names),
         )
@@ -89,7 +89,7 @@ class OnlineTeacher:
 
     def _ask(self, new: list[int], iteration: int) -> tuple[list[AnswerCounts], int]:
         """The answers about captions, which the table has afterwards, and how many of these have plans now."""
-        samples = self._config.llm.samples
+        samples = self._config.llm.answers_per_caption
         counts = ask_captions(self._client, self._store, self._prompt, self._vocabulary, new, samples)
         self._asked_at |= dict.fromkeys(new, iteration)
         entries = tuple(entry for count in counts if (entry := count.entry(self._vocabulary)))

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jaxteach.errors import UserError
 from jaxteach.llm.answer_cache import AnswerStore
-from jaxteach.llm.client import Client, Question, Scorer
+from jaxteach.llm.client import Answer, Client, Question, Scorer
 from jaxteach.llm.grammar import candidate_plans
-from jaxteach.llm.parse import Rejected, Skills, answer_text, parse_answer
+from jaxteach.llm.parse import CUT_OFF, Rejected, Skills, answer_text, parse_answer
 from jaxteach.llm.prompts import Prompt
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import MAX_PLANS, CaptionPlans, Plan
+
+ENDS = {"length": CUT_OFF, "refused": "refused"}
+"""Why an answer is rejected, by how it ended."""
 
 
 @dataclass
@@ -30,7 +34,10 @@ class AnswerCounts:
 
     def add(self, answer: str, vocabulary: Vocabulary) -> None:
         """Counts one answer."""
+        finish = answer.finish if isinstance(answer, Answer) else "stop"
         try:
+            if finish in ENDS:
+                raise Rejected(ENDS[finish])
             self.weights[parse_answer(answer, vocabulary)] += 1
         except Rejected as reason:
             self.rejects.setdefault(str(reason), []).append(answer)
@@ -71,9 +78,15 @@ def ask_captions(
         on_answer: called after every answer.
 
     Raises:
-        UserError: the model can't be asked; the answers that came are kept.
+        UserError: the model can't be asked; the answers that came are kept. Or a caption is not in the vocabulary, or
+            the prompt does not tell captions apart.
     """
+    unknown = [caption for caption in captions if not 0 <= caption < len(vocabulary.texts)]
+    if unknown:
+        raise UserError(f"there is no caption {unknown[0]}: captions are 0..{len(vocabulary.texts) - 1}")
     asked = {prompt.about(vocabulary.texts[caption]): caption for caption in captions}
+    if len(asked) < len(set(captions)):
+        raise UserError("two captions give the same prompt; let the prompt have {caption}, and captions differ")
     questions = [Question(text, sample) for text in asked for sample in range(samples)]
     counts = {caption: AnswerCounts(caption) for caption in captions}
     for question, answer in store.complete(client, questions):

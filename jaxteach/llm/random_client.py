@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxteach.llm.client import Question
+from jaxteach.llm.client import Answer, Question
 from jaxteach.llm.grammar import candidate_plans
 from jaxteach.llm.parse import answer_text
 from jaxteach.teacher.domain import Vocabulary
@@ -23,8 +23,8 @@ class RandomClient:
         """See `Client`."""
         return {"backend": "random", "model": "none, uniformly random plans", "seed": self._seed, "grammar": None}
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, str]]:
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """See `Client`."""
         for question in questions:
             draws = np.random.default_rng([self._seed, question.sample, zlib.crc32(question.prompt.encode())])
-            yield question, answer_text(self._plans[draws.integers(len(self._plans))])
+            yield question, Answer(answer_text(self._plans[draws.integers(len(self._plans))]))

@@ -1,7 +1,7 @@
 """Checkpoints: written in the background, whole or not at all, and read only if every byte is as written.
 
-Orbax writes the arrays. Its `CheckpointManager` was tried and left out: of 40 single flipped bits, it restored two as if
-nothing were wrong, and it has no other checkpoint to fall back on where the newest one is damaged.
+Orbax writes the arrays. Its `CheckpointManager` was tried and left out: of 40 single flipped bits, it restored two as
+if nothing were wrong, and it has no other checkpoint to fall back on where the newest one is damaged.
 """
 
 import hashlib

@@ -1,0 +1,71 @@
+"""Reads the bodies of chat completions, as the servers in use write them."""
+
+import json
+from typing import Any, Final
+
+from jaxteach.llm.client import Answer
+
+SHOWN: Final = 60
+THOUGHTS: Final = ("reasoning", "reasoning_content", "thinking")
+"""The fields in which servers keep thoughts apart from the answer."""
+
+
+class Malformed(Exception):
+    """A body that holds no answer; the message says what it is instead, and follows the server's address."""
+
+
+def read_completion(body: bytes) -> Answer:
+    """The answer of a chat completion.
+
+    Raises:
+        Malformed: the body is no chat completion, or one without an answer: an outage that looks like an answer.
+    """
+    document = _document(body)
+    if document.get("error"):
+        error = document["error"]
+        message = error.get("message", error) if isinstance(error, dict) else error
+        raise Malformed(f"answers with an error: {str(message)[:300]}")
+    choices = document.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Malformed("answers without any choice; see its log")
+    choice = choices[0]
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise Malformed("answers without a message; does --base_url end in /v1?")
+    if message.get("refusal"):
+        return Answer(str(message["refusal"]), "refused")
+    text, thoughts = _text(message.get("content")), _thoughts(message)
+    finish = "length" if choice.get("finish_reason") == "length" else "stop"
+    if choice.get("finish_reason") == "content_filter":
+        return Answer(text or "", "refused")
+    if not text and finish == "stop":
+        what = "tool calls" if message.get("tool_calls") else "thoughts alone" if thoughts else "no content"
+        raise Malformed(f"answers with {what}; see its log and the model's chat template")
+    given = document.get("usage")
+    usage = given if isinstance(given, dict) else {}
+    counts = {name: usage[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(usage.get(name), int)}
+    return Answer(text or "", finish, thoughts, counts)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        start = body[:SHOWN].decode("utf-8", "replace").split()
+        what = "a web page" if body.lstrip()[:1] == b"<" else "an event stream" if body[:5] == b"data:" else "no JSON"
+        raise Malformed(f"answers with {what} ({' '.join(start)[:SHOWN]!r}); does --base_url end in /v1?") from None
+    if not isinstance(document, dict):
+        raise Malformed(f"answers with {type(document).__name__} instead of an object; does --base_url end in /v1?")
+    return document
+
+
+def _text(content: Any) -> str | None:
+    """The text of a message, which may come in parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") != "reasoning"]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else None
+
+
+def _thoughts(message: dict[str, Any]) -> str:
+    return next((message[name] for name in THOUGHTS if isinstance(message.get(name), str) and message[name]), "")
