@@ -19,3 +19,18 @@ def forget_programs():
     """Compiled programs of one file are of no use to the next, and take gigabytes in all."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_what_is_registered():
+    """Tasks and networks that one file registers are not there in the next."""
+    import envs_jax  # noqa: PLC0415 - after the environment is set
+    from jaxteach.networks.registry import REGISTERED  # noqa: PLC0415
+    from jaxteach.tasks import TASKS  # noqa: PLC0415
+
+    registries = (envs_jax._TASKS, TASKS, REGISTERED)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, kept in zip(registries, before):
+        registry.clear()
+        registry.update(kept)

@@ -231,7 +231,7 @@ def test_mistakes_in_paths_of_runs(logdir, monkeypatch, capsys):
         monkeypatch, capsys, "--loaddir", path, "--task", "TwoDoor"
     )
     assert "there is no run" in refuse_again(monkeypatch, capsys, "--loaddir", path / "nowhere")
-    assert "--task says of which task" in refuse_again(monkeypatch, capsys, "--loaddir", "single")
+    assert "give --task, or the run's path" in refuse_again(monkeypatch, capsys, "--loaddir", "single")
 
 
 def refuse_again(monkeypatch, capsys, *arguments):

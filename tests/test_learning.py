@@ -370,6 +370,7 @@ def test_numbers_of_ppo_are_inputs_of_the_program(schedule, other):
     assert unused == other, "what belongs to the other schedule"
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_a_teacher_in_a_small_room():
     """A few thousand steps in a 5 x 5 room: the student succeeds far more often than it did."""
     world = AgentAxisWrapper(envs_jax.make("SimpleDoorKey", room_size=(5, 5)))

@@ -102,6 +102,7 @@ def test_captions_without_plans_are_reported(monkeypatch, tmp_path, capsys):
     assert 0 < row["teacher_coverage"] < 1
 
 
+@pytest.mark.slow
 def test_a_model_is_asked_in_the_midst_of_training(monkeypatch, tmp_path, capsys):
     """With a real model: the teacher knows nothing at first, and every question is asked once."""
     asks = ["--plans", "none", "--online", "--model", MODEL, "--grammar", "--samples", 2, "--threads", 1]

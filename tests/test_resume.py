@@ -355,7 +355,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again(whole, tmp_pa
     (run / "config.json.partial").write_text('{"ta')
     arguments = [*ONE_SEED, "--logdir", tmp_path, "--savedir", "run", "--resume"]
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_module.ocp.Checkpointer, "save", no_space)
+        patch.setattr(ocp.Checkpointer, "save", no_space)
         assert "No space left on device" in refuse(patch, capsys, *arguments)
     assert (run / "config.json").exists()
     assert len(rows_of(run)) > 0

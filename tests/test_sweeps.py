@@ -117,8 +117,8 @@ def test_names_of_folders_differ_and_are_names(tmp_path):
 
 MISTAKES = {
     "no TOML": ("[fixed", "is not TOML"),
-    "nothing": ("", "must have the tables"),
-    "another table": ("[fixed]\ntask = 'SimpleDoorKey'\n[gird]\n", "must have the tables"),
+    "nothing": ("", "the table [fixed], the table [grid] or both"),
+    "another table": ("[fixed]\ntask = 'SimpleDoorKey'\n[gird]\n", "the table [fixed], the table [grid] or both"),
     "no task": ("[fixed]\nn_itr = 1", "names no task"),
     "an unknown task": ("[fixed]\ntask = 'Nowhere'", "unknown task 'Nowhere'"),
     "an unknown option": ("[fixed]\ntask = 'SimpleDoorKey'\ndistil_coef = 1", "did you mean distill_coef?"),

@@ -78,6 +78,7 @@ class Unpaid(Counter):
         return state, timestep.replace(reward=jnp.float32(jnp.nan))
 
 
+@pytest.mark.slow
 def test_a_loss_that_the_world_spoils_is_the_world_s(tmp_path):
     ppo = PPOConfig(rollout_length=4, batch_size=16, epochs=1)
     config = TrainConfig("Unpaid", total_steps=16, network="mlp", num_envs=4, num_eval=2, final_eval=0, ppo=ppo)
