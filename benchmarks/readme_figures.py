@@ -339,7 +339,7 @@ def sweep_text(data: Any) -> str:
 TEACHERS = {
     "recorded": "the recorded 33B model",
     "random": "uniformly random plans (`--backend random --samples 50`)",
-    "smollm2": "SmolLM2-135M with `--grammar --samples 50`",
+    "smollm2": "SmolLM2-135M with `--structured --samples 50`",
     "none": "none (`--no_teacher`)",
 }
 
@@ -347,7 +347,7 @@ TEACHERS = {
 def measure_teachers(folder: Path, before: Any) -> Any:
     from tests.language_model import MODEL  # noqa: PLC0415  # checking needs no model
 
-    asked = {"random": ["--backend", "random"], "smollm2": ["--model", MODEL, "--grammar"]}
+    asked = {"random": ["--backend", "random"], "smollm2": ["--model", MODEL, "--structured"]}
     for name, options in asked.items():
         if not (folder / f"{name}.json").exists():
             task = ["--task", "SimpleDoorKey", "--samples", 50, "--out", folder / f"{name}.json"]

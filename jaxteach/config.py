@@ -243,8 +243,8 @@ class LLMConfig:
     """the longest answer, thoughts included; 4096 with a server and 128 with a GGUF file when left out"""
     llm_seed: Annotated[int, Bounds(0), SAMPLED] = 0
     """of the model's draws"""
-    grammar: Annotated[Flag, MODEL] = False
-    """every answer follows the grammar of plans (llama.cpp, here or as a server)"""
+    structured: Annotated[Flag, MODEL] = False
+    """the model can answer nothing but plans; a server is tried first, since many ignore such constraints"""
     parallel: Annotated[int, Bounds(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
     """answers decoded side by side, or requests in flight"""
     context: Annotated[Count, GGUF, ON_RESUME, NOT_LEARNT] = 8192
@@ -299,8 +299,8 @@ class TeachConfig:
             raise UserError("give --task, the task to ask about")
         if self.score and self.llm.backend != "llama-cpp":
             raise UserError("--score needs --backend llama-cpp, the only backend that gives likelihoods")
-        if self.score and self.llm.grammar:
-            raise UserError("--score considers only plans already; leave --grammar out")
+        if self.score and self.llm.structured:
+            raise UserError("--score considers only plans already; leave --structured out")
 
 
 @dataclass(frozen=True)
@@ -601,6 +601,7 @@ def from_json(document: Any) -> TrainConfig:
     parts = {name: values.get(name, {}) for name in PARTS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise UserError("config.json is not a jaxteach run's: a part of it is not an object")
+    parts["llm"] = _with_todays_names(parts["llm"])
     parts["ppo"] = _with_todays_weights({name: current_value(name, value) for name, value in parts["ppo"].items()})
     unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
@@ -613,6 +614,13 @@ def from_json(document: Any) -> TrainConfig:
         return from_plain(TrainConfig, values | made | {"seed_list": tuple(values["seed_list"])})
     except (TypeError, KeyError) as error:
         raise UserError(f"config.json is not a jaxteach run's: {error}") from None
+
+
+def _with_todays_names(llm: dict[str, Any]) -> dict[str, Any]:
+    """An older run's options for a model as they are today: what was the longest answer is now left to the default."""
+    if "grammar" in llm and llm.get("max_tokens") == 128 and llm.get("backend") != "openai":
+        llm = llm | {"max_tokens": None}
+    return {NAMES.get(name, name): value for name, value in llm.items()}
 
 
 def _with_todays_weights(ppo: dict[str, Any]) -> dict[str, Any]:

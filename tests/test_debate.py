@@ -226,7 +226,7 @@ def test_plans_for_another_number_of_agents_are_refused(tmp_path):
 
 def test_the_command_debates_with_a_real_model(monkeypatch, tmp_path, capsys):
     out = tmp_path / "plans.json"
-    arguments = ["--task", "simple_spread", "--model", str(MODEL), "--grammar", "--samples", "1", "--threads", "1"]
+    arguments = ["--task", "simple_spread", "--model", str(MODEL), "--structured", "--samples", "1", "--threads", "1"]
     arguments += ["--max_tokens", "48", "--debate_rounds", "1", "--situations", "2", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["teach", *arguments])
     run_command(jaxteach.teach.main)

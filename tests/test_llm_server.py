@@ -13,7 +13,10 @@ import pytest
 from jaxteach.errors import UserError
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.client import Question
+from jaxteach.llm.constraints import FORMS, plan_constraint
+from jaxteach.llm.grammar import plan_grammar
 from jaxteach.llm.openai_client import Sampling, ServerClient
+from jaxteach.teacher.tasks.doorkey_captions import Captions
 
 
 class Behaviour:
@@ -74,8 +77,8 @@ def serving(behaviour):
         server.server_close()
 
 
-def client(url, parallel=4, timeout=10.0, retries=3, grammar=None, **sampling):
-    return ServerClient(url, "m", Sampling(0.5, 16, 7, **sampling), grammar, parallel, timeout, retries)
+def client(url, parallel=4, timeout=10.0, retries=3, constraint=None, **sampling):
+    return ServerClient(url, "m", Sampling(0.5, 16, 7, **sampling), constraint, parallel, timeout, retries)
 
 
 QUESTIONS = [Question(f"prompt {i}", sample) for i in range(4) for sample in range(3)]
@@ -94,14 +97,10 @@ def test_the_request_says_how_to_sample(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     behaviour = Behaviour()
     with serving(behaviour) as url:
-        list(client(url, grammar="root ::= x").ask(QUESTIONS[:1]))
         list(client(url).ask(QUESTIONS[:1]))
-    constrained, free = behaviour.bodies
-    assert constrained["grammar"] == "root ::= x"
-    assert "grammar" not in free
+    (free,) = behaviour.bodies
     assert (free["temperature"], free["max_tokens"], free["model"]) == (0.5, 16, "m")
-    assert free["seed"] == constrained["seed"]
-    assert behaviour.keys == ["Bearer k"] * 2
+    assert behaviour.keys == ["Bearer k"]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -347,3 +346,74 @@ def test_the_timeout_bounds_the_whole_answer():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def constraint_of(body):
+    """The grammar or schema that a request has, in the form of any server."""
+    for name in ("grammar", "ebnf", "guided_grammar"):
+        if name in body:
+            return name, body[name]
+    if "structured_outputs" in body:
+        return "structured_outputs", body["structured_outputs"]["grammar"]
+    return "response_format", json.dumps(body["response_format"]["json_schema"]["schema"])
+
+
+@contextmanager
+def obedient(*forms, refuses=False):
+    """A server that obeys constraints in some forms; it ignores the others, or refuses them with 400."""
+    bodies = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            bodies.append(body)
+            form, constraint = constraint_of(body)
+            text = "Hello! How can I help?"
+            if form in forms:
+                text = "zebra 7193" if "zebra" in constraint else "Action: {explore}"
+                text = json.dumps({"answer": text}) if form == "response_format" and "zebra" in text else text
+            known = form in forms or not refuses
+            payload = json.dumps(
+                completion(text) if known else {"error": {"message": f"unknown field {form}"}}
+            ).encode()
+            self.send_response(200 if known else 400)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", bodies
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+VOCABULARY = Captions(num_keys=1, num_doors=1, colored=False)
+PLANS = plan_constraint(plan_grammar(VOCABULARY), VOCABULARY)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_constraint_is_sent_in_the_form_that_the_server_obeys(form, refuses):
+    """As llama.cpp's server, vLLM new and old, SGLang and OpenAI take it; many ignore what they don't know."""
+    with obedient(form, refuses=refuses) as (url, bodies):
+        asked = client(url, constraint=PLANS, retries=0)
+        answers = dict(asked.ask(QUESTIONS[:1]))
+    assert asked.form == form
+    assert list(answers.values()) == ["Action: {explore}"]
+    name, sent = constraint_of(bodies[-1])
+    assert (name, "toggle <door>" in sent or "toggle" in sent) == (form, True)
+    assert asked.identity.get("form", "grammar") == form
+
+
+def test_a_server_that_ignores_constraints_is_told_before_anything_is_asked():
+    with obedient() as (url, bodies), pytest.raises(UserError, match=r"ignores constraints.*leave --structured out"):
+        client(url, constraint=PLANS, retries=0)
+    assert {body["messages"][0]["content"] for body in bodies} == {"Say hello."}

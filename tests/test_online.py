@@ -105,7 +105,7 @@ def test_captions_without_plans_are_reported(monkeypatch, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_model_is_asked_in_the_midst_of_training(monkeypatch, tmp_path, capsys):
     """With a real model: the teacher knows nothing at first, and every question is asked once."""
-    asks = ["--plans", "none", "--online", "--model", MODEL, "--grammar", "--samples", 2, "--threads", 1]
+    asks = ["--plans", "none", "--online", "--model", MODEL, "--structured", "--samples", 2, "--threads", 1]
     asks += ["--max_tokens", 48, "--logdir", tmp_path, "--save_interval", 2]
     train(monkeypatch, *asks, "--savedir", "whole", "--n_itr", 6)
     assert "captions without plans" in capsys.readouterr().out

@@ -84,18 +84,18 @@ def free_port():
 
 def remote(port, out):
     where = ["--backend", "openai", "--base_url", f"http://127.0.0.1:{port}/v1", "--model", "smollm2"]
-    return [*LOCAL[:2], *LOCAL[4:-2], *where, "--grammar", "--parallel", 2, "--out", out]
+    return [*LOCAL[:2], *LOCAL[4:-2], *where, "--structured", "--parallel", 2, "--out", out]
 
 
 def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, capsys):
     out = tmp_path / "plans.json"
-    teach(monkeypatch, *LOCAL, "--grammar", "--out", out)
+    teach(monkeypatch, *LOCAL, "--structured", "--out", out)
     plans = load_plans(out, "SimpleDoorKey")
     assert len(plans.captions) == 6
     facts = plans.provenance
     assert facts["model"] == MODEL.name
     assert facts["samples_per_caption"] == 2
-    assert facts["grammar"] is True
+    assert facts["structured"] == "grammar"
     assert facts["rejected"] == 0
     assert {len(facts["model_sha256"]), len(facts["prompt_sha256"])} == {64}
     assert len(kept(out)) == ANSWERS
@@ -111,7 +111,7 @@ def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, ca
 
 
 def test_without_the_grammar_rejects_are_counted_and_kept(monkeypatch, tmp_path, capsys):
-    """The small model says no plans by itself; with --grammar the same file of answers serves again."""
+    """The small model says no plans by itself; with --structured the same file of answers serves again."""
     out = tmp_path / "plans.json"
     line = refuse(monkeypatch, capsys, *LOCAL, "--max_tokens", 8, "--out", out)
     assert "none of the answers is a plan" in line
@@ -152,7 +152,7 @@ def test_showing_plans_reports_episodes_that_never_end(tmp_path, monkeypatch, ca
 
 def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
     out = tmp_path / "plans.json"
-    command = [sys.executable, "-m", "jaxteach.teach", *LOCAL, "--grammar", "--parallel", "3", "--out", str(out)]
+    command = [sys.executable, "-m", "jaxteach.teach", *LOCAL, "--structured", "--parallel", "3", "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while len(kept(out)) < 3:
         assert process.poll() is None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Client
+from jaxteach.llm.constraints import plan_constraint
 from jaxteach.llm.grammar import plan_grammar
 from jaxteach.llm.random_client import RandomClient
 from jaxteach.teacher.domain import Vocabulary
@@ -24,7 +25,7 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
     Raises:
         UserError: an option is missing, or the backend's package.
     """
-    grammar = plan_grammar(vocabulary) if config.grammar else None
+    grammar = plan_grammar(vocabulary) if config.structured else None
     if config.backend == "random":
         return RandomClient(vocabulary, config.llm_seed)
     if config.backend == "llama-cpp":
@@ -39,7 +40,8 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
     sampling = Sampling(*numbers, config.reasoning_effort, _json_object("--extra_body", config.extra_body))
     sending = config.parallel, config.timeout, config.retries, config.api_key_env
     headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
-    return ServerClient(config.base_url, config.model, sampling, grammar, *sending, headers)
+    constraint = None if grammar is None else plan_constraint(grammar, vocabulary)
+    return ServerClient(config.base_url, config.model, sampling, constraint, *sending, headers)
 
 
 def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":

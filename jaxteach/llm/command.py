@@ -69,7 +69,7 @@ def _plans_from_answers(
     if not entries:
         raise UserError(
             f"none of the answers is a plan; they are kept in {store.path}; "
-            "try --grammar, which allows only plans, or a better model"
+            "try --structured, which allows only plans, or a better model"
         )
     provenance = _provenance(config, prompt, vocabulary, counts, asked.identity)
     plans = PlanFile((task,), tuple(entries), provenance)
@@ -187,7 +187,8 @@ def _ask(
 def _provenance(
     config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, counts: list[AnswerCounts], identity: dict[str, Any]
 ) -> dict[str, Any]:
-    asked = identity | {"grammar": identity["grammar"] is not None}
+    form = identity.get("form", "grammar") if identity["grammar"] else None
+    asked = {name: value for name, value in identity.items() if name not in ("grammar", "form")} | {"structured": form}
     if config.score:
         asked = {name: asked[name] for name in ("backend", "model", "model_sha256")}
         asked["mode"] = "the model's exact probabilities of all plans of one or two moves"

@@ -23,6 +23,15 @@ def plan_grammar(vocabulary: Vocabulary) -> str:
     return "\n".join([*rules, f"verb ::= {' | '.join(verbs)}", f"object ::= {' | '.join(objects)}"])
 
 
+def plan_texts(vocabulary: Vocabulary) -> list[str]:
+    """Every skill with every object that it takes, as plans write them."""
+    return [
+        phrase_of(skill) + (f" <{name}>" if name else "")
+        for skill in vocabulary.skills
+        for name in ([""] if skill in WITHOUT_OBJECT else vocabulary.object_names)
+    ]
+
+
 def _literal(text: str) -> str:
     """A text as GBNF quotes it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -16,6 +16,7 @@ import openai
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Answer, Question
 from jaxteach.llm.completions import Malformed, read_completion
+from jaxteach.llm.constraints import FORMS, PROBE, PROBE_PROMPT, Constraint, obeys_probe
 
 NO_KEY: Final = "none"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -64,7 +65,7 @@ class ServerClient:
         base_url: up to and including the version, such as http://localhost:8000/v1.
         model: the model's name on the server.
         sampling: how answers are sampled.
-        grammar: GBNF sent along as `grammar`, which llama.cpp's servers follow; None for free answers.
+        constraint: what answers may be, None for free answers; the server is asked once how it takes it.
         parallel: requests in flight.
         timeout: seconds for one answer, from the request to its last byte.
         retries: how often a failed request is sent again, after growing pauses.
@@ -72,7 +73,7 @@ class ServerClient:
         headers: more HTTP headers of each request.
 
     Raises:
-        UserError: the URL is not one.
+        UserError: the URL is not one, or the server ignores constraints, or can't be reached to find that out.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ServerClient:
         base_url: str,
         model: str,
         sampling: Sampling,
-        grammar: str | None,
+        constraint: Constraint | None,
         parallel: int,
         timeout: float,
         retries: int,
@@ -92,10 +93,12 @@ class ServerClient:
             raise UserError(f"--base_url must be like http://localhost:8000/v1, not {base_url}")
         if parts.username or parts.password or parts.query:
             raise UserError(f"--base_url must not hold a key; put it into the environment variable {api_key_env}")
-        self.base_url, self.model, self.sampling, self.grammar = base_url, model, sampling, grammar
+        self.base_url, self.model, self.sampling, self._constraint = base_url, model, sampling, constraint
         self.parallel, self.timeout, self.retries, self.api_key_env = parallel, timeout, retries, api_key_env
         self._headers = dict(headers or {})
         self._left_out: set[str] = set()
+        self._constrain: dict[str, Any] = {}
+        self.form = None if constraint is None else self._find_form(constraint)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -110,7 +113,8 @@ class ServerClient:
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
-            "grammar": self.grammar,
+            "grammar": None if self._constraint is None else self._constraint.grammar,
+            **({} if self.form in (None, "grammar") else {"form": self.form}),
             **more,
             **({"extra_body": dict(sampling.extra_body)} if sampling.extra_body else {}),
         }
@@ -125,12 +129,38 @@ class ServerClient:
             finally:
                 runner.run(_close(answers))
 
-    async def _answers(self, questions: Sequence[Question]) -> AsyncIterator[tuple[Question, Answer]]:
-        """The answers as they come; what has none is reported after all others."""
+    def _find_form(self, constraint: Constraint) -> str:
+        """How the server takes a constraint: in the first form in which it obeys one that allows a single answer."""
+        for name, form in FORMS.items():
+            self._constrain = form(PROBE)
+            with asyncio.Runner() as runner:
+                if obeys_probe(runner.run(self._probe())):
+                    self._constrain = form(constraint)
+                    return name
+        raise UserError(
+            f"{self.base_url} ignores constraints: it takes none of {', '.join(FORMS)}; leave --structured out, and "
+            "answers that are not plans are counted as rejects"
+        )
+
+    async def _probe(self) -> str:
+        """The answer to a probe; nothing where the server refuses its form."""
+        async with self._connect() as client:
+            try:
+                return await self._answer(client, Question(PROBE_PROMPT, 0))
+            except Unanswered as error:
+                if error.ends:
+                    raise UserError(f"{error}; {KEPT}") from None
+                return ""
+
+    def _connect(self) -> openai.AsyncOpenAI:
         key = os.environ.get(self.api_key_env) or NO_KEY
         options: Any = {"default_headers": self._headers, "max_retries": 0, "timeout": None}
+        return openai.AsyncOpenAI(base_url=self.base_url, api_key=key, **options)
+
+    async def _answers(self, questions: Sequence[Question]) -> AsyncIterator[tuple[Question, Answer]]:
+        """The answers as they come; what has none is reported after all others."""
         failures: list[str] = []
-        async with openai.AsyncOpenAI(base_url=self.base_url, api_key=key, **options) as client:
+        async with self._connect() as client:
             waiting, running = list(reversed(questions)), {}
             try:
                 while waiting or running:
@@ -185,7 +215,7 @@ class ServerClient:
             "reasoning_effort": sampling.reasoning_effort,
             limit: sampling.max_tokens,
         }
-        extra = dict(sampling.extra_body) | ({"grammar": self.grammar} if self.grammar else {})
+        extra = dict(sampling.extra_body) | self._constrain
         kept = {name: value for name, value in fields.items() if value is not None and name not in self._left_out}
         messages = [{"role": "user", "content": question.prompt}]
         return {"model": self.model, "messages": messages, **kept, "extra_body": extra or None}

@@ -2,7 +2,13 @@
 
 from typing import Any, Final
 
-NAMES: Final = {"films": "num_videos", "loadmodel": "checkpoint", "at_once": "max_jobs", "apart": "no_merge"}
+NAMES: Final = {
+    "films": "num_videos",
+    "loadmodel": "checkpoint",
+    "at_once": "max_jobs",
+    "apart": "no_merge",
+    "grammar": "structured",
+}
 """Options that were renamed."""
 VALUES: Final = {
     "network": {"team": "mlp"},
