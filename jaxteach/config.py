@@ -243,6 +243,8 @@ class LLMConfig:
     """the longest answer, thoughts included; 4096 with a server and 128 with a GGUF file when left out"""
     llm_seed: Annotated[int, Bounds(0), SAMPLED] = 0
     """of the model's draws"""
+    prices: Annotated[tuple[float, float] | None, Bounds(0), SERVER, SAMPLED] = None
+    """the server's prices of a million tokens of prompts and of answers: the cost is written into the plan file"""
     structured: Annotated[Flag, MODEL] = False
     """the model can answer nothing but plans; a server is tried first, since many ignore such constraints"""
     parallel: Annotated[int, Bounds(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
@@ -277,6 +279,10 @@ class TeachConfig:
     """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl"""
     show: Path | None = None
     """instead of asking, print the plans of a file and the success of the teacher itself"""
+    export_batch: Path | None = None
+    """instead of asking, write the requests to this file, for OpenAI's Batch API or vllm run-batch"""
+    import_batch: Annotated[Path | None, OnlyWith("out")] = None
+    """first take the answers of a batch from this file; give the other options as for --export_batch"""
     score: Annotated[Flag, ASKS] = False
     """instead of sampling answers, use the model's exact probabilities of all plans of one or two moves"""
     debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
@@ -293,10 +299,17 @@ class TeachConfig:
         check_values(self)
         if self.score and self.debate_rounds:
             raise UserError("--score samples no answers, which a debate needs; leave one of them out")
-        if (self.show is None) == (self.out is None):
-            raise UserError("give either --out, a plan file to write, or --show, one to print")
-        if self.out is not None and self.task is None:
+        if sum(path is not None for path in (self.out, self.show, self.export_batch)) != 1:
+            raise UserError(
+                "give either --out, a plan file to write, or --show, one to print, or --export_batch for requests"
+            )
+        if self.show is None and self.task is None:
             raise UserError("give --task, the task to ask about")
+        batch = self.export_batch or self.import_batch
+        if batch is not None and (self.llm.backend != "openai" or self.llm.model is None):
+            raise UserError("batches need --backend openai and --model, the model that answers them")
+        if batch is not None and (self.llm.structured or self.debate_rounds):
+            raise UserError("batches can't be tried with --structured, and hold no debates; leave both out")
         if self.score and self.llm.backend != "llama-cpp":
             raise UserError("--score needs --backend llama-cpp, the only backend that gives likelihoods")
         if self.score and self.llm.structured:

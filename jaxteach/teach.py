@@ -7,13 +7,15 @@ def main() -> None:
     from jaxteach.cli import parse
     from jaxteach.config import TeachConfig
     from jaxteach.distributed.compile_cache import use_cache
-    from jaxteach.llm.command import show, teach
+    from jaxteach.llm.command import export, show, teach
 
     use_cache()
     config = parse(TeachConfig, program_name("teach"))
     config.check()
     if config.show is not None:
         show(config, config.show)
+    elif config.export_batch is not None:
+        export(config, config.export_batch)
     elif config.out is not None:
         teach(config, config.out)
 

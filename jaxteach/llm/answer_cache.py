@@ -54,6 +54,12 @@ class AnswerStore:
                     self._keep(asker, question, answer)
                 yield question, answer
 
+    def keep(self, client: Client, question: Question, answer: Answer) -> None:
+        """Keeps an answer that came on another way, unless there is one."""
+        asker = _digest(client.identity)
+        if (asker, _digest(question.prompt), question.sample) not in self._known:
+            self._keep(asker, question, answer)
+
     def _read(self) -> None:
         content = self.path.read_bytes()
         lines = content.decode("utf-8").split("\n")
@@ -67,7 +73,7 @@ class AnswerStore:
             entry = json.loads(line)
             key = str(entry["asked"]), str(entry["prompt"]), int(entry["sample"])
             usage = {str(name): int(count) for name, count in dict(entry.get("usage") or {}).items()}
-            more = str(entry.get("finish", "stop")), str(entry.get("thoughts", "")), usage
+            more = str(entry.get("finish", "stop")), str(entry.get("thoughts", "")), usage, str(entry.get("served", ""))
             self._known[key] = Answer(str(entry["answer"]), *more)
         except (ValueError, TypeError, KeyError, RecursionError):
             # What a kill cut off begins as our lines do; anything else is not ours to touch.
@@ -83,7 +89,8 @@ class AnswerStore:
     def _keep(self, asker: str, question: Question, answer: Answer) -> None:
         digest = _digest(question.prompt)
         entry: dict[str, Any] = {"asked": asker, "prompt": digest, "sample": question.sample, "answer": str(answer)}
-        more = {"finish": answer.finish, "thoughts": answer.thoughts, "usage": answer.usage}
+        names = ("finish", "thoughts", "usage", "served")
+        more = {name: getattr(answer, name) for name in names}
         entry |= {name: value for name, value in more.items() if value and value != "stop"}
         try:
             with self.path.open("a", encoding="utf-8") as file:

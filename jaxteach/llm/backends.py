@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Client
-from jaxteach.llm.constraints import plan_constraint
+from jaxteach.llm.constraints import Constraint, plan_constraint
 from jaxteach.llm.grammar import plan_grammar
 from jaxteach.llm.random_client import RandomClient
 from jaxteach.teacher.domain import Vocabulary
 
 if TYPE_CHECKING:
     from jaxteach.llm.llama_cpp_client import LocalClient
+    from jaxteach.llm.openai_client import ServerClient
 
 
 def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
@@ -32,6 +33,11 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
         return open_local(config, grammar)
     if config.base_url is None or config.model is None:
         raise UserError("--backend openai needs --base_url, the server's address, and --model, its name for the model")
+    return open_server(config, None if grammar is None else plan_constraint(grammar, vocabulary))
+
+
+def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClient":
+    """The model behind a server, or, without an address, in batches; see `open_client`."""
     try:
         from jaxteach.llm.openai_client import Sampling, ServerClient  # noqa: PLC0415  an optional package
     except ImportError:
@@ -40,8 +46,7 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
     sampling = Sampling(*numbers, config.reasoning_effort, _json_object("--extra_body", config.extra_body))
     sending = config.parallel, config.timeout, config.retries, config.api_key_env
     headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
-    constraint = None if grammar is None else plan_constraint(grammar, vocabulary)
-    return ServerClient(config.base_url, config.model, sampling, constraint, *sending, headers)
+    return ServerClient(config.base_url, str(config.model), sampling, constraint, *sending, headers)
 
 
 def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":

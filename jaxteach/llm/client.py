@@ -20,17 +20,24 @@ class Answer(str):
         finish: why the text ends: "stop", "length" where it was cut off, or "refused".
         thoughts: what a reasoning model thought, where the server keeps that apart.
         usage: numbers of tokens, "prompt_tokens" and "completion_tokens", as far as they are known.
+        served: what the server says it serves: a model, and its fingerprint if it has one.
     """
 
     finish: str = "stop"
     thoughts: str = ""
     usage: dict[str, int]
+    served: str = ""
 
     def __new__(
-        cls, text: str, finish: str = "stop", thoughts: str = "", usage: dict[str, int] | None = None
+        cls,
+        text: str,
+        finish: str = "stop",
+        thoughts: str = "",
+        usage: dict[str, int] | None = None,
+        served: str = "",
     ) -> "Answer":
         answer = super().__new__(cls, text)
-        answer.finish, answer.thoughts, answer.usage = finish, thoughts, usage or {}
+        answer.finish, answer.thoughts, answer.usage, answer.served = finish, thoughts, usage or {}, served
         return answer
 
 

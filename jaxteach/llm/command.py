@@ -2,6 +2,9 @@
 
 import dataclasses
 import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,14 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TeachConfig, TeacherConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
-from jaxteach.llm.backends import open_client, open_local
+from jaxteach.llm.backends import open_client, open_local, open_server
+from jaxteach.llm.batches import export_batch, import_batch
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
 from jaxteach.llm.joint_captions import conflict_share, frequent_situations, rollout_captions
 from jaxteach.llm.parse import CUT_OFF, plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
-from jaxteach.llm.query import AnswerCounts, ask_captions, score_captions
+from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import Episodes, evaluation_key, run_episodes, teacher_policy, unfinished_message
 from jaxteach.system.interrupt import on_interrupt
@@ -72,8 +76,25 @@ def _plans_from_answers(
             "try --structured, which allows only plans, or a better model"
         )
     provenance = _provenance(config, prompt, vocabulary, counts, asked.identity)
+    served = str(provenance.get("served", ""))
+    if served and str(config.llm.model) not in served:
+        print(f"the server says that it serves {printable(served)}, not {config.llm.model}", file=sys.stderr)
     plans = PlanFile((task,), tuple(entries), provenance)
     return _add_debate(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
+
+
+def export(config: TeachConfig, path: Path) -> None:
+    """Writes the requests about every caption of the task to a file.
+
+    Raises:
+        UserError: the options can't be met, or the file can't be written.
+    """
+    task = canonical_task(str(config.task))
+    vocabulary = _vocabulary(config.world.make(task), task)
+    prompt = task_prompt(task, vocabulary.object_names)
+    questions = questions_about(prompt, vocabulary, range(len(vocabulary.texts)), config.llm.answers_per_caption)
+    export_batch(open_server(config.llm, None), list(questions), path)
+    print(f"{len(questions)} requests written to {path}; give their answers to --import_batch, with the same options")
 
 
 def show(config: TeachConfig, path: Path) -> None:
@@ -176,12 +197,23 @@ def _ask(
     if config.score:
         scorer = open_local(config.llm, None)
         return score_captions(scorer, prompt, vocabulary, captions), scorer
-    client = open_client(config.llm, vocabulary)
+    client: Client = _batch_client(config, vocabulary, prompt, store) or open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
         samples = config.llm.answers_per_caption
         bar = progress.add_task("answers", total=len(captions) * samples)
         counts = ask_captions(client, store, prompt, vocabulary, captions, samples, lambda: progress.advance(bar))
     return counts, client
+
+
+def _batch_client(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore) -> Client | None:
+    """The client of a batch, after its answers were taken from their file; None without a batch."""
+    if config.import_batch is None:
+        return None
+    client, captions = open_server(config.llm, None), range(len(vocabulary.texts))
+    questions = questions_about(prompt, vocabulary, captions, config.llm.answers_per_caption)
+    kept, failed = import_batch(client, list(questions), store, config.import_batch)
+    print(f"{kept} answers taken from {config.import_batch}" + (f", {failed} have failed" if failed else ""))
+    return client
 
 
 def _provenance(
@@ -195,14 +227,27 @@ def _provenance(
     else:
         asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
+    served = sorted(set().union(*(count.served for count in counts)))
+    tokens = dict(sum((count.tokens for count in counts), Counter()))
     return {
         "source": "python -m jaxteach.teach",
         **asked,
+        **({"served": ", ".join(served)} if served else {}),
+        **tokens,
+        **_cost(config, tokens),
         "prompt_sha256": prompt.digest,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "rejected": sum(count.rejected for count in counts),
         "rejects": {caption: _sorted(reasons) for caption, reasons in rejects.items()},
     }
+
+
+def _cost(config: TeachConfig, tokens: Mapping[str, int]) -> dict[str, float]:
+    """What the answers cost, where prices are given."""
+    if config.llm.prices is None:
+        return {}
+    used = (tokens.get(name, 0) for name in ("prompt_tokens", "completion_tokens"))
+    return {"cost": round(sum(price * count / 1e6 for price, count in zip(config.llm.prices, used)), 6)}
 
 
 def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -14,13 +14,13 @@ class Malformed(Exception):
     """A body that holds no answer; the message says what it is instead, and follows the server's address."""
 
 
-def read_completion(body: bytes) -> Answer:
-    """The answer of a chat completion.
+def read_completion(document: bytes | dict[str, Any]) -> Answer:
+    """The answer of a chat completion, the body of a response or what was read from it.
 
     Raises:
         Malformed: the body is no chat completion, or one without an answer: an outage that looks like an answer.
     """
-    document = _document(body)
+    document = document if isinstance(document, dict) else _document(document)
     if document.get("error"):
         error = document["error"]
         message = error.get("message", error) if isinstance(error, dict) else error
@@ -44,7 +44,8 @@ def read_completion(body: bytes) -> Answer:
     given = document.get("usage")
     usage = given if isinstance(given, dict) else {}
     counts = {name: usage[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(usage.get(name), int)}
-    return Answer(text or "", finish, thoughts, counts)
+    served = " ".join(str(document[name]) for name in ("model", "system_fingerprint") if document.get(name))
+    return Answer(text or "", finish, thoughts, counts, served)
 
 
 def _document(body: bytes) -> dict[str, Any]:

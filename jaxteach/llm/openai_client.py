@@ -62,7 +62,7 @@ class ServerClient:
     """Many requests side by side, so that the server can batch them.
 
     Args:
-        base_url: up to and including the version, such as http://localhost:8000/v1.
+        base_url: up to and including the version, such as http://localhost:8000/v1; None for batches in files.
         model: the model's name on the server.
         sampling: how answers are sampled.
         constraint: what answers may be, None for free answers; the server is asked once how it takes it.
@@ -78,7 +78,7 @@ class ServerClient:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | None,
         model: str,
         sampling: Sampling,
         constraint: Constraint | None,
@@ -88,7 +88,7 @@ class ServerClient:
         api_key_env: str = "OPENAI_API_KEY",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
+        parts = urlsplit(base_url or "http://none")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"--base_url must be like http://localhost:8000/v1, not {base_url}")
         if parts.username or parts.password or parts.query:
@@ -121,6 +121,8 @@ class ServerClient:
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """See `Client`."""
+        if self.base_url is None:
+            raise UserError(f"{len(questions)} answers are missing; give --base_url, and the server is asked for them")
         with asyncio.Runner() as runner:
             answers = self._answers(questions)
             try:
@@ -219,6 +221,11 @@ class ServerClient:
         kept = {name: value for name, value in fields.items() if value is not None and name not in self._left_out}
         messages = [{"role": "user", "content": question.prompt}]
         return {"model": self.model, "messages": messages, **kept, "extra_body": extra or None}
+
+    def body(self, question: Question) -> dict[str, Any]:
+        """A request's body, as in a batch."""
+        request = self._request(question)
+        return {name: value for name, value in request.items() if name != "extra_body"} | (request["extra_body"] or {})
 
     def _mends(self, error: Exception) -> bool:
         """Whether the server refuses a field that can be left out, as some models do; it is, from then on."""

@@ -26,15 +26,23 @@ class AnswerCounts:
     Attributes:
         weights: the plans; how often each was answered, or its likelihood.
         rejects: the answers that are not plans, by reason.
+        tokens: of prompts and answers, as far as the model tells.
+        served: what the server says it serves.
     """
 
     caption: int
     weights: Counter[Skills] = field(default_factory=Counter)
     rejects: dict[str, list[str]] = field(default_factory=dict)
+    tokens: Counter[str] = field(default_factory=Counter)
+    served: set[str] = field(default_factory=set)
 
     def add(self, answer: str, vocabulary: Vocabulary) -> None:
         """Counts one answer."""
-        finish = answer.finish if isinstance(answer, Answer) else "stop"
+        finish = "stop"
+        if isinstance(answer, Answer):
+            finish = answer.finish
+            self.tokens.update(answer.usage)
+            self.served |= {answer.served} - {""}
         try:
             if finish in ENDS:
                 raise Rejected(ENDS[finish])
@@ -55,6 +63,23 @@ class AnswerCounts:
         if not plans:
             return None
         return CaptionPlans(tuple(vocabulary.sees[self.caption]), vocabulary.holds[self.caption], plans)
+
+
+def questions_about(
+    prompt: Prompt, vocabulary: Vocabulary, captions: Sequence[int], samples: int
+) -> dict[Question, int]:
+    """The questions about captions, with the caption of each.
+
+    Raises:
+        UserError: a caption is not in the vocabulary, or the prompt does not tell captions apart.
+    """
+    unknown = [caption for caption in captions if not 0 <= caption < len(vocabulary.texts)]
+    if unknown:
+        raise UserError(f"there is no caption {unknown[0]}: captions are 0..{len(vocabulary.texts) - 1}")
+    texts = {prompt.about(vocabulary.texts[caption]): caption for caption in captions}
+    if len(texts) < len(set(captions)):
+        raise UserError("two captions give the same prompt; let the prompt have {caption}, and captions differ")
+    return {Question(text, sample): caption for text, caption in texts.items() for sample in range(samples)}
 
 
 def ask_captions(
@@ -81,16 +106,10 @@ def ask_captions(
         UserError: the model can't be asked; the answers that came are kept. Or a caption is not in the vocabulary, or
             the prompt does not tell captions apart.
     """
-    unknown = [caption for caption in captions if not 0 <= caption < len(vocabulary.texts)]
-    if unknown:
-        raise UserError(f"there is no caption {unknown[0]}: captions are 0..{len(vocabulary.texts) - 1}")
-    asked = {prompt.about(vocabulary.texts[caption]): caption for caption in captions}
-    if len(asked) < len(set(captions)):
-        raise UserError("two captions give the same prompt; let the prompt have {caption}, and captions differ")
-    questions = [Question(text, sample) for text in asked for sample in range(samples)]
+    asked = questions_about(prompt, vocabulary, captions, samples)
     counts = {caption: AnswerCounts(caption) for caption in captions}
-    for question, answer in store.complete(client, questions):
-        counts[asked[question.prompt]].add(answer, vocabulary)
+    for question, answer in store.complete(client, list(asked)):
+        counts[asked[question]].add(answer, vocabulary)
         on_answer()
     return list(counts.values())
 
