@@ -56,9 +56,9 @@ class AnswerStore:
 
     def keep(self, client: Client, question: Question, answer: Answer) -> None:
         """Keeps an answer that came on another way, unless there is one."""
-        asker = _digest(client.identity)
-        if (asker, _digest(question.prompt), question.sample) not in self._known:
-            self._keep(asker, question, answer)
+        key = _digest(client.identity), _digest(question.prompt), question.sample
+        if key not in self._known:
+            self._keep(key[0], question, answer)
 
     def _read(self) -> None:
         content = self.path.read_bytes()
