@@ -49,8 +49,8 @@ def parse(
     """
     parsed, idle = read_options(config, program, arguments, defaults, aside)
     if idle:
-        told = "; ".join(f"--{name} has no effect {reason}" for name, reason in idle.items())
-        raise UserError(f"{told}; leave {'it' if len(idle) == 1 else 'them'} out")
+        reasons = "; ".join(f"--{name} has no effect {reason}" for name, reason in idle.items())
+        raise UserError(f"{reasons}; leave {'it' if len(idle) == 1 else 'them'} out")
     return parsed
 
 

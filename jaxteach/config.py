@@ -41,7 +41,7 @@ Seeds = Annotated[tuple[int, ...], Bounds(0, 2**32 - 1)]
 MOST_ITERATIONS = 2**31 - 1
 """The programs count them in int32."""
 
-TAUGHT = OnlyWith("taught", told="without a teacher")
+TAUGHT = OnlyWith("taught", why="without a teacher")
 EXPONENTIAL, LINEAR = OnlyWith("distill_schedule", ("exponential",)), OnlyWith("distill_schedule", ("linear",))
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))

@@ -1,4 +1,4 @@
-"""Mistakes of a user, told in one sentence."""
+"""Mistakes of a user, each explained in one sentence."""
 
 MAX_MESSAGE = 2000
 
@@ -14,5 +14,5 @@ def printable(text: str) -> str:
 
 
 def error_line(reason: object) -> str:
-    """How a mistake is told on the terminal."""
+    """A mistake as a line for the terminal."""
     return f"error: {printable(str(reason))}"

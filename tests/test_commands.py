@@ -414,7 +414,7 @@ def test_mistakes_in_evaluation(logdir, tmp_path, monkeypatch, capsys):
     assert "has no seed 9; it has 11" in said("--loaddir", "single", "--seed", 9)
     assert "must name different seeds" in said("--loaddir", "single", "--env_seed_list", 0, 1, 0)
     (runs / "empty").mkdir()
-    assert "is no run of jaxteach" in said("--loaddir", "empty")
+    assert "is not a jaxteach run" in said("--loaddir", "empty")
     copy = logdir / "ppo" / "TwoDoor" / "foreign"
     shutil.copytree(runs / "single", copy)
     assert "is a run of SimpleDoorKey, not of TwoDoor" in said("--loaddir", "foreign", task="TwoDoor")

@@ -274,7 +274,7 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
     call(good, tmp_path / "bad", foreign, tmp_path / "none", "--out", tmp_path / "r", monkeypatch=monkeypatch)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert ["is no run of jaxteach" in lines[0], "has no points" in lines[1], "there is no run" in lines[2]] == [
+    assert ["is not a jaxteach run" in lines[0], "has no points" in lines[1], "there is no run" in lines[2]] == [
         True
     ] * 3
     assert lines[3].startswith("no film of good: ")

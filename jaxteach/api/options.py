@@ -87,8 +87,8 @@ def refuse_idle(config: TrainConfig, options: Iterable[str]) -> None:
     """Raises `UserError` for options that have no effect beside the others."""
     idle = without_effect(config, set(options))
     if idle:
-        told = "; ".join(f"{name} has no effect {reason}" for name, reason in idle.items())
-        raise UserError(f"{told}; leave {'it' if len(idle) == 1 else 'them'} out")
+        reasons = "; ".join(f"{name} has no effect {reason}" for name, reason in idle.items())
+        raise UserError(f"{reasons}; leave {'it' if len(idle) == 1 else 'them'} out")
 
 
 def _with(flat: dict[str, Any], keyword: str, name: str, value: Any) -> dict[str, Any]:

@@ -130,5 +130,5 @@ def _is_list(option: str, values: Any) -> bool:
 
 def _name(fixed: dict[str, Any], grid: dict[str, Any]) -> str:
     """The same for the same options, whatever the seeds."""
-    told = json.dumps([fixed | {"seed_list": None}, grid], sort_keys=True, default=str)
-    return f"sweep-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    description = json.dumps([fixed | {"seed_list": None}, grid], sort_keys=True, default=str)
+    return f"sweep-{hashlib.sha256(description.encode()).hexdigest()[:8]}"

@@ -44,9 +44,9 @@ def compile_notice(world: AgentAxisWrapper) -> str:
 
 def _processor() -> str:
     """A short name for the kind of processor and its instructions."""
-    facts = platform.machine() + platform.processor()
+    description = platform.machine() + platform.processor()
     info = Path("/proc/cpuinfo")
     if info.is_file():
         wanted = ("model name", "flags", "Features", "CPU part")
-        facts += "".join(sorted({line for line in info.read_text().splitlines() if line.startswith(wanted)}))
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        description += "".join(sorted({line for line in info.read_text().splitlines() if line.startswith(wanted)}))
+    return hashlib.sha256(description.encode()).hexdigest()[:16]

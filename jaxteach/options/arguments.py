@@ -33,16 +33,16 @@ class Kind:
         return self.types == (bool,)
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What the option takes, for a message."""
-        return " or ".join(_told(kind) for kind in self.types if kind is not NoneType)
+        return " or ".join(_describe(kind) for kind in self.types if kind is not NoneType)
 
     def takes(self, word: str) -> bool:
         """Whether a word is a value of one of the types."""
         return any(_is_of(word, kind) for kind in self.types)
 
 
-def _told(kind: Any) -> str:
+def _describe(kind: Any) -> str:
     if get_origin(kind) is Literal:
         names = [str(name) for name in get_args(kind)]
         return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
@@ -102,12 +102,12 @@ def _check_words(name: str, kind: Kind, words: list[str]) -> None:
     if kind.is_flag and words:
         raise UserError(f"--{name} takes no value, but is given {words[0][:SHOWN]!r}")
     if not words and not kind.is_flag and not kind.is_several:
-        raise UserError(f"--{name} needs {kind.told}")
+        raise UserError(f"--{name} needs {kind.description}")
     if len(words) > 1 and not kind.is_several:
         raise UserError(f"--{name} takes one value, but is given {len(words)}: {' '.join(words)[:SHOWN]}")
     for word in words:
         if not kind.takes(word):
-            raise UserError(f"--{name} takes {kind.told}, not {word[:SHOWN]!r}")
+            raise UserError(f"--{name} takes {kind.description}, not {word[:SHOWN]!r}")
 
 
 def _check_rest(

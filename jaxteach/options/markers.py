@@ -29,7 +29,7 @@ class Bounds:
         """Whether a value is within the bounds; NaN is not."""
         return self.low <= value <= min(self.high, MOST_REAL) or value == self.high
 
-    def told(self, value: float) -> str:
+    def message(self, value: float) -> str:
         """What a value outside the bounds must be, for a message."""
         if self.high not in (MOST, math.inf):
             return f"within {self.low:.10g}..{self.high:.10g}"
@@ -41,12 +41,12 @@ class OnlyWith:
     """An option has an effect only if another one has one of these values or, without values, if it is given.
 
     `other` is an option of the same part, or else an attribute of the whole configuration; where that lacks it,
-    the option has its effect. `told` says why there is no effect, where the other's name does not.
+    the option has its effect. `why` says why there is no effect, where the other's name does not.
     """
 
     other: str
     values: tuple[Any, ...] = ()
-    told: str = ""
+    why: str = ""
 
     def holds(self, value: Any) -> bool:
         """Whether the option has an effect with this value of the other."""
@@ -54,8 +54,8 @@ class OnlyWith:
 
     def reason(self, value: Any) -> str:
         """Why it has none with this value."""
-        if self.told:
-            return self.told
+        if self.why:
+            return self.why
         words = [wanted for wanted in self.values if isinstance(wanted, str)]
         if words:
             return f"with --{self.other} {value}, only with {' or '.join(words)}"
@@ -115,7 +115,7 @@ def check_values(config: Any) -> None:
 def _check_bounds(option: Option, bounds: Bounds) -> None:
     for value in option.value if isinstance(option.value, tuple) else (option.value,):
         if not isinstance(value, str) and not bounds.holds(value):
-            raise UserError(f"--{option.name} must be {bounds.told(value)}, not {str(value)[:SHOWN]}")
+            raise UserError(f"--{option.name} must be {bounds.message(value)}, not {str(value)[:SHOWN]}")
 
 
 def without_effect(config: Any, given: Collection[str]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def counted(
     returns = trajectory.episode_return.mean(-1)
     place = np.arange(size, dtype=np.int32) == iteration // width % size
     kept = ~(place & (iteration % width == 0))
-    news = Cohorts(
+    added = Cohorts(
         begun=jnp.where(place, trajectory.first.sum(dtype=jnp.int32), 0),
         ended=total(ends.astype(jnp.int32)),
         returns=total(returns),
@@ -82,7 +82,7 @@ def counted(
         lengths=total(length.astype(jnp.float32)),
         successes=total(trajectory.success.astype(jnp.int32)),
     )
-    cohorts = jax.tree.map(lambda old, new: jnp.where(kept, old, 0) + new, cohorts, news)
+    cohorts = jax.tree.map(lambda old, new: jnp.where(kept, old, 0) + new, cohorts, added)
     done = jax.tree.map(lambda leaf: leaf[(iteration - late) // width % size], cohorts)
     complete = ((iteration - late) % width == width - 1) & (done.begun == done.ended)
     names = ("episodes", "return_sum", "return_square_sum", "length_sum", "success_sum")

@@ -45,15 +45,15 @@ def student_policy(network: Network, params: Any, greedy: bool) -> Policy:
 
 
 def teacher_policy(teacher: Teacher) -> Policy:
-    """The teacher as a policy that draws its actions; where it is silent it waits."""
+    """The teacher as a policy that draws its actions; without a plan it waits."""
 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         plan_key, action_key = jax.random.split(key)
         memory = reset_where(first, teacher.reset(), memory)
         memory, probs = jax.vmap(teacher)(memory, merge_agents(teacher, obs), jax.random.split(plan_key, len(first)))
         action = jax.random.categorical(action_key, jnp.log(probs))
-        silent = probs.sum(-1) == 0
-        action = jnp.where(silent, teacher.domain.noop, action).astype(jnp.int32)
+        uncovered = probs.sum(-1) == 0
+        action = jnp.where(uncovered, teacher.domain.noop, action).astype(jnp.int32)
         return jax.vmap(teacher.advance)(memory, action), action.reshape(len(first), -1)
 
     return act

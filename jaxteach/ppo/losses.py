@@ -73,7 +73,7 @@ def kickstarting_loss(logits: jax.Array, teacher_probs: jax.Array, active: jax.A
 
     Args:
         logits: float32[B, actions].
-        teacher_probs: float32[B, actions]; a row of zeros, where the teacher is silent, adds 0.
+        teacher_probs: float32[B, actions]; a row of zeros, where the teacher has no plans, adds 0.
         active: see above.
     """
     return -mean((teacher_probs * jax.nn.log_softmax(logits)).sum(-1), active)

@@ -26,8 +26,8 @@ def unknown_scale() -> ValueScale:
 
 def updated(scale: ValueScale, returns: jax.Array, active: jax.Array | None) -> ValueScale:
     """The scale after an iteration's returns, float32[...]; those of finished agents don't count."""
-    news = (losses.mean(returns, active), losses.mean(returns**2, active), 1.0)
-    return ValueScale(*(KEPT * old + (1 - KEPT) * new for old, new in zip(scale, news)))
+    moments = (losses.mean(returns, active), losses.mean(returns**2, active), 1.0)
+    return ValueScale(*(KEPT * old + (1 - KEPT) * new for old, new in zip(scale, moments)))
 
 
 def to_returns(scale: ValueScale, values: jax.Array) -> jax.Array:

@@ -77,8 +77,8 @@ def group_runs(runs: Iterable[RunCurves], no_merge: bool = False) -> tuple[list[
             curves = run.seeds | curves
         used = {line.label for line in lines if line.task == kind.task}
         label = _unused(_label([run.name for run in members]), used)
-        told = settings[kind] + _told_apart(kind, alike, members[0])
-        lines.append(RunGroup(label, kind.task, told, tuple(members), curves))
+        text = settings[kind] + _distinction(kind, alike, members[0])
+        lines.append(RunGroup(label, kind.task, text, tuple(members), curves))
     return lines, left_out
 
 
@@ -89,16 +89,16 @@ def _kind(run: RunCurves, number: int) -> _Kind:
     return _Kind(run.task, options, plans, run.iterations, run.reached, number)
 
 
-def _told_apart(kind: _Kind, alike: list[_Kind], run: RunCurves) -> str:
+def _distinction(kind: _Kind, alike: list[_Kind], run: RunCurves) -> str:
     """What a line's settings say beside the options, where others have the same ones."""
-    told = ""
+    text = ""
     if len({other.plans for other in alike}) > 1:
-        told += f", plans with SHA-256 {run.plans[:SHOWN_OF_A_DIGEST]}" if run.plans else ", plans not known"
+        text += f", plans with SHA-256 {run.plans[:SHOWN_OF_A_DIGEST]}" if run.plans else ", plans not known"
     if len({(other.iterations, other.reached) for other in alike}) > 1:
         steps = run.config.steps_per_iteration
         of = f" of {kind.iterations * steps:,}" if kind.reached < kind.iterations else ""
-        told += f", {kind.reached * steps:,}{of} steps"
-    return told
+        text += f", {kind.reached * steps:,}{of} steps"
+    return text
 
 
 def changed_options(run: RunCurves) -> str:

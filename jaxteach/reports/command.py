@@ -26,13 +26,13 @@ MOST_MARKDOWN = 2**24
 def report(config: ReportConfig) -> Path:
     """Prints the table of the runs and writes `report.html`, `report.md`, `report.png` and the films.
 
-    Runs that can't be read are told, and left out.
+    Runs that can't be read are reported and left out.
 
     Raises:
         UserError: no run can be read, or the folder can't be written.
     """
     config.check()
-    runs, troubles = _load(config.runs)
+    runs, unreadable = _load(config.runs)
     lines, left_out = group_runs(runs, config.no_merge)
     tasks: dict[str, list[RunGroup]] = {}
     for line in lines:
@@ -41,7 +41,7 @@ def report(config: ReportConfig) -> Path:
     with writing(out):
         (out / FILMS).mkdir(parents=True, exist_ok=True)
         _forget_films(out)
-        films, untold = _films(lines, config.num_videos, out / FILMS)
+        films, not_filmed = _films(lines, config.num_videos, out / FILMS)
         sections = [
             Section(
                 task,
@@ -52,14 +52,14 @@ def report(config: ReportConfig) -> Path:
             )
             for task, members in tasks.items()
         ]
-        told = [f"left out: {reason}" for reason in troubles + left_out] + untold
-        whole = Report(len(runs), _notes(lines) + told, aggregate_tasks(lines), sections, provenance(runs))
+        messages = [f"left out: {reason}" for reason in unreadable + left_out] + not_filmed
+        whole = Report(len(runs), _notes(lines) + messages, aggregate_tasks(lines), sections, provenance(runs))
         picture = out / "report.png"
         picture.write_bytes(learning_curves(tasks, config.threshold))
         (out / "report.md").write_text(to_markdown(whole, picture), "utf-8")
         (out / "report.html").write_text(to_html(whole), "utf-8")
     _print_table(sections)
-    for note in told:
+    for note in messages:
         print(printable(note), file=sys.stderr)
     print(f"written: {out / 'report.html'}, {out / 'report.md'}, {picture}")
     return out
@@ -67,25 +67,25 @@ def report(config: ReportConfig) -> Path:
 
 def _load(folders: tuple[Path, ...]) -> tuple[list[RunCurves], list[str]]:
     """The runs that can be read, and why others can't."""
-    runs, troubles = [], []
+    runs, unreadable = [], []
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         try:
             runs.append(load_run(folder))
         except UserError as error:
             reason = str(error)
-            troubles.append(reason if str(folder) in reason else f"{folder}: {reason}")
+            unreadable.append(reason if str(folder) in reason else f"{folder}: {reason}")
     if not runs:
-        raise UserError("; ".join(troubles))
-    return runs, troubles
+        raise UserError("; ".join(unreadable))
+    return runs, unreadable
 
 
 def _forget_films(out: Path) -> None:
     """Removes the films of an earlier report in the folder, those that it shows and no others."""
     try:
-        told = read_text(out / "report.md", MOST_MARKDOWN)
+        messages = read_text(out / "report.md", MOST_MARKDOWN)
     except (OSError, UnicodeDecodeError):
         return
-    for name in films_named(told):
+    for name in films_named(messages):
         for suffix in FILM_SUFFIXES:
             (out / FILMS / name).with_suffix(suffix).unlink(missing_ok=True)
 
@@ -94,16 +94,16 @@ def _films(lines: list[RunGroup], most: int, folder: Path) -> tuple[dict[Path, F
     """Films of at most `most` runs, by the runs' folders, each line's first run first; and what can't be shown."""
     runs = sorted((place, number) for number, line in enumerate(lines) for place in range(len(line.runs)))
     films: dict[Path, Film] = {}
-    untold: list[str] = []
+    not_filmed: list[str] = []
     for count, (place, number) in enumerate(runs[:most], 1):
         run = lines[number].runs[place]
         try:
             films[run.folder] = film_student(run.folder, run.config, folder / f"{count}.gif")
         except UserError as error:
-            untold.append(f"no film of {run.name}: {error}")
+            not_filmed.append(f"no film of {run.name}: {error}")
     if len(runs) > most > 0:
-        untold.append(f"{most} of {len(runs)} runs are filmed; --num_videos {len(runs)} films all")
-    return films, untold
+        not_filmed.append(f"{most} of {len(runs)} runs are filmed; --num_videos {len(runs)} films all")
+    return films, not_filmed
 
 
 def _row(line: RunGroup, threshold: float) -> dict[str, str]:

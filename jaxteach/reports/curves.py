@@ -77,7 +77,7 @@ def load_run(folder: Path) -> RunCurves:
     """Reads a run's curves.
 
     Raises:
-        UserError: the folder is no run, or has no points yet.
+        UserError: the folder is not a run, or has no points yet.
     """
     if not is_folder(folder):
         raise UserError(f"there is no run {folder}")

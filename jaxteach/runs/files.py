@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, read with limits, and their troubles told in one sentence."""
+"""Files of a run: written whole or not at all, read with limits, and failures explained in one sentence."""
 
 import json
 import os
@@ -68,12 +68,12 @@ def read_text(path: Path, most: int) -> str:
 
     Raises:
         OSError: there is none, or it is larger.
-        UnicodeDecodeError: it is no text.
+        UnicodeDecodeError: it is not text.
     """
     # Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path} is no regular file")
+            raise OSError(f"{path} is not a regular file")
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(f"{path} is larger than {most} bytes")

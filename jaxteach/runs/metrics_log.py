@@ -103,7 +103,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             raise OSError
         lines = path.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError):
-        raise UserError(f"{folder} is no run of jaxteach: it has no readable metrics.jsonl") from None
+        raise UserError(f"{folder} is not a jaxteach run: it has no readable metrics.jsonl") from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:

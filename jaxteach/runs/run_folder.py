@@ -146,13 +146,13 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
     try:
         document = read_json(path)
     except OSError:
-        raise UserError(f"{folder} is no run of jaxteach: it has no readable config.json") from None
+        raise UserError(f"{folder} is not a jaxteach run: it has no readable config.json") from None
     except ValueError:
         raise UserError(f"{path} is damaged: it is not JSON") from None
     try:
         config = from_json(document)
     except UnicodeEncodeError:
-        raise UserError(f"{path} is damaged: it has characters that are none") from None
+        raise UserError(f"{path} is damaged: it has invalid characters") from None
     try:
         check_values(config)
         canonical_task(config.task)
@@ -196,8 +196,8 @@ def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path, plan
             )
         changed.pop("plans", None)
     if changed:
-        told = "; ".join(f"{name}: {a}, not {b}" for name, (a, b) in changed.items())
-        raise UserError(f"the run to resume has other options: {told}")
+        differences = "; ".join(f"{name}: {a}, not {b}" for name, (a, b) in changed.items())
+        raise UserError(f"the run to resume has other options: {differences}")
 
 
 def further(folder: Path, config: TrainConfig, done: int) -> str:
@@ -229,7 +229,7 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
     # Where a run's folder is, and that it was resumed, are not options of the run itself.
     config = replace(config, **{name: getattr(stored, name) for name in ("savedir", "logdir", "resume")})
     changed = changes(config, stored)
-    facts = {
+    session = {
         "from_iteration": done,
         "to_iteration": config.iterations,
         "total_steps": config.iterations * config.steps_per_iteration,
@@ -242,24 +242,26 @@ def begin_session(folder: Path, config: TrainConfig, done: int, plans: str | Non
     }
     if changed:
         write_json(folder / "config.json", to_json(config))
-    add_session(folder, facts)
-    return _news(config, stored, done, facts, before[-1] if before else facts)
+    add_session(folder, session)
+    return _notices(config, stored, done, session, before[-1] if before else session)
 
 
-def _news(
-    config: TrainConfig, stored: TrainConfig, done: int, facts: dict[str, Any], before: dict[str, Any]
+def _notices(
+    config: TrainConfig, stored: TrainConfig, done: int, session: dict[str, Any], before: dict[str, Any]
 ) -> list[str]:
     """What changes the student where a run goes on otherwise than in the session before."""
-    news = []
+    notices = []
     old, new = stored.learning_rate_at(done), config.learning_rate_at(done)
     if old != new:
-        news.append(
+        notices.append(
             f"the learning rate goes from {old:.3g} to {new:.3g}: "
             f"it falls over {config.iterations:,} iterations now, not over {stored.iterations:,}"
         )
-    names = MACHINE if facts["platform"] == "cpu" else MACHINE[1:]
-    changed = [name for name in names if before.get(name) not in (facts[name], None)]
-    other = [f"{name} {facts[name]}, not {before[name]}" for name in changed]
+    names = MACHINE if session["platform"] == "cpu" else MACHINE[1:]
+    changed = [name for name in names if before.get(name) not in (session[name], None)]
+    other = [f"{name} {session[name]}, not {before[name]}" for name in changed]
     if other:
-        news.append(f"not the machine of the session before ({', '.join(other)}): the bits may be others from here on")
-    return news
+        notices.append(
+            f"not the machine of the session before ({', '.join(other)}): the bits may be others from here on"
+        )
+    return notices

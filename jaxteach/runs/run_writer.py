@@ -179,5 +179,5 @@ def _train_values(metrics: Mapping[str, np.ndarray]) -> dict[str, float | None]:
     if not episodes:
         return means | {"episodes": 0} | dict.fromkeys(("return_mean", "return_std", "episode_length", "success_rate"))
     mean, square, length, success = (total / episodes for total in sums)
-    told = {"return_mean": mean, "return_std": max(square - mean**2, 0.0) ** 0.5}
-    return means | {"episodes": int(episodes)} | told | {"episode_length": length, "success_rate": success}
+    returns = {"return_mean": mean, "return_std": max(square - mean**2, 0.0) ** 0.5}
+    return means | {"episodes": int(episodes)} | returns | {"episode_length": length, "success_rate": success}

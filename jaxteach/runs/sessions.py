@@ -49,13 +49,13 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def add_session(folder: Path, facts: dict[str, Any]) -> None:
+def add_session(folder: Path, session: dict[str, Any]) -> None:
     """Records a session that begins now.
 
     Raises:
         UserError: the file can't be read or written.
     """
-    row = {"date": datetime.now(UTC).isoformat(timespec="seconds")} | facts
+    row = {"date": datetime.now(UTC).isoformat(timespec="seconds")} | session
     write_json(folder / FILE, [*read_sessions(folder), row])
 
 

@@ -32,7 +32,7 @@ def exit_on_interrupt() -> Iterator[None]:
     """Lets Ctrl-C end the process inside the block, with exit code 130.
 
     Python itself would wait until the present call, such as a compiled loop, comes to its end. So
-    another thread is told of the signal. Nothing is cleaned up: all files of a command must be
+    another thread is notified of the signal. Nothing is cleaned up: all files of a command must be
     such that it may be killed at any moment.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -42,24 +42,24 @@ def exit_on_interrupt() -> Iterator[None]:
     if before is not signal.default_int_handler:  # The signal is handled elsewhere, or ignored.
         yield
         return
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    descriptor = signal.set_wakeup_fd(told.fileno())
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    descriptor = signal.set_wakeup_fd(sender.fileno())
     signal.signal(signal.SIGINT, lambda *_: None)
-    watcher = threading.Thread(target=_wait_for_signal, args=[heard], daemon=True)
+    watcher = threading.Thread(target=_wait_for_signal, args=[receiver], daemon=True)
     watcher.start()
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
         signal.set_wakeup_fd(descriptor)
-        told.close()
+        sender.close()
         watcher.join()
-        heard.close()
+        receiver.close()
 
 
-def _wait_for_signal(heard: socket.socket) -> None:
-    while numbers := heard.recv(64):
+def _wait_for_signal(receiver: socket.socket) -> None:
+    while numbers := receiver.recv(64):
         if signal.SIGINT in numbers:
             # What is said may wait for a disk or for a reader; the end must not.
             speaker = threading.Thread(target=_say_last_words, daemon=True)

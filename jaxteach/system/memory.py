@@ -29,10 +29,10 @@ def check_memory(needed: int) -> None:
 
 def check_program(program: Any) -> None:
     """As `check_memory`, for a compiled program with its arguments and results."""
-    facts = program.memory_analysis()
-    if facts is not None:
-        own = facts.temp_size_in_bytes + facts.output_size_in_bytes - facts.alias_size_in_bytes
-        check_memory(facts.argument_size_in_bytes + own)
+    analysis = program.memory_analysis()
+    if analysis is not None:
+        own = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+        check_memory(analysis.argument_size_in_bytes + own)
 
 
 def compile_checked(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -70,7 +70,7 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
     for folder in folders:
         console.print(f"run {folder}", highlight=False, markup=False, soft_wrap=True)
     _tell_of_devices(experiment.devices, console)
-    for line in (*_of_teacher(configs[0], plans), *experiment.rounded):
+    for line in (*_teacher_notes(configs[0], plans), *experiment.rounded):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     with exit_on_lost_peer(), explain_out_of_memory(), ExitStack() as files:
         if arguments is not None and is_main_process():
@@ -126,7 +126,7 @@ def _going_on(config: TrainConfig, folder: Path, arguments: Sequence[str]) -> st
     return shlex.join(["python", "-m", "jaxteach.train", *arguments, *more, *([] if config.resume else ["--resume"])])
 
 
-def _of_teacher(config: TrainConfig, plans: PlanFile | None) -> Iterator[str]:
+def _teacher_notes(config: TrainConfig, plans: PlanFile | None) -> Iterator[str]:
     """What a person should know of who teaches."""
     if not config.taught and not config.no_teacher:
         yield f"{config.task} has no teacher: pure reinforcement learning"
@@ -195,7 +195,7 @@ class TrainingLoop:
         self.started = started
         self._notified: set[int] = set()
         self._done = 0
-        self._told_unfinished = False
+        self._reported_unfinished = False
 
     def run(self, state: LearnerState, done: int) -> None:
         """Trains from iteration `done` to the end, and evaluates what came out."""
@@ -215,12 +215,12 @@ class TrainingLoop:
             began = time.perf_counter()
             count = min(self.config.eval_interval, self.config.iterations - done)
             state, metrics = self._run_chunk(run_updates, state, done, count)
-            silent = metrics.pop("uncovered_captions", None)
+            uncovered = metrics.pop("uncovered_captions", None)
             rows = _first(metrics, count)
             speed = count * self.config.steps_per_iteration / (time.perf_counter() - began)
-            trouble = first_nonfinite(rows)
-            if trouble is not None:
-                last = done + trouble.place
+            nonfinite = first_nonfinite(rows)
+            if nonfinite is not None:
+                last = done + nonfinite.place
                 # With --online the table has grown since; of several runs each goes back alone.
                 if last > saved and self.online is None and len(self.writers) == 1:
                     state = self._replay(run_updates, saved, last)
@@ -228,12 +228,12 @@ class TrainingLoop:
                         self._record(last, _first(rows, last - done), evaluate(state.params, last), speed)
                     self._save(last, state)
                     saved = last
-                raise self._ended_by(trouble, done, saved, self._world_fault(run_updates, saved, last))
+                raise self._ended_by(nonfinite, done, saved, self._world_fault(run_updates, saved, last))
             self._done = done = done + count
             self._record(done, rows, evaluate(state.params, done), speed)
-            if silent is not None:
+            if uncovered is not None:
                 self._handle_unlisted(int(rows["unlisted_captions"].sum()))
-                self._handle_uncovered(uncovered_ids(np.asarray(silent)), done)
+                self._handle_uncovered(uncovered_ids(np.asarray(uncovered)), done)
             if done - saved >= self.config.save_interval or done == self.config.iterations:
                 self._save(done, state)
                 saved = done
@@ -266,12 +266,12 @@ class TrainingLoop:
             return None
         return world_fault(self.experiment.collect(self._replay(run_updates, saved, last)))
 
-    def _ended_by(self, trouble: NonFinite, done: int, saved: int, fault: str | None) -> UserError:
+    def _ended_by(self, nonfinite: NonFinite, done: int, saved: int, fault: str | None) -> UserError:
         """Says what is wrong in the iterations after `done`, and from where it can be seen again."""
         origin = f"from the checkpoint of iteration {saved}" if saved else "from the beginning"
         return UserError(
-            f"the {trouble.what} of seed {self.experiment.seeds[trouble.seed]} is {trouble.value} in iteration "
-            f"{done + trouble.place + 1}; --resume goes there again {origin}; "
+            f"the {nonfinite.what} of seed {self.experiment.seeds[nonfinite.seed]} is {nonfinite.value} in iteration "
+            f"{done + nonfinite.place + 1}; --resume goes there again {origin}; "
             + (f"correct the world: {fault}" if fault else "a lower --learning_rate may help")
         )
 
@@ -336,10 +336,10 @@ class TrainingLoop:
 
     def _notify_unfinished(self, outcome: Episodes) -> None:
         """Says once that evaluations stop episodes that go on."""
-        told = None if self._told_unfinished else unfinished_message(outcome, self.experiment.world.max_steps)
-        if told is not None:
-            self._told_unfinished = True
-            self.progress.say(told)
+        message = None if self._reported_unfinished else unfinished_message(outcome, self.experiment.world.max_steps)
+        if message is not None:
+            self._reported_unfinished = True
+            self.progress.say(message)
 
     def _seconds(self) -> float:
         """Since this command began."""

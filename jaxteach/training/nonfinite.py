@@ -27,7 +27,7 @@ def first_nonfinite(metrics: Mapping[str, np.ndarray]) -> NonFinite | None:
     for name, what in WATCHED.items():
         values = metrics[name]
         found += [NonFinite(int(i), int(s), what, float(values[s, i])) for i, s in np.argwhere(~np.isfinite(values.T))]
-    return min(found, key=lambda trouble: trouble[:2], default=None)
+    return min(found, key=lambda each: each[:2], default=None)
 
 
 def world_fault(rollout: tuple[Any, Trajectory]) -> str | None:
