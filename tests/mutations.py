@@ -904,8 +904,8 @@ PLAYING: Final = [
         "silent-teacher-turns",
         "a silent teacher takes the first action",
         "jaxteach/ppo/episodes.py",
-        "jnp.where(silent, teacher.domain.noop, action)",
-        "jnp.where(silent, 0, action)",
+        "jnp.where(uncovered, teacher.domain.noop, action)",
+        "jnp.where(uncovered, 0, action)",
         "test_teacher.py::test_a_silent_teacher_waits",
     ),
     Mutation(
