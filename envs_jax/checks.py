@@ -19,6 +19,48 @@ class WorldError(ValueError):
     """A world lacks what is asked of it; the message is one sentence for whoever wrote it."""
 
 
+def check_observations(env: Any) -> None:
+    """Checks that all observations of a user's world have the shapes and dtypes of its `observation_spec`.
+
+    Without a spec they are compared with those of `observe`. A dtype of 64 bits counts as its one of 32.
+
+    Raises:
+        WorldError: they differ.
+    """
+    if type(env).__module__.partition(".")[0] == "envs_jax":
+        return
+    state, first = jax.eval_shape(env.reset, jax.random.key(0))
+    action = jax.eval_shape(lambda: jnp.asarray(env.action_spec.generate_value(), env.action_spec.dtype))
+    given = {"reset": first.observation, "step": jax.eval_shape(env.step, state, action)[1].observation}
+    if callable(getattr(env, "observe", None)):
+        given = {"observe": jax.eval_shape(env.observe, state), **given}
+    spec = getattr(env, "observation_spec", None)
+    source = "observation_spec has" if spec is not None else "observe gives"
+    expected = _leaf_types(given["observe"] if spec is None else spec.generate_value())
+    for method, observation in given.items():
+        found = _leaf_types(observation)
+        if found != expected:
+            raise WorldError(
+                f"{method} gives observations {', '.join(found)} in {type(env).__name__}, "
+                f"and its {source} {', '.join(expected)}"
+            )
+
+
+def _leaf_types(tree: Any) -> list[str]:
+    """Dtypes and shapes of the leaves, such as float32[5]."""
+    leaves = jax.tree.leaves(jax.eval_shape(lambda: jax.tree.map(jnp.zeros_like, tree)))
+    return [f"{_NARROWER.get(str(leaf.dtype), leaf.dtype)}{[*leaf.shape]}" for leaf in leaves]
+
+
+def narrow(leaf: Any) -> jax.Array:
+    """A world's array as it is without `jax_enable_x64`: training keeps to 32 bits."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(_NARROWER.get(str(leaf.dtype), leaf.dtype))
+
+
+_NARROWER: Final = {"float64": "float32", "int64": "int32", "uint64": "uint32"}
+
+
 def checked_integer(name: str, value: Any, least: int, most: int) -> int:
     """An integer of Python or NumPy, as a Python int.
 

@@ -44,12 +44,16 @@ class Game:
     def step(self, action: np.ndarray) -> TimeStep[Any]:
         """Goes on by a step; the time step's arrays are NumPy's and the caller's own."""
         check_process()
-        if not self._running:
-            raise ResetNeeded("the episode is over or was never started; call reset before step")
+        self.check_running()
         self._state, timestep = self._programs.step(self._state, action.astype(self.env.action_spec.dtype))
         timestep = jax.tree.map(np.array, timestep)
         self._running = not is_last(timestep)
         return timestep
+
+    def check_running(self) -> None:
+        """Raises `ResetNeeded` if there is no running episode."""
+        if not self._running:
+            raise ResetNeeded("the episode is over or was never started; call reset before step")
 
     def render(self) -> np.ndarray:
         check_process()
@@ -81,9 +85,12 @@ def key_of(seed: int | None) -> jax.Array:
     """
     if seed is not None:
         try:
-            seed = operator.index(seed)
+            number = None if isinstance(seed, bool) else operator.index(seed)
         except TypeError:
-            raise Error(f"Seed must be a python integer, actual type: {type(seed)}") from None
+            number = None
+        if number is None:
+            raise Error(f"Seed must be a python integer, actual type: {type(seed)}")
+        seed = number
         if seed < 0:
             raise Error(f"Seed must be greater or equal to zero, actual value: {seed}")
         if seed < 2**32:
