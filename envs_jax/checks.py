@@ -138,32 +138,36 @@ def checked_ratio(name: str, value: Any) -> float:
 def checked_action(action: Any, counts: Any) -> jax.Array:
     """Discrete actions as an array, for a step.
 
-    While a program is traced, the numbers are not known yet: there, an invalid action does nothing.
+    While a program is traced, the values are unknown, and an invalid action does nothing.
 
     Args:
         action: int[...], of the shape of `counts`.
-        counts: int[...], how many actions there are, for each place.
+        counts: int[...], the number of actions, for each element.
 
     Raises:
-        ValueError: the shape or the type is wrong, or a known number is not an action.
+        ValueError: the shape or the type is wrong, or a known value is not an action.
     """
     given, counts = action if isinstance(action, jax.Array) else np.asarray(action), np.asarray(counts)
     if given.shape != counts.shape or given.dtype.kind not in "iu":
-        raise ValueError(f"an action is integers of shape {counts.shape}, not {given.dtype} of shape {given.shape}")
+        raise ValueError(
+            f"an action must be integers of shape {counts.shape}, not {given.dtype} of shape {given.shape}"
+        )
     if not isinstance(given, Tracer):
-        numbers = np.asarray(given)
-        if not ((numbers >= 0) & (numbers < counts)).all():
-            raise ValueError(f"an action must be at least 0 and below {counts.tolist()}, not {numbers.tolist()}")
-    if given.dtype.itemsize > 4:  # With 64 bits: a number that is no action must not wrap into one.
+        values = np.asarray(given)
+        if not ((values >= 0) & (values < counts)).all():
+            raise ValueError(f"an action must be at least 0 and below {counts.tolist()}, not {values.tolist()}")
+    if given.dtype.itemsize > 4:  # An invalid action of 64 bits must not wrap into a valid one.
         given = given.clip(-1, np.iinfo(np.int32).max)
     return jnp.asarray(given, jnp.int32)
 
 
 def checked_push(action: Any, shape: tuple[int, ...]) -> jax.Array:
-    """As `checked_action`, for continuous actions, as float32[...]; known numbers must be finite."""
+    """As `checked_action`, for continuous actions, as float32[...]; known values must be finite."""
     given = action if isinstance(action, jax.Array) else np.asarray(action)
     if given.shape != shape or given.dtype.kind not in "iuf":
-        raise ValueError(f"an action is numbers of shape {shape}, not {given.dtype} of shape {given.shape}")
+        raise ValueError(
+            f"an action must be floats or integers of shape {shape}, not {given.dtype} of shape {given.shape}"
+        )
     if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
         raise ValueError(f"an action must be finite, not {np.asarray(given).tolist()}")
     return jnp.asarray(given, jnp.float32)

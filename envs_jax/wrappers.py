@@ -1,4 +1,4 @@
-"""Worlds as the learner sees them: whoever acts in them is a team, be it of one."""
+"""Worlds as the learner sees them, always with an axis of agents."""
 
 from collections.abc import Mapping
 from typing import Any

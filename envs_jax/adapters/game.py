@@ -42,7 +42,7 @@ class Game:
         return jax.tree.map(np.array, timestep)
 
     def step(self, action: np.ndarray) -> TimeStep[Any]:
-        """Goes on by a step; the time step's arrays are NumPy's and the caller's own."""
+        """Takes one step; the time step's arrays are NumPy's and the caller's own."""
         check_process()
         self.check_running()
         self._state, timestep = self._programs.step(self._state, action.astype(self.env.action_spec.dtype))
@@ -131,7 +131,7 @@ def checked_env(env: Any) -> Environment[Any, Any, Any]:
 
 
 def checked_action(space: spaces.Space[Any], action: Any) -> np.ndarray:
-    """`action` as an array if it fits; numbers out of a box are left to the world, which clips them."""
+    """`action` as an array if it fits; values outside a box are left to the world, which clips them."""
     array = np.asarray(action)
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
         fits = array.shape == space.shape and array.dtype.kind in "iuf" and np.isfinite(array).all()

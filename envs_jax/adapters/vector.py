@@ -75,7 +75,7 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         Args:
             seed: the episodes are those of `jax.random.key(seed)`, or of a hash of a seed of more
-                than 32 bits; None goes on with the key that the last reset left, or at first with
+                than 32 bits; None continues with the key that the last reset left, or at first with
                 a random one.
             options: accepted and ignored.
 
@@ -167,7 +167,7 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return jax.tree.map(np.array if copy else np.asarray, ready)
 
     def _checked(self, actions: Any, device: Any) -> jax.Array:
-        """The actions in the world's dtype on a device; numbers that don't fit stay outside the space."""
+        """The actions in the world's dtype on a device; values that don't fit stay outside the space."""
         spec = self.env.action_spec
         if np.shape(actions) != (self.num_envs, *spec.shape):
             raise InvalidAction(f"actions must have shape {(self.num_envs, *spec.shape)}, not {np.shape(actions)}")
@@ -217,7 +217,7 @@ class _Programs(EqualByArguments):
         info = {name: extras[name] for name in ("episode_return", "episode_length")}
         ended = timestep.reward, terminated, last & ~terminated, last
         observation, final, fits = timestep.observation, extras["next_obs"], self._fit(actions)
-        if self.next_step:  # Then a copy that is done has its fresh state already: it is shown, and nothing else.
+        if self.next_step:  # A finished copy already has its fresh state, and only shows it.
             after = select_copies(done, state, after)
             observation = select_copies(done, jax.vmap(self.env.observe)(state.env), final)
             ended, info = select_copies(done, jax.tree.map(jnp.zeros_like, (ended, info)), (ended, info))
