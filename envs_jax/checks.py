@@ -19,6 +19,48 @@ class WorldError(ValueError):
     """A world lacks what is asked of it; the message is one sentence for whoever wrote it."""
 
 
+def check_observations(env: Any) -> None:
+    """Checks that all observations of a user's world have the shapes and dtypes of its `observation_spec`.
+
+    Without a spec they are compared with those of `observe`. A dtype of 64 bits counts as its one of 32.
+
+    Raises:
+        WorldError: they differ.
+    """
+    if type(env).__module__.partition(".")[0] == "envs_jax":
+        return
+    state, first = jax.eval_shape(env.reset, jax.random.key(0))
+    action = jax.eval_shape(lambda: jnp.asarray(env.action_spec.generate_value(), env.action_spec.dtype))
+    given = {"reset": first.observation, "step": jax.eval_shape(env.step, state, action)[1].observation}
+    if callable(getattr(env, "observe", None)):
+        given = {"observe": jax.eval_shape(env.observe, state), **given}
+    spec = getattr(env, "observation_spec", None)
+    source = "observation_spec has" if spec is not None else "observe gives"
+    expected = _leaf_types(given["observe"] if spec is None else spec.generate_value())
+    for method, observation in given.items():
+        found = _leaf_types(observation)
+        if found != expected:
+            raise WorldError(
+                f"{method} gives observations {', '.join(found)} in {type(env).__name__}, "
+                f"and its {source} {', '.join(expected)}"
+            )
+
+
+def _leaf_types(tree: Any) -> list[str]:
+    """Dtypes and shapes of the leaves, such as float32[5]."""
+    leaves = jax.tree.leaves(jax.eval_shape(lambda: jax.tree.map(jnp.zeros_like, tree)))
+    return [f"{_NARROWER.get(str(leaf.dtype), leaf.dtype)}{[*leaf.shape]}" for leaf in leaves]
+
+
+def narrow(leaf: Any) -> jax.Array:
+    """A world's array as it is without `jax_enable_x64`: training keeps to 32 bits."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(_NARROWER.get(str(leaf.dtype), leaf.dtype))
+
+
+_NARROWER: Final = {"float64": "float32", "int64": "int32", "uint64": "uint32"}
+
+
 def checked_integer(name: str, value: Any, least: int, most: int) -> int:
     """An integer of Python or NumPy, as a Python int.
 
@@ -96,32 +138,36 @@ def checked_ratio(name: str, value: Any) -> float:
 def checked_action(action: Any, counts: Any) -> jax.Array:
     """Discrete actions as an array, for a step.
 
-    While a program is traced, the numbers are not known yet: there, an invalid action does nothing.
+    While a program is traced, the values are unknown, and an invalid action does nothing.
 
     Args:
         action: int[...], of the shape of `counts`.
-        counts: int[...], how many actions there are, for each place.
+        counts: int[...], the number of actions, for each element.
 
     Raises:
-        ValueError: the shape or the type is wrong, or a known number is not an action.
+        ValueError: the shape or the type is wrong, or a known value is not an action.
     """
     given, counts = action if isinstance(action, jax.Array) else np.asarray(action), np.asarray(counts)
     if given.shape != counts.shape or given.dtype.kind not in "iu":
-        raise ValueError(f"an action is integers of shape {counts.shape}, not {given.dtype} of shape {given.shape}")
+        raise ValueError(
+            f"an action must be integers of shape {counts.shape}, not {given.dtype} of shape {given.shape}"
+        )
     if not isinstance(given, Tracer):
-        numbers = np.asarray(given)
-        if not ((numbers >= 0) & (numbers < counts)).all():
-            raise ValueError(f"an action must be at least 0 and below {counts.tolist()}, not {numbers.tolist()}")
-    if given.dtype.itemsize > 4:  # With 64 bits: a number that is no action must not wrap into one.
+        values = np.asarray(given)
+        if not ((values >= 0) & (values < counts)).all():
+            raise ValueError(f"an action must be at least 0 and below {counts.tolist()}, not {values.tolist()}")
+    if given.dtype.itemsize > 4:  # An invalid action of 64 bits must not wrap into a valid one.
         given = given.clip(-1, np.iinfo(np.int32).max)
     return jnp.asarray(given, jnp.int32)
 
 
 def checked_push(action: Any, shape: tuple[int, ...]) -> jax.Array:
-    """As `checked_action`, for continuous actions, as float32[...]; known numbers must be finite."""
+    """As `checked_action`, for continuous actions, as float32[...]; known values must be finite."""
     given = action if isinstance(action, jax.Array) else np.asarray(action)
     if given.shape != shape or given.dtype.kind not in "iuf":
-        raise ValueError(f"an action is numbers of shape {shape}, not {given.dtype} of shape {given.shape}")
+        raise ValueError(
+            f"an action must be floats or integers of shape {shape}, not {given.dtype} of shape {given.shape}"
+        )
     if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
         raise ValueError(f"an action must be finite, not {np.asarray(given).tolist()}")
     return jnp.asarray(given, jnp.float32)

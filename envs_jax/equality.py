@@ -68,7 +68,11 @@ def _bind(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
 
 
 def _scalar(value: Any) -> Any:
-    """A number of NumPy or JAX as Python's: equal worlds may be made with either."""
+    """Scalars of NumPy or JAX as Python's, also in tuples, lists and dicts: equal worlds may be made with either."""
+    if type(value) in (tuple, list):
+        return type(value)(map(_scalar, value))
+    if type(value) is dict:
+        return {name: _scalar(item) for name, item in value.items()}
     return value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and np.shape(value) == () else value
 
 

@@ -165,7 +165,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
                 if None. With an order given, or a single agent, nothing is drawn and the key stays.
 
         Raises:
-            ValueError: the action is invalid, see `checked_action`, or the order has other numbers.
+            ValueError: the action is invalid, see `checked_action`, or the order is not a permutation of the agents.
         """
         actions = checked_action(action, [NUM_ACTIONS] * self.num_agents)
         if order is not None:
@@ -219,8 +219,8 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         Raises:
             ValueError: the world is not one of this task's kind; the message says where.
         """
-        facts = (grid, agent_pos, agent_dir, carrying, unlocked, step_count, key)
-        return from_arrays(self._layout, self.num_agents, *facts)
+        arrays = (grid, agent_pos, agent_dir, carrying, unlocked, step_count, key)
+        return from_arrays(self._layout, self.num_agents, *arrays)
 
     def to_arrays(self, state: HallwayState) -> dict[str, jax.Array]:
         """The arguments that `make_state` takes for this state, less the key."""
@@ -258,46 +258,46 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         A room, and the hallway, is known by its corner.
 
         Returns:
-            int32[D], the cell of each door's key; the hallway's places that may have a key.
+            int32[D], the cell of each door's key; the indices of the hallway's cells that may have a key.
         """
         layout = self._layout
         opens = _draw_row(next(words), layout.room_corner[_arrangements(self.num_rooms, self.num_rooms)])
         corner, left = jnp.int32(layout.hall_corner), 1 + uniform_below(next(words), self.max_hallway_keys)
         corners: list[jax.Array] = []
-        places: list[jax.Array] = []
+        indices: list[jax.Array] = []
         key_cell = jnp.zeros(self.num_rooms, jnp.int32)
         for i in range(self.num_rooms):
             if i > 0:
                 count = 1 + uniform_below(next(words), self.max_keys_per_room)
                 corner, left = jnp.where(left == 0, opens[i - 1], corner), jnp.where(left == 0, count, left)
             left -= 1
-            places.append(self._draw_place(next(words), corner, corners, places))
+            indices.append(self._draw_index(next(words), corner, corners, indices))
             corners.append(corner)
-            key_cell = jnp.where(opens[i] == layout.room_corner, self._cell(corner, places[i]), key_cell)
-        in_hall = [jnp.where(c == layout.hall_corner, p, self._hall_cells) for c, p in zip(corners, places)]
+            key_cell = jnp.where(opens[i] == layout.room_corner, self._cell(corner, indices[i]), key_cell)
+        in_hall = [jnp.where(c == layout.hall_corner, p, self._hall_cells) for c, p in zip(corners, indices)]
         return key_cell, in_hall[: self.max_hallway_keys]
 
-    def _draw_place(
-        self, word: jax.Array, corner: jax.Array, corners: list[jax.Array], places: list[jax.Array]
+    def _draw_index(
+        self, word: jax.Array, corner: jax.Array, corners: list[jax.Array], indices: list[jax.Array]
     ) -> jax.Array:
-        """A free place in the room at `corner`, given earlier keys; agents stand in the hallway's centre."""
+        """A free cell's index in the room at `corner`, given earlier keys; agents stand in the hallway's centre."""
         in_hall = corner == self._layout.hall_corner
         size = jnp.where(in_hall, self._hall_cells, (self.room_size - 2) ** 2)
-        # The place `size`, one past the last, is always taken: it stands for "takes no place here".
-        taken = [size, jnp.where(in_hall, self._centre_place, size)]
+        # The index `size`, one past the last, is always taken: it stands for "takes no cell here".
+        taken = [size, jnp.where(in_hall, self._centre_index, size)]
         most_others = max(self.max_hallway_keys, self.max_keys_per_room) - 1
-        for earlier in range(max(0, len(places) - most_others), len(places)):
-            taken.append(jnp.where(corners[earlier] == corner, places[earlier], size))
+        for earlier in range(max(0, len(indices) - most_others), len(indices)):
+            taken.append(jnp.where(corners[earlier] == corner, indices[earlier], size))
         return uniform_free(word, size + 1, taken)
 
-    def _place_agents(self, words: Any, key_places: list[jax.Array]) -> jax.Array:
-        """int32[A], on free places of the hallway; agents yet to be placed stand in its centre."""
-        taken = [jnp.int32(self._hall_cells), *key_places]
+    def _place_agents(self, words: Any, key_indices: list[jax.Array]) -> jax.Array:
+        """int32[A], on free cells of the hallway; agents yet to be placed stand in its centre."""
+        taken = [jnp.int32(self._hall_cells), *key_indices]
         for waiting in reversed(range(self.num_agents)):
-            centre = [jnp.int32(self._centre_place)] if waiting else []
+            centre = [jnp.int32(self._centre_index)] if waiting else []
             taken.append(uniform_free(next(words), self._hall_cells + 1, [*taken, *centre]))
         corner = jnp.int32(self._layout.hall_corner)
-        return jnp.stack([self._cell(corner, place) for place in taken[-self.num_agents :]])
+        return jnp.stack([self._cell(corner, index) for index in taken[-self.num_agents :]])
 
     def _draw_directions(self, word: jax.Array) -> jax.Array:
         """int32[A], two bits of one draw for each agent."""
@@ -309,15 +309,15 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         return math.prod(self._layout.hall_size)
 
     @property
-    def _centre_place(self) -> int:
+    def _centre_index(self) -> int:
         x, y = divmod(self._layout.centre - self._layout.hall_corner, self._layout.height)
         return x * self._layout.hall_size[1] + y
 
-    def _cell(self, corner: jax.Array, place: jax.Array) -> jax.Array:
-        """The cell of a place, places being numbered row-major, in the room or hallway at `corner`."""
+    def _cell(self, corner: jax.Array, index: jax.Array) -> jax.Array:
+        """The cell of a row-major index into the room or hallway at `corner`."""
         rows = jnp.where(corner == self._layout.hall_corner, self._layout.hall_size[1], self.room_size - 2)
-        column = floor_divide(place, rows)
-        return corner + column * self._layout.height + place - column * rows
+        column = floor_divide(index, rows)
+        return corner + column * self._layout.height + index - column * rows
 
 
 def _arrangements(count: int, length: int) -> np.ndarray:

@@ -69,8 +69,8 @@ class VectorEnv(EqualByArguments, Generic[State]):
     def _reset_finished(self, states: Any, last: jax.Array) -> Any:
         """`states` with fresh ones, drawn from their own keys, where `last` bool[N].
 
-        Few episodes end in one step, and a fresh state costs several steps: so each round
-        resets a 64th of the environments, as long as one waits.
+        Few episodes end in one step, and a fresh state costs several steps: each round
+        resets a 64th of the environments until none waits.
         """
         here = last.shape[0]
         count = max(1, here // 64)
@@ -80,8 +80,8 @@ class VectorEnv(EqualByArguments, Generic[State]):
             waits, chosen = jax.lax.top_k(waiting.astype(jnp.float32), count)
             # Clones, as each key used here is overwritten below, which the check for reused keys can't see.
             fresh, _ = jax.vmap(self.env.reset)(jax.random.clone(_keys(states)[chosen]))
-            places = jnp.where(waits > 0, chosen, here)
-            return jax.tree.map(lambda old, new: _put(old, places, new), carry, (fresh, jnp.zeros(count, bool)))
+            indices = jnp.where(waits > 0, chosen, here)
+            return jax.tree.map(lambda old, new: _put(old, indices, new), carry, (fresh, jnp.zeros(count, bool)))
 
         return jax.lax.while_loop(lambda carry: carry[1].any(), reset_round, (states, last))[0]
 
@@ -99,7 +99,7 @@ def vectorize(env: Environment[Any, Any, Any], num_envs: int) -> VectorEnv[Any]:
 
 
 def _keys(states: Any) -> Any:
-    """The states' keys, [N]: their attribute or, of dictionaries, their item `key`."""
+    """The states' keys, [N]: their attribute or, for dicts, their item `key`."""
     return states["key"] if isinstance(states, Mapping) else states.key
 
 
@@ -123,9 +123,9 @@ def _typed(states: Any, like: Any) -> Any:
     return jax.tree_util.tree_map_with_path(cast, states, like)
 
 
-def _put(array: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:
-    """`array` with the rows `values` at different `places`; places outside are left out."""
-    return array.at[places].set(values, mode="drop", unique_indices=True)
+def _put(array: jax.Array, indices: jax.Array, values: jax.Array) -> jax.Array:
+    """`array` with the rows `values` at distinct `indices`; those out of bounds are dropped."""
+    return array.at[indices].set(values, mode="drop", unique_indices=True)
 
 
 def select_copies(mask: jax.Array, on_true: Any, on_false: Any) -> Any:

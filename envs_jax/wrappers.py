@@ -1,7 +1,7 @@
-"""Worlds as the learner sees them: whoever acts in them is a team, be it of one."""
+"""Worlds as the learner sees them, always with an axis of agents."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import TimeStep
 
-from envs_jax.checks import WorldError
+from envs_jax.checks import WorldError, check_observations, narrow
 from envs_jax.equality import EqualByArguments
 from envs_jax.mpe import ParticleWorld
 
@@ -56,7 +56,7 @@ class AgentAxisWrapper(EqualByArguments):
         if not ("key" in state if isinstance(state, Mapping) else hasattr(state, "key")):
             raise WorldError(f"the state of {_name(env)} has no key, from which the next episode is drawn")
         self.abstract_observation: Any = timestep.observation
-        _check_shapes(env, state)
+        check_observations(env)
         if any(leaf.shape[:1] != (self.num_agents,) for leaf in jax.tree.leaves(self.abstract_observation)):
             raise WorldError(
                 f"the observations of {_name(env)} have no axis for {self.num_agents} agents, which its action_spec, a "
@@ -93,33 +93,18 @@ class AgentAxisWrapper(EqualByArguments):
     def _for_team(self, timestep: TimeStep[Any], success: jax.Array) -> TimeStep[Any]:
         return timestep.replace(  # type: ignore[attr-defined]
             observation=self._with_axis(timestep.observation),
-            reward=jnp.broadcast_to(_narrow(timestep.reward), (self.num_agents,)),
-            discount=jnp.broadcast_to(_narrow(timestep.discount), (self.num_agents,)),
+            reward=jnp.broadcast_to(narrow(timestep.reward), (self.num_agents,)),
+            discount=jnp.broadcast_to(narrow(timestep.discount), (self.num_agents,)),
             extras={**(timestep.extras or {}), "success": success},
         )
 
     def _with_axis(self, tree: Any) -> Any:
-        tree = jax.tree.map(_narrow, tree)
+        tree = jax.tree.map(narrow, tree)
         return jax.tree.map(lambda leaf: leaf[None], tree) if self.is_single else tree
 
 
 def _name(env: Any) -> str:
     return type(env).__name__
-
-
-def _check_shapes(env: Any, state: Any) -> None:
-    """Raises `WorldError` where `observe` or `step` of a world give another shape than its `observation_spec`."""
-    if type(env).__module__.partition(".")[0] == "envs_jax":
-        return
-    spec = getattr(env, "observation_spec", None)
-    seen = [jnp.shape(leaf) for leaf in jax.tree.leaves(jax.eval_shape(env.observe, state))]
-    action = jax.eval_shape(lambda: jnp.asarray(env.action_spec.generate_value(), jnp.int32))
-    stepped = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(env.step, state, action)[1].observation)]
-    said = seen if spec is None else [jnp.shape(leaf) for leaf in jax.tree.leaves(spec.generate_value())]
-    for where, shapes in (("observe gives", seen), ("step gives", stepped)):
-        if shapes != said:
-            told = "observation_spec has" if spec is not None else "observe gives"
-            raise WorldError(f"{where} observations of shape {shapes} in {_name(env)}, and its {told} {said}")
 
 
 def _max_steps(env: Any) -> int:
@@ -132,12 +117,3 @@ def _max_steps(env: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
         raise WorldError(f"max_steps of {_name(env)} must be a whole number, at least 1, not {given!r}")
     return int(given)
-
-
-def _narrow(leaf: Any) -> jax.Array:
-    """A world's array as it is without `jax_enable_x64`: training keeps to 32 bits."""
-    leaf = jnp.asarray(leaf)
-    return leaf.astype(_NARROWER.get(str(leaf.dtype), leaf.dtype))
-
-
-_NARROWER: Final = {"float64": "float32", "int64": "int32", "uint64": "uint32"}

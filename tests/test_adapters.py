@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import pickle
+import re
 import subprocess
 import sys
 from functools import cache
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from gymnasium.error import Error, InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as wrappers
 from jumanji import specs
 from jumanji.env import Environment
@@ -560,9 +561,27 @@ def test_mistakes_in_adapting_and_acting_are_one_sentence():
     for adapter in (GymnasiumEnv, PettingZooEnv, lambda env: BatchedEnv(env, 2)):
         with pytest.raises(TypeError, match=r"env must be a Jumanji environment, .* not 5"):
             adapter(5)
-    with pytest.raises(ValueError, match="autoreset_mode must be SAME_STEP or NEXT_STEP, not 'Foo'"):
-        BatchedEnv(envs_jax.make("simple"), 2, autoreset_mode="Foo")
+    for mode in (AutoresetMode.NEXT_STEP, "NEXT_STEP", AutoresetMode.NEXT_STEP.value):
+        assert BatchedEnv(make("simple"), 2, autoreset_mode=mode).metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    for mode in ("Foo", ["NEXT_STEP"], {}, AutoresetMode.DISABLED):
+        with pytest.raises(ValueError, match=f"must be SAME_STEP or NEXT_STEP, not {re.escape(repr(mode))}: finished"):
+            BatchedEnv(make("simple"), 2, autoreset_mode=mode)
+    for changes, found in (({"shape": (1,)}, r"int32\[1\], "), ({"dtype": jnp.float32}, r"float32\[\], ")):
+        for adapter in (GymnasiumEnv, lambda env: BatchedEnv(env, 2)):
+            world = Line()
+            world.observation_spec = world.observation_spec.replace(
+                place=specs.Array(**{"shape": (), "dtype": jnp.int32, **changes})
+            )
+            with pytest.raises(ValueError, match=rf"observe gives .* int32\[\] in Line, .*_spec has {found}"):
+                adapter(world)
+    world = Line((2,))
+    world.observation_spec = world.observation_spec.replace(place=specs.Array((2,), jnp.uint8))
+    with pytest.raises(ValueError, match=r"observe gives .* in Line, and its observation_spec has uint8\[2\]"):
+        PettingZooEnv(world)
     adapted = PettingZooEnv(envs_jax.make("simple"))
+    for too_early in (lambda: adapted.step({"x": 0}), lambda: GymnasiumEnv(make("SimpleDoorKey")).step("x")):
+        with pytest.raises(ResetNeeded):
+            too_early()
     adapted.reset(seed=0)
     for actions in (None, [0]):
         with pytest.raises(InvalidAction, match="actions must be a dict from agents' names to actions"):
@@ -578,6 +597,10 @@ def test_numbers_of_numpy_and_jax_are_as_good_as_python_s():
     assert world == envs_jax.make("SimpleDoorKey", view_size=np.int64(5)) == envs_jax.make("SimpleDoorKey", view_size=5)
     single = GymnasiumEnv(world)
     np.testing.assert_array_equal(single.reset(seed=np.int64(3))[0], single.reset(seed=3)[0])
-    for seed in ([3], "3"):
-        with pytest.raises(Error):
-            single.reset(seed=seed)
+    for env in (single, PettingZooEnv(make("simple")), BatchedEnv(make("simple"), 2)):
+        for seed in ([3], "3", True, np.True_):
+            with pytest.raises(Error):
+                env.reset(seed=seed)
+    worlds = [envs_jax.make("SimpleDoorKey", room_size=(least, 10)) for least in (jnp.int32(5), np.int64(5), 5)]
+    assert [repr(env) for env in worlds] == ["DoorKey()"] * 3
+    assert len({*worlds}) == 1

@@ -64,11 +64,9 @@ class Grown(Counter):
 
 
 def test_observations_have_one_shape():
-    with pytest.raises(
-        WorldError, match=r"observe gives observations of shape \[\(8,\)\] in Shaped.*spec has \[\(5,\)"
-    ):
+    with pytest.raises(WorldError, match=r"observe gives .*\[8\] in Shaped, and its observation_spec has float32\[5\]"):
         AgentAxisWrapper(Shaped())
-    with pytest.raises(WorldError, match=r"step gives observations of shape \[\(9,\)\] in Grown.*observe gives \[\(8,"):
+    with pytest.raises(WorldError, match=r"step gives .*\[9\] in Grown, and its observe gives .*\[8\]"):
         AgentAxisWrapper(Grown())
 
 

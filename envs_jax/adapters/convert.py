@@ -38,7 +38,7 @@ def to_values(space: spaces.Space[Any], tree: Any) -> Any:
 
 
 def agent_spaces(space: spaces.Space[Any], agents: int) -> list[spaces.Space[Any]]:
-    """Each agent's own space; what has no axis for agents belongs to all."""
+    """Each agent's own space; a space without an axis for agents is shared by all."""
     return [_row_space(space, agents, agent) for agent in range(agents)]
 
 

@@ -42,14 +42,18 @@ class Game:
         return jax.tree.map(np.array, timestep)
 
     def step(self, action: np.ndarray) -> TimeStep[Any]:
-        """Goes on by a step; the time step's arrays are NumPy's and the caller's own."""
+        """Takes one step; the time step's arrays are NumPy's and the caller's own."""
         check_process()
-        if not self._running:
-            raise ResetNeeded("the episode is over or was never started; call reset before step")
+        self.check_running()
         self._state, timestep = self._programs.step(self._state, action.astype(self.env.action_spec.dtype))
         timestep = jax.tree.map(np.array, timestep)
         self._running = not is_last(timestep)
         return timestep
+
+    def check_running(self) -> None:
+        """Raises `ResetNeeded` if there is no running episode."""
+        if not self._running:
+            raise ResetNeeded("the episode is over or was never started; call reset before step")
 
     def render(self) -> np.ndarray:
         check_process()
@@ -81,9 +85,12 @@ def key_of(seed: int | None) -> jax.Array:
     """
     if seed is not None:
         try:
-            seed = operator.index(seed)
+            number = None if isinstance(seed, bool) else operator.index(seed)
         except TypeError:
-            raise Error(f"Seed must be a python integer, actual type: {type(seed)}") from None
+            number = None
+        if number is None:
+            raise Error(f"Seed must be a python integer, actual type: {type(seed)}")
+        seed = number
         if seed < 0:
             raise Error(f"Seed must be greater or equal to zero, actual value: {seed}")
         if seed < 2**32:
@@ -124,7 +131,7 @@ def checked_env(env: Any) -> Environment[Any, Any, Any]:
 
 
 def checked_action(space: spaces.Space[Any], action: Any) -> np.ndarray:
-    """`action` as an array if it fits; numbers out of a box are left to the world, which clips them."""
+    """`action` as an array if it fits; values outside a box are left to the world, which clips them."""
     array = np.asarray(action)
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
         fits = array.shape == space.shape and array.dtype.kind in "iuf" and np.isfinite(array).all()

@@ -8,6 +8,7 @@ from jumanji.env import Environment
 
 from envs_jax.adapters.convert import count_agents, to_space, to_values
 from envs_jax.adapters.game import METADATA, Game, checked_action, checked_env, checked_mode, ends
+from envs_jax.checks import check_observations
 from envs_jax.forking import NotForked
 
 
@@ -23,8 +24,8 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
         render_mode: "rgb_array" if `render` is going to be called.
 
     Raises:
-        ValueError: the world has an axis for agents, or the mode is unknown or the world has no
-            pictures.
+        ValueError: the world has an axis for agents, or the mode is unknown, the world has no
+            pictures, or its observations don't have the shapes and dtypes of its `observation_spec`.
         RuntimeError: in a process that was forked after JAX had started.
     """
 
@@ -33,6 +34,7 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
     def __init__(self, env: Environment[Any, Any, Any], render_mode: str | None = None) -> None:
         if count_agents(checked_env(env)) is not None:
             raise ValueError(f"{type(env).__name__} has an axis for agents; adapt it with PettingZooEnv")
+        check_observations(env)
         self._game, self.render_mode = Game(env), checked_mode(env, render_mode)
         self.observation_space = to_space(env.observation_spec)
         self.action_space = to_space(env.action_spec)
@@ -55,6 +57,7 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
             ResetNeeded: there is no running episode.
             InvalidAction: the action is not in the action space.
         """
+        self._game.check_running()
         timestep = self._game.step(checked_action(self.action_space, action))
         terminated, truncated = map(bool, ends(timestep))
         observation = to_values(self.observation_space, timestep.observation)

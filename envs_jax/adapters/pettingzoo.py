@@ -11,6 +11,7 @@ from pettingzoo import ParallelEnv
 
 from envs_jax.adapters.convert import agent_spaces, agent_values, count_agents, to_space, to_values
 from envs_jax.adapters.game import METADATA, Game, checked_action, checked_env, checked_mode, ends, is_last
+from envs_jax.checks import check_observations
 from envs_jax.forking import NotForked
 from envs_jax.locked_hallway import LockedHallway
 from envs_jax.mpe import SCENARIOS, ParticleWorld
@@ -42,7 +43,8 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
 
     Raises:
         ValueError: the world has no axis for agents, the mode is unknown or the world has no
-            pictures, or MultiGrid's names are wanted for another world.
+            pictures, MultiGrid's names are wanted for another world, or the observations don't have
+            the shapes and dtypes of the `observation_spec`.
         RuntimeError: in a process that was forked after JAX had started.
     """
 
@@ -57,6 +59,7 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
         self.metadata = {"name": _name(env), "is_parallelizable": True, **METADATA}
         self._game, self.render_mode = Game(env), checked_mode(env, render_mode)
         self._multigrid_names = multigrid_names
+        check_observations(env)
         self._joint_space = to_space(env.observation_spec)
         self.possible_agents = _agent_names(env, count)
         self.agents = []
@@ -98,6 +101,7 @@ class PettingZooEnv(NotForked, ParallelEnv[str, Any, Any]):
         """
         if self._game.started and not self.agents:
             return {}, {}, {}, {}, {}
+        self._game.check_running()
         timestep = self._game.step(self._join(actions))
         everyone = self.possible_agents
         terminated, truncated = (np.broadcast_to(end, len(everyone)).tolist() for end in ends(timestep))

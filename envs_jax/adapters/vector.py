@@ -16,6 +16,7 @@ from jumanji.env import Environment
 
 from envs_jax.adapters.convert import to_space, to_values
 from envs_jax.adapters.game import METADATA, checked_env, checked_mode, key_of
+from envs_jax.checks import check_observations
 from envs_jax.equality import EqualByArguments
 from envs_jax.forking import NotForked, check_process
 from envs_jax.vector import VectorState, select_copies, vectorize
@@ -38,7 +39,8 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     Raises:
         ImportError: tensors are wanted and PyTorch is not installed.
-        ValueError: `num_envs` is less than 1, a mode is unknown or the world has no pictures.
+        ValueError: `num_envs` is less than 1, a mode is unknown, the world has no pictures, or its
+            observations don't have the shapes and dtypes of its `observation_spec`.
         RuntimeError: in a process that was forked after JAX had started.
     """
 
@@ -53,6 +55,7 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
         mode = _checked_autoreset(autoreset_mode)
         self.env: Any = checked_env(env)
         self.num_envs, self._torch = num_envs, torch
+        check_observations(env)
         self.render_mode = checked_mode(env, render_mode)
         self.metadata = {**METADATA, "autoreset_mode": mode}
         self._programs = _Programs(env, num_envs, mode == AutoresetMode.NEXT_STEP)
@@ -72,7 +75,7 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         Args:
             seed: the episodes are those of `jax.random.key(seed)`, or of a hash of a seed of more
-                than 32 bits; None goes on with the key that the last reset left, or at first with
+                than 32 bits; None continues with the key that the last reset left, or at first with
                 a random one.
             options: accepted and ignored.
 
@@ -164,7 +167,7 @@ class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return jax.tree.map(np.array if copy else np.asarray, ready)
 
     def _checked(self, actions: Any, device: Any) -> jax.Array:
-        """The actions in the world's dtype on a device; numbers that don't fit stay outside the space."""
+        """The actions in the world's dtype on a device; values that don't fit stay outside the space."""
         spec = self.env.action_spec
         if np.shape(actions) != (self.num_envs, *spec.shape):
             raise InvalidAction(f"actions must have shape {(self.num_envs, *spec.shape)}, not {np.shape(actions)}")
@@ -214,7 +217,7 @@ class _Programs(EqualByArguments):
         info = {name: extras[name] for name in ("episode_return", "episode_length")}
         ended = timestep.reward, terminated, last & ~terminated, last
         observation, final, fits = timestep.observation, extras["next_obs"], self._fit(actions)
-        if self.next_step:  # Then a copy that is done has its fresh state already: it is shown, and nothing else.
+        if self.next_step:  # A finished copy already has its fresh state, and only shows it.
             after = select_copies(done, state, after)
             observation = select_copies(done, jax.vmap(self.env.observe)(state.env), final)
             ended, info = select_copies(done, jax.tree.map(jnp.zeros_like, (ended, info)), (ended, info))
@@ -237,10 +240,11 @@ def _import_torch() -> Any:
 
 
 def _checked_autoreset(mode: Any) -> AutoresetMode:
-    names = {member.value: member for member in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP)}
-    found = names.get(getattr(mode, "value", mode))
-    if found is None:
-        raise ValueError(
-            f"autoreset_mode must be SAME_STEP or NEXT_STEP, not {mode!r}: finished copies start again by themselves"
-        )
-    return found
+    """The mode of a member's name, its value or the member itself."""
+    given = getattr(mode, "value", mode)
+    for member in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+        if isinstance(given, str) and given in (member.name, member.value):
+            return member
+    raise ValueError(
+        f"autoreset_mode must be SAME_STEP or NEXT_STEP, not {mode!r}: finished copies start again by themselves"
+    )

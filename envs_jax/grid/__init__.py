@@ -1,1 +1,1 @@
-"""MiniGrid's physics as pure functions on small facts."""
+"""MiniGrid's physics as pure functions on small states."""

@@ -78,7 +78,7 @@ def from_arrays(
     doors = _find(grid, DOOR, capacity.doors)
     keys, key_color, carried = _keys(grid, checked_integers("carrying", carrying, (2,), 0, 255), capacity)
     door_attributes = _attributes(grid, doors)
-    facts: dict[str, Any] = dict(
+    fields: dict[str, Any] = dict(
         step_count=np.int32(steps),
         room_size=_room_size(grid),
         door_cell=doors,
@@ -93,7 +93,7 @@ def from_arrays(
         seen=pack_cells(np.asarray(seen, bool)),
         history=np.zeros((capacity.frames - 1, size * size), np.uint32),
     )
-    state = jax.device_put(RoomState(key=jax.random.key(0) if key is None else key, **facts))
+    state = jax.device_put(RoomState(key=jax.random.key(0) if key is None else key, **fields))
     _check_repainted(grid, np.asarray(_painted(state, size)))
     return state
 

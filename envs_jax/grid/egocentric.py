@@ -66,7 +66,7 @@ def _paint_view(
         word = object_word(AGENT, jnp.int32(agent % NUM_COLORS), state.agent_dir[agent])
         words = jnp.where(cells == state.agent_cell[agent], word, words)
     words = jnp.where((depth == 0) & (side == 0), hand_words(state)[viewer], words)
-    # Walls come last: cells outside the world are walls, but share their numbers with cells inside.
+    # Walls come last: cells outside the world are walls, but share their indices with cells inside.
     words = jnp.where(_bits(tables.walls, spot, view_size**2), WALL_WORD, words)
     if len(tables.lit) > 1:
         lit = _bits(tables.lit, spot << layout.door_cell.size | _door_mask(state, layout), view_size**2)

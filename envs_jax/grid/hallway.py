@@ -1,4 +1,4 @@
-"""The state of a hallway with locked rooms: a few numbers, and the conversion from and to painted grids."""
+"""The state of a hallway with locked rooms, and its conversion from and to painted grids."""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from envs_jax.grid.state import NOWHERE
 class HallwayState(NamedTuple):
     """Rooms on both sides of a hallway, and the agents.
 
-    A cell (x, y) is the number `x * height + y`; -1 is nowhere. D is the number of rooms, of
+    A cell (x, y) has the index `x * height + y`; -1 is nowhere. D is the number of rooms, of
     their doors and of the keys: key d is the one that fits door d. A is the number of agents.
     """
 
@@ -123,7 +123,7 @@ def from_arrays(
     agent_cell = _agent_cells(layout, checked_integers("agent_pos", agent_pos, (num_agents, 2), 0, layout.width - 1))
     hands = checked_integers("carrying", carrying, (num_agents, 2), 0, 255)
     key_cell, carried = _keys(cells, door_color, hands)
-    facts: dict[str, Any] = dict(
+    fields: dict[str, Any] = dict(
         step_count=checked_integers("step_count", step_count, (), 0, 2**31 - 1),
         door_color=door_color,
         door_state=door_state,
@@ -133,7 +133,7 @@ def from_arrays(
         agent_dir=checked_integers("agent_dir", agent_dir, (num_agents,), 0, 3),
         carried=carried,
     )
-    return jax.device_put(HallwayState(key=jax.random.key(0) if key is None else key, **facts))
+    return jax.device_put(HallwayState(key=jax.random.key(0) if key is None else key, **fields))
 
 
 def _check_furniture(layout: Layout, grid: np.ndarray) -> None:

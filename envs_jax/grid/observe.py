@@ -1,4 +1,4 @@
-"""From a room's facts to what is seen now and to painted worlds and observations."""
+"""What is seen of a room's state, and painted worlds and observations."""
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ def compute_once(words: jax.Array, state: RoomState) -> jax.Array:
 
 
 def _cells(size: int) -> np.ndarray:
-    """int32[ceil(size * size / 32), 32], the cells' numbers: loops of 32 fill a CPU's vectors."""
+    """int32[ceil(size * size / 32), 32], the cells' indices: loops of 32 fill a CPU's vectors."""
     return np.arange(-(-(size * size) // 32) * 32, dtype=np.int32).reshape(-1, 32)
 
 

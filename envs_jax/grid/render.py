@@ -100,8 +100,8 @@ def render_world(grid: Any, agent_pos: Any, agent_dir: Any, tile_size: int = 24,
 
 def render_state(env: Any, state: Any, tile_size: int = 24) -> np.ndarray:
     """The whole world of a state of `env`, a DoorKey task or a hallway, as `render_world` draws it."""
-    facts = jax.device_get(_arrays(env, state))
-    return render_world(facts["grid"], facts["agent_pos"], facts["agent_dir"], tile_size, facts["carrying"])
+    arrays = jax.device_get(_arrays(env, state))
+    return render_world(arrays["grid"], arrays["agent_pos"], arrays["agent_dir"], tile_size, arrays["carrying"])
 
 
 _arrays = jax.jit(lambda env, state: env.to_arrays(state), static_argnums=0)

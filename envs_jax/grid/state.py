@@ -1,4 +1,4 @@
-"""The state of a one-room world: a few numbers, and the conversion from and to painted grids."""
+"""The state of a one-room world."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ NOWHERE = -1
 class RoomState(NamedTuple):
     """One room in the corner of a square world of `size` cells a side.
 
-    A cell (x, y) is the number `x * size + y`; -1 is nowhere. D, K and L are the numbers of
+    A cell (x, y) has the index `x * size + y`; -1 is nowhere. D, K and L are the numbers of
     doors, keys and lava cells that the task has, F its frame stack.
     """
 
@@ -25,6 +25,6 @@ class RoomState(NamedTuple):
     lava_cell: jax.Array  # int32[L]
     agent_cell: jax.Array  # int32[]
     agent_dir: jax.Array  # int32[]
-    carried: jax.Array  # int32[], number of the carried key, -1: none
+    carried: jax.Array  # int32[], index of the carried key, -1: none
     seen: tuple[jax.Array, ...]  # uint32[] each, bit `cell % 32` of word `cell // 32`: the cell was seen
     history: jax.Array  # uint32[F - 1, size * size], painted frames before this one, oldest first

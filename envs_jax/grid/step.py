@@ -59,19 +59,19 @@ def signed(plus: jax.Array, minus: jax.Array) -> jax.Array:
 
 
 def _move_keys(state: RoomState, action: jax.Array, front: Front) -> tuple[jax.Array, jax.Array]:
-    numbers = np.arange(state.key_cell.shape[0], dtype=np.int32)
+    indices = np.arange(state.key_cell.shape[0], dtype=np.int32)
     picks = front.key & (action == Actions.pickup) & (state.carried == NOWHERE)
-    drops = (numbers == state.carried) & (action == Actions.drop) & front.free
+    drops = (indices == state.carried) & (action == Actions.drop) & front.free
     key_cell = jnp.where(picks, NOWHERE, jnp.where(drops, front.cell, state.key_cell))
-    picked = jnp.max(jnp.where(picks, numbers, NOWHERE))
+    picked = jnp.max(jnp.where(picks, indices, NOWHERE))
     carried = jnp.where(drops.any(), NOWHERE, jnp.maximum(picked, state.carried))
     return key_cell, carried
 
 
 def _toggle(state: RoomState, action: jax.Array, front: Front) -> jax.Array:
     """int32[D], the doors' states after the action."""
-    numbers = np.arange(state.key_color.shape[0], dtype=np.int32)
-    in_hand = numbers == state.carried
+    indices = np.arange(state.key_color.shape[0], dtype=np.int32)
+    in_hand = indices == state.carried
     unlocks = (in_hand[None, :] & (state.key_color[None, :] == state.door_color[:, None])).any(1)
     locked = state.door_state == LOCKED
     toggled = jnp.where(locked, jnp.where(unlocks, OPEN, LOCKED), CLOSED - state.door_state)

@@ -31,7 +31,7 @@ class WorldState(NamedTuple):
     p_pos: jax.Array  # float32[E, 2]
     p_vel: jax.Array  # float32[A, 2], landmarks have none
     c: jax.Array  # float32[A, dim_c], what each agent said in the last step, zeros if it can't speak
-    goals: jax.Array  # int32[G], numbers of landmarks; their meaning is the scenario's
+    goals: jax.Array  # int32[G], indices of landmarks; their meaning is the scenario's
 
 
 class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, Any]):
@@ -122,7 +122,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, Any])
         return specs.BoundedArray((self.num_agents,), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
     def reset(self, key: jax.Array) -> tuple[WorldState, TimeStep[jax.Array]]:
-        """Everybody and everything at rest in random places; all draws come from `key`."""
+        """Agents and landmarks at rest at random positions; all draws come from `key`."""
         state = self._draw(key)
         return state, TimeStep(
             step_type=StepType.FIRST,
@@ -170,7 +170,7 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, Any])
         Args:
             p_pos: float[E, 2], positions, agents first, then landmarks.
             p_vel: float[A, 2], the agents' velocities.
-            goals: int[G], the scenario's goals, numbers of landmarks.
+            goals: int[G], the scenario's goals, indices of landmarks.
             step_count: steps done in the episode.
             c: float[A, dim_c], what each agent said last; silence by default.
             key: PRNG key of the next reset; `jax.random.key(0)` by default.
@@ -179,18 +179,18 @@ class ParticleWorld(EqualByArguments, Environment[Any, specs.BoundedArray, Any])
             ValueError: the arrays are not those of such a world; the message says which and why.
         """
         world = self.world
-        said = np.zeros((self.num_agents, world.dim_c)) if c is None else c
-        said = _floats("c", said, (self.num_agents, world.dim_c))
-        if said[~world.speaks].any():
-            raise ValueError(f"c must be 0 for agents that can't speak, not {said.tolist()}")
-        facts: dict[str, Any] = dict(
+        messages = np.zeros((self.num_agents, world.dim_c)) if c is None else c
+        messages = _floats("c", messages, (self.num_agents, world.dim_c))
+        if messages[~world.speaks].any():
+            raise ValueError(f"c must be 0 for agents that can't speak, not {messages.tolist()}")
+        fields: dict[str, Any] = dict(
             step_count=_integers("step_count", step_count, (), 2**31 - 1),
             p_pos=_floats("p_pos", p_pos, (len(world.size), 2)),
             p_vel=_floats("p_vel", p_vel, (self.num_agents, 2)),
-            c=said,
+            c=messages,
             goals=_integers("goals", goals, (self.num_goals,), world.num_landmarks),
         )
-        return jax.device_put(WorldState(key=jax.random.key(0) if key is None else key, **facts))
+        return jax.device_put(WorldState(key=jax.random.key(0) if key is None else key, **fields))
 
     def to_arrays(self, state: WorldState) -> dict[str, jax.Array]:
         """The arguments that `make_state` takes for this state, less the key."""

@@ -26,19 +26,19 @@ def landmark_offsets(p_pos: jax.Array, viewers: slice, num_agents: int, nearest:
     return keep_nearest(nearest, p_pos[None, num_agents:] - p_pos[viewers, None])[0]
 
 
-def keep_nearest(count: int | None, offsets: jax.Array, *facts: jax.Array) -> tuple[jax.Array, ...]:
+def keep_nearest(count: int | None, offsets: jax.Array, *features: jax.Array) -> tuple[jax.Array, ...]:
     """The `count` nearest of each viewer, nearest first, zeros where there are fewer; all if None.
 
     Args:
         count: how many are kept.
         offsets: float32[n, m, 2], what is seen, relative to the viewer.
-        *facts: float32[n, m, k], what else is seen of them, kept in the same order.
+        *features: float32[n, m, k], what else is seen of them, kept in the same order.
     """
     if count is None:
-        return offsets, *facts
+        return offsets, *features
     order = jnp.argsort(norm(offsets), axis=-1)[:, :count]
     padding = ((0, 0), (0, count - order.shape[1]), (0, 0))
-    kept = (jnp.take_along_axis(values, order[..., None], axis=1) for values in (offsets, *facts))
+    kept = (jnp.take_along_axis(values, order[..., None], axis=1) for values in (offsets, *features))
     return tuple(jnp.pad(values, padding) for values in kept)
 
 

@@ -46,11 +46,11 @@ def render_particles(env: Any, state: Any, size: int = 700, camera: float | None
 def messages(env: Any, state: Any) -> list[str]:
     """What each agent that can speak said last: a letter, numbers if actions are continuous, or _ for silence."""
     lines = []
-    for name, said in zip(np.array(env.agents)[env.world.speaks], np.asarray(state.c)[env.world.speaks]):
-        word = ascii_uppercase[int(said.argmax())]
+    for name, message in zip(np.array(env.agents)[env.world.speaks], np.asarray(state.c)[env.world.speaks]):
+        word = ascii_uppercase[int(message.argmax())]
         if env.continuous_actions:
-            word = "[" + ",".join(f"{number:.2f}" for number in said) + "]"
-        lines.append(f"{name} sends {word if said.any() else '_'}")
+            word = "[" + ",".join(f"{number:.2f}" for number in message) + "]"
+        lines.append(f"{name} sends {word if message.any() else '_'}")
     return lines
 
 

@@ -20,7 +20,7 @@ COINCIDING: Final = 1e-12  # centres closer than this have no direction to be pu
 
 
 class Agent(NamedTuple):
-    """The fixed facts of an agent."""
+    """The fixed properties of an agent."""
 
     name: str
     size: float = 0.05  # radius
@@ -32,7 +32,7 @@ class Agent(NamedTuple):
 
 
 class Landmark(NamedTuple):
-    """The fixed facts of a landmark."""
+    """The fixed properties of a landmark."""
 
     size: float = 0.05  # radius
     collides: bool = False
