@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import tyro
 
 from jaxteach.errors import UserError
-from jaxteach.options.arguments import check_arguments
+from jaxteach.options.arguments import check_arguments, option_names
 from jaxteach.options.integers import INTEGERS
 from jaxteach.options.legacy import current_arguments
 from jaxteach.options.markers import without_effect
@@ -72,7 +72,9 @@ def read_options(
         defaults: gives the options that are not named, from the task that is.
         aside: more options that the command takes without a meaning, with the reasons.
     """
-    given, modules = _without_imports(current_arguments(sys.argv[1:] if arguments is None else arguments))
+    given, modules = _without_imports(
+        current_arguments(sys.argv[1:] if arguments is None else arguments, option_names(config))
+    )
     import_plugins(modules)
     _check_no_empty(given)
     kept = _set_aside(given, WITHOUT_MEANING | dict(aside or {}))

@@ -74,11 +74,12 @@ def test_its_plans_teach():
 
 
 def test_former_names_stand_for_the_present_ones(tmp_path):
-    line = ["--network=team", "--distill-schedule", "halving", "--films", "3", "--engine", "here", "--savedir", "team"]
-    assert current_arguments(line) == [
-        *["--network=mlp", "--distill_schedule", "exponential", "--num_videos", "3", "--engine", "local"],
-        *["--savedir", "team"],
+    line = ["--network=team", "--distill-schedule", "halving", "--films", "3", "--savedir", "team"]
+    known = {"network", "distill_schedule", "num_videos", "savedir"}
+    assert current_arguments(line, known) == [
+        *["--network=mlp", "--distill-schedule", "exponential", "--num_videos", "3", "--savedir", "team"],
     ]
+    assert current_arguments(["--films", "3"], {"network"}) == ["--films", "3"], "named as it was typed"
     sweep = tmp_path / "old.toml"
     sweep.write_text(
         '[fixed]\ntask = "simple_spread"\nnetwork = "team"\n[grid]\ndistill_schedule = ["halving", "linear"]\n'

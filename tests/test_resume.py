@@ -197,7 +197,10 @@ def test_checkpoints_of_other_networks_are_no_damage(tmp_path):
     doubled = jax.eval_shape(lambda: STATE | {"count": jnp.zeros((), jnp.float32)})
     more = jax.eval_shape(lambda: STATE | {"more": jnp.zeros(2)})
     for like in (wider, doubled, more):
-        with closing(Checkpoints(tmp_path)) as checkpoints, pytest.raises(UserError, match="another network or task"):
+        with (
+            closing(Checkpoints(tmp_path)) as checkpoints,
+            pytest.raises(UserError, match="another network, task or seed_list"),
+        ):
             checkpoints.restore(like)
 
 

@@ -48,7 +48,7 @@ def make_train(
 
     Returns:
         `init(key)`, a fresh `TrainState` from a PRNG key; and `update(state, **hparams)`, the state after an
-        iteration of `num_envs * rollout_length` environment steps, and its metrics: float32[] each, but for
+        iteration of `num_envs * rollout_length` environment steps, and its metrics: float32[] or int32[] each, but for
         `uncovered_captions`, int32[captions], with a teacher. `hparams` are numbers of `PPOConfig.hparams`,
         float32[], such as `distill_coef` and `learning_rate`, which may be traced; the options' when left out.
 

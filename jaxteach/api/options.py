@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import jax
 import numpy as np
 
 from jaxteach.api.objects import Objects, teacher_as_plans
@@ -43,6 +44,8 @@ def named_options(
         UserError: two keywords say the same, or an object can't be used.
     """
     import_plugins()
+    if task is None:
+        raise UserError("a task is a name, such as SimpleDoorKey, or an environment, not None")
     flat = {NAMES.get(name, name): _plain(name, value) for name, value in options.items()}
     if seeds is not None:
         flat = _with(flat, "seeds", "seed_list", _seeds(seeds))
@@ -99,6 +102,8 @@ def _with(flat: dict[str, Any], keyword: str, name: str, value: Any) -> dict[str
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
     try:
+        if any(isinstance(seed, bool) for seed in np.atleast_1d(np.asarray(seeds, object))):
+            raise TypeError
         return tuple(map(operator.index, [seeds] if np.ndim(seeds) == 0 and not np.iterable(seeds) else seeds))
     except TypeError:
         raise UserError(f"seeds are integers, one or several, not {seeds!r}") from None
@@ -110,7 +115,12 @@ _KINDS: Final = {option.name: option.kind for option in options_of(TrainConfig("
 def _plain(name: str, value: Any) -> Any:
     """A value as the command line gives it: NumPy's numbers as Python's, 1e5 as a whole number, paths as text."""
     kind = _KINDS.get(NAMES.get(name, name))
-    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, jax.core.Tracer):
+        raise UserError(
+            f"{name} can't be traced here; give it to the update of make_train, as update(state, {name}=...)"
+        )
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0:
+        value = value.item()
     if name == "seed_list":
         return _seeds(value)
     if isinstance(value, Path):

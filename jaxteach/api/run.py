@@ -1,5 +1,6 @@
 """Runs on the disk, and the students that come out of them."""
 
+import operator
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -45,6 +46,10 @@ class Policy:
         shapes: the shape and dtype of each of its arrays.
         single: the environment has one agent, and its arrays no axis for agents.
     """
+
+    # By identity, so that `jax.jit(policy)` can look it up: arrays have no hash.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
     params: Any
     network: Network = flax.struct.field(pytree_node=False)
@@ -118,6 +123,8 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, env: Any = None, network: Any = None) -> None:
+        if not isinstance(folder, str | Path):
+            raise UserError(f"a run is given by its folder, not {folder!r}")
         self.folder = Path(folder).resolve()
         self._objects = Objects(env, network)
         import_plugins()
@@ -195,8 +202,8 @@ class Run:
             config = EvalConfig(
                 loaddir=str(self.folder),
                 seed_list=trained.seed_list if seeds is None else tuple(np.atleast_1d(np.asarray(seeds)).tolist()),
-                num_eval=episodes,
-                env_seed_list=(env_seed,),
+                num_eval=_integer("episodes", episodes),
+                env_seed_list=(_integer("env_seed", env_seed),),
                 greedy=greedy,
                 checkpoint=checkpoint,
                 random_actions=random_actions,
@@ -210,7 +217,7 @@ class Run:
     def policy(self, seed: int | None = None, *, checkpoint: int | None = None) -> Policy:
         """The student of a seed, by default the first; see `load_policy`."""
         with self._known() as trained:
-            wanted = trained.seed_list[0] if seed is None else seed
+            wanted = trained.seed_list[0] if seed is None else _integer("seed", seed)
             experiment, params, _ = load_student(self.folder, trained, wanted, checkpoint)
         return Policy.of(params, experiment.network, experiment.world)
 
@@ -265,6 +272,13 @@ def load_policy(
         ValueError: the run has no such seed or checkpoint, or needs its environment or network.
     """
     return _opened(run, env, network).policy(seed, checkpoint=checkpoint)
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except TypeError:
+        raise UserError(f"{name} must be an integer, not {value!r}") from None
 
 
 def _opened(run: Run | str | Path, env: Any, network: Any) -> Run:

@@ -33,7 +33,10 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
     if name in REGISTERED and recurrent:
         raise ValueError(f"--recurrent is for built-in networks; {name} has whatever recurrence its module has")
     if name in REGISTERED:
-        return REGISTERED[name](world)
+        made = REGISTERED[name](world)
+        if not callable(getattr(made, "prepare", None)) or not callable(getattr(made, "initial_carry", None)):
+            raise ValueError(f"the network {name} makes {made!r}, which is not a jaxteach.Student")
+        return made
     obs = world.abstract_observation
     views = isinstance(obs, HallwayObservation)
     if not views and not hasattr(obs, "ndim"):

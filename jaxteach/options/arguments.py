@@ -130,6 +130,11 @@ def _similar(name: str, kinds: dict[str, Kind]) -> str:
     return f"; did you mean --{similar[0]}?" if similar else "; --help lists the options"
 
 
+def option_names(config: type) -> set[str]:
+    """The names of the options of a configuration's dataclass, with those of its parts."""
+    return set(_kinds(config)[0])
+
+
 def _kinds(config: type) -> tuple[dict[str, Kind], dict[str, Kind]]:
     """The options of a configuration and of its parts, and the values that it takes without a name."""
     kinds: dict[str, Kind] = {}

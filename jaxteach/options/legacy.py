@@ -1,5 +1,6 @@
 """Names of earlier versions, which still work: on the command line, in runs, in sweeps and in Python."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 NAMES: Final = {
@@ -23,8 +24,8 @@ def current_value(name: str, value: Any) -> Any:
     return VALUES.get(name, {}).get(value, value) if isinstance(value, str) else value
 
 
-def current_arguments(arguments: list[str]) -> list[str]:
-    """A command line with today's names."""
+def current_arguments(arguments: list[str], known: Collection[str]) -> list[str]:
+    """A command line with today's names, of the options `known` to the command; others stay as they were typed."""
     option, current = "", []
     for argument in arguments:
         if not argument.startswith("--"):
@@ -32,6 +33,9 @@ def current_arguments(arguments: list[str]) -> list[str]:
             continue
         name, equals, value = argument[2:].partition("=")
         option = name.replace("-", "_")
-        option = NAMES.get(option, option)
-        current.append(f"--{option}{equals}{current_value(option, value)}")
+        if NAMES.get(option) in known and option not in known:
+            option, argument = NAMES[option], f"--{NAMES[option]}{equals}{value}"
+        current.append(
+            argument if not equals else argument[: len(argument) - len(value)] + current_value(option, value)
+        )
     return current

@@ -82,7 +82,7 @@ class Checkpoints:
             The iteration, and the state.
 
         Raises:
-            UserError: there is none, it is damaged, or it is of another network or task.
+            UserError: there is none, it is damaged, or it is of another network, task or seed_list.
         """
         return self._restore(like, "", iteration)
 
@@ -194,7 +194,9 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     except Exception:
         raise _Damaged("it is not as Orbax writes it") from None
     if not fits:
-        raise UserError(f"the checkpoint {path} can't be read: it is of another network or task")
+        raise UserError(
+            f"the checkpoint {path} can't be read: its arrays have other shapes; it is of another network, task or seed_list"
+        )
     new = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if name not in there}
     arrays = new | {name: np.asarray(leaves[name]) for name in there}
     if any((arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype) for name, leaf in wanted.items()):

@@ -25,7 +25,7 @@ from jaxteach.runs.sessions import (
     read_sessions,
 )
 from jaxteach.system.plugins import plugins
-from jaxteach.tasks import TASKS, canonical_task
+from jaxteach.tasks import OBJECT, TASKS, canonical_task
 
 MAX_NAME = 200
 PLANS = "plans.json"
@@ -166,12 +166,12 @@ def read_config(folder: Path, task: str | None = None) -> TrainConfig:
 
 def _advice(folder: Path, config: TrainConfig) -> str:
     """How a run of a task that is not known here can be used."""
-    if not isinstance(config.task, str) or config.task in TASKS:
+    if not isinstance(config.task, str) or config.task in TASKS or config.task.startswith(OBJECT):
         return ""
     modules = [name for row in read_sessions(folder) for name in row.get("plugins") or () if name not in plugins()]
     if modules:
         return f"; the run was made with --import {','.join(dict.fromkeys(modules))}, give that too"
-    return "; an environment that was given as an object must be given again, jaxteach.Run(folder, env=...)"
+    return ""
 
 
 def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path, plans: str | None) -> None:

@@ -45,6 +45,8 @@ def import_plugins(more: Iterable[str] = ()) -> None:
             reason = error.msg if isinstance(error, SyntaxError) else str(error)
             what = reason if isinstance(error, ModuleNotFoundError | UserError) else f"{type(error).__name__}: {reason}"
             source = "--import" if name in more else VARIABLE
+            if "/" in name or name.endswith(".py"):
+                what += "; give a module's name, without .py, whose folder is on PYTHONPATH"
             raise UserError(f"{source} names {name}, and it can't be imported: {what}{place_of(error)}") from None
 
 
