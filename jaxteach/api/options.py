@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxteach.api.objects import Objects, teacher_as_plans
 from jaxteach.config import TrainConfig, default_config, with_options
@@ -115,7 +116,7 @@ _KINDS: Final = {option.name: option.kind for option in options_of(TrainConfig("
 def _plain(name: str, value: Any) -> Any:
     """A value as the command line gives it: NumPy's numbers as Python's, 1e5 as a whole number, paths as text."""
     kind = _KINDS.get(NAMES.get(name, name))
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         raise UserError(
             f"{name} can't be traced here; give it to the update of make_train, as update(state, {name}=...)"
         )

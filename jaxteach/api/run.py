@@ -275,8 +275,9 @@ def load_policy(
 
 
 def _integer(name: str, value: Any) -> int:
+    whole: Any = int(value) if isinstance(value, float) and value.is_integer() else value
     try:
-        return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        return operator.index(whole)
     except TypeError:
         raise UserError(f"{name} must be an integer, not {value!r}") from None
 

@@ -33,9 +33,8 @@ def current_arguments(arguments: list[str], known: Collection[str]) -> list[str]
             continue
         name, equals, value = argument[2:].partition("=")
         option = name.replace("-", "_")
+        typed = argument[2 : 2 + len(name)]
         if NAMES.get(option) in known and option not in known:
-            option, argument = NAMES[option], f"--{NAMES[option]}{equals}{value}"
-        current.append(
-            argument if not equals else argument[: len(argument) - len(value)] + current_value(option, value)
-        )
+            option = typed = NAMES[option]
+        current.append(f"--{typed}{equals}{current_value(option, value)}")
     return current

@@ -195,7 +195,8 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise _Damaged("it is not as Orbax writes it") from None
     if not fits:
         raise UserError(
-            f"the checkpoint {path} can't be read: its arrays have other shapes; it is of another network, task or seed_list"
+            f"the checkpoint {path} can't be read: its arrays have other shapes; "
+            "it is of another network, task or seed_list"
         )
     new = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if name not in there}
     arrays = new | {name: np.asarray(leaves[name]) for name in there}
