@@ -334,6 +334,10 @@ def test_what_make_train_refuses(guide):
         ({"learning_rat": 1}, "no hparam is learning_rat; did you mean learning_rate"),
         ({"batch_size": 1}, "batch_size shapes the program; give it to make_train"),
         ({"distill_coef": 1}, "distill_coef has no effect"),
+        ({"gamma": 2.0}, "--gamma must be within 0..1"),
+        ({"entropy_coef": float("nan")}, "--entropy_coef"),
+        ({"gamma": None}, "gamma must be a scalar, not None"),
+        ({"learning_rate": jnp.ones(3)}, "learning_rate must be a scalar, .* for jax.vmap"),
     ):
         with pytest.raises(UserError, match=told):
             update(state, **hparams)

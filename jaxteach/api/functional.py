@@ -1,17 +1,19 @@
 """Training as pure functions: nothing is written, everything may be transformed."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxteach.api.options import DEFAULT, configured, named_options, refuse_idle
 from jaxteach.config import HostsConfig, PPOConfig, TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.options.markers import NOT_LEARNT, marked
+from jaxteach.options.markers import NOT_LEARNT, check_values, marked
 from jaxteach.ppo.learner import LearnerState
 from jaxteach.training.programs import Experiment
 
@@ -83,10 +85,14 @@ def make_train(
 def _check_hparams(config: TrainConfig, hparams: dict[str, Any]) -> None:
     """Raises `UserError` for names that are no inputs of the program, or have no effect in it."""
     known = PPOConfig().hparams
-    for name in hparams:
+    for name, value in hparams.items():
         if name in vars(config.ppo) and name not in known:
             raise UserError(f"{name} shapes the program; give it to make_train")
         if name not in known:
             similar = get_close_matches(name, known, 1)
             raise UserError(f"no hparam is {name}; {f'did you mean {similar[0]}?' if similar else ', '.join(known)}")
+        if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
+            raise UserError(f"{name} must be a scalar, not {value!r:.60}; several values are for jax.vmap")
+        if not isinstance(value, Tracer):
+            check_values(replace(config.ppo, **{name: float(value)}))
     refuse_idle(config, hparams)

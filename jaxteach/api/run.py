@@ -169,6 +169,8 @@ class Run:
     @property
     def summary(self) -> dict[int, dict[str, Any]]:
         """The final evaluation of each seed, as in `summary.json`; empty where there is none yet."""
+        if not is_folder(self.folder):
+            raise UserError(f"there is no run {self.folder}")
         return read_summary(self.folder)
 
     def evaluate(
