@@ -441,7 +441,7 @@ def test_mistakes_in_reports(logdir, tmp_path, monkeypatch, capsys):
 
     assert "there is no run" in said(tmp_path / "nothing")
     assert "there is no run" in said(tmp_path / ("long" * 100))
-    assert "no run of jaxteach" in said(tmp_path)
+    assert "is not a jaxteach run" in said(tmp_path)
     assert "--threshold" in said(logdir / "ppo" / "SimpleDoorKey" / "single", "--threshold", 2)
 
 
