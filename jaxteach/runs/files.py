@@ -80,6 +80,23 @@ def read_text(path: Path, most: int) -> str:
     return content.decode("utf-8")
 
 
+def read_names(path: Path, advice: str) -> dict[str, str]:
+    """The names in a small JSON file, by what they name; none where there is no such file.
+
+    Raises:
+        UserError: the file holds something else, with the advice what to do.
+    """
+    try:
+        names = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        names = None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise UserError(f"{path} is damaged; {advice}")
+    return names
+
+
 def read_json(path: Path) -> Any:
     """The document in a small JSON file.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxteach.config import TrainConfig, to_json
 from jaxteach.errors import UserError
-from jaxteach.runs.files import read_json, write_json
+from jaxteach.runs.files import read_names, write_json
 
 IDS = "wandb.json"
 """The file in a run's folder with the ids of its runs there, by seed."""
@@ -31,7 +31,7 @@ class WandbWriter:
             import wandb  # noqa: PLC0415  # pyright: ignore[reportMissingImports] - an extra
         except ImportError:
             raise UserError("--wandb needs the package wandb: pip install wandb") from None
-        ids = _ids(folder / IDS)
+        ids = read_names(folder / IDS, "remove it, and the run begins anew at Weights & Biases")
         self._runs: dict[int, Any] = {}
         for seed in config.seed_list:
             ids.setdefault(str(seed), secrets.token_hex(4))
@@ -65,15 +65,3 @@ class WandbWriter:
         """See `ScalarWriter`."""
         for run in self._runs.values():
             run.finish()
-
-
-def _ids(path: Path) -> dict[str, str]:
-    try:
-        ids = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        ids = None
-    if not isinstance(ids, dict) or not all(isinstance(value, str) for value in ids.values()):
-        raise UserError(f"{path} is damaged; remove it, and the run begins anew at Weights & Biases")
-    return ids

@@ -8,7 +8,7 @@ from typing import Any
 from jaxteach.config import SweepConfig, TrainConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
-from jaxteach.runs.files import read_json, write_json, writing
+from jaxteach.runs.files import read_names, write_json, writing
 from jaxteach.sweeps.scheduler import run_or_resume
 from jaxteach.sweeps.spec import sweep_name
 from jaxteach.system.plugins import import_plugins
@@ -104,15 +104,7 @@ def _failure(job: Any) -> str | None:
 
 def _numbers(folder: Path) -> dict[str, str]:
     """The numbers of the jobs submitted so far, by the names of their runs."""
-    try:
-        document = read_json(folder / "jobs.json")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        document = None
-    if not isinstance(document, dict) or not all(isinstance(number, str) for number in document.values()):
-        raise UserError(f"{folder / 'jobs.json'} is damaged; see that no job of the sweep runs, and remove it")
-    return document
+    return read_names(folder / "jobs.json", "see that no job of the sweep runs, and remove it")
 
 
 def _submitit() -> ModuleType:
