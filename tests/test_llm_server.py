@@ -48,25 +48,29 @@ def completion(content="hello", finish="stop", **message):
     return {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """A handler of JSON requests that prints nothing."""
+
+    def body(self):
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def reply(self, status, payload, headers=()):
+        self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, *arguments):
+        pass
+
+
 @contextmanager
-def serving(behaviour):
-    """The address of a server that behaves so."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = behaviour.answer(body, self.headers.get("Authorization"))
-            payload = json.dumps(answer if status == 200 else {"error": {"message": "no"}}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def listening(handler):
+    """The address of a server with this handler."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -75,6 +79,21 @@ def serving(behaviour):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving(behaviour):
+    """The address of a server that behaves so."""
+
+    class Handler(QuietHandler):
+        def do_POST(self):
+            body = self.body()
+            status, answer = behaviour.answer(body, self.headers.get("Authorization"))
+            payload = json.dumps(answer if status == 200 else {"error": {"message": "no"}}).encode()
+            self.reply(status, payload, {"Content-Type": "application/json"})
+
+    with listening(Handler) as url:
+        yield url
 
 
 def client(url, parallel=4, timeout=10.0, retries=3, constraint=None, **sampling):
@@ -160,30 +179,15 @@ class Script:
 def scripted(*replies):
     script = Script(*replies)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.body()
             status, payload, *more = script.reply(body, self.headers)
             payload = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-            self.send_response(status)
-            for name, value in (more[0] if more else {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+            self.reply(status, payload, *more)
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", script
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as url:
+        yield url, script
 
 
 def ask_once(url, **options):
@@ -318,7 +322,7 @@ def test_more_fields_and_headers_are_sent_and_part_of_the_identity(monkeypatch):
 def test_the_timeout_bounds_the_whole_answer():
     """Catches a server that sends a byte now and then, and never ends."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(200)
@@ -330,22 +334,11 @@ def test_the_timeout_bounds_the_whole_answer():
                     self.wfile.flush()
                     time.sleep(0.1)
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with listening(Handler) as url:
         began = time.monotonic()
         with pytest.raises(UserError, match="did not answer in time"):
-            ask_once(f"http://127.0.0.1:{server.server_port}/v1", timeout=0.5, retries=0)
+            ask_once(url, timeout=0.5, retries=0)
         assert time.monotonic() - began < 4
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def constraint_of(body):
@@ -363,9 +356,9 @@ def obedient(*forms, refuses=False):
     """A server that obeys constraints in some forms; it ignores the others, or refuses them with 400."""
     bodies = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.body()
             bodies.append(body)
             form, constraint = constraint_of(body)
             text = "Hello! How can I help?"
@@ -376,23 +369,10 @@ def obedient(*forms, refuses=False):
             payload = json.dumps(
                 completion(text) if known else {"error": {"message": f"unknown field {form}"}}
             ).encode()
-            self.send_response(200 if known else 400)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+            self.reply(200 if known else 400, payload)
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", bodies
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as url:
+        yield url, bodies
 
 
 VOCABULARY = Captions(num_keys=1, num_doors=1, colored=False)
