@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.vector import VectorEnv
+from envs_jax.vector import VectorEnv, select_copies
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import teacher_policy, with_random_actions
 from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.teacher import Teacher
-from jaxteach.teacher.policy import reset_where
 
 NUM_ENVS = 64
 STEPS = 200
@@ -43,7 +42,7 @@ def rollout_captions(
 
     def step(carry: Any, key: jax.Array) -> tuple[Any, JointCaptions]:
         state, obs, first, memory = carry
-        seen = reset_where(first, teacher.reset(), memory)
+        seen = select_copies(first, teacher.reset(), memory)
         joint = JointCaptions(jax.vmap(teacher.caption)(seen, obs), jax.vmap(teacher.targets)(seen, obs))
         memory, action = policy(memory, obs, first, key)
         state, timestep = venv.step(state, action)

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from envs_jax.vector import select_copies
+
 Carry = Any
 """The recurrent state: a tuple of arrays with a leading axis [N], empty without recurrence."""
 
@@ -59,7 +61,7 @@ class _ResettingCell(nn.Module):
     @nn.compact
     def __call__(self, carry: Any, step: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         hidden, first = step
-        carry = jax.tree.map(lambda leaf: jnp.where(first.reshape(-1, *[1] * (leaf.ndim - 1)), 0, leaf), carry)
+        carry = select_copies(first, jax.tree.map(jnp.zeros_like, carry), carry)
         return self.cell(self.width)(carry, hidden)
 
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.doorkey import DoorKey
+from envs_jax.vector import select_copies
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.base import forward
 from jaxteach.networks.registry import Network
 from jaxteach.ppo.distillation import merge_agents
 from jaxteach.teacher import Teacher
-from jaxteach.teacher.policy import reset_where
 
 EVALUATION = 0x6576616C
 """Sets the streams of `evaluation_key` apart from those of training, which split the same keys."""
@@ -49,7 +49,7 @@ def teacher_policy(teacher: Teacher) -> Policy:
 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         plan_key, action_key = jax.random.split(key)
-        memory = reset_where(first, teacher.reset(), memory)
+        memory = select_copies(first, teacher.reset(), memory)
         memory, probs = jax.vmap(teacher)(memory, merge_agents(teacher, obs), jax.random.split(plan_key, len(first)))
         action = jax.random.categorical(action_key, jnp.log(probs))
         uncovered = probs.sum(-1) == 0

@@ -13,6 +13,7 @@ import numpy as np
 import envs_jax
 from envs_jax.sharding import shard_map_local
 from envs_jax.small_gather import pick
+from envs_jax.vector import select_copies
 from jaxteach.errors import UserError
 from jaxteach.tasks import TASKS, taught_tasks
 from jaxteach.teacher.domain import NO_CAPTION, UNLISTED, Domain, Vocabulary
@@ -123,7 +124,7 @@ class Teacher:
 
         def carry_on(memory: Any, step: tuple[jax.Array, Any, jax.Array]) -> tuple[Any, Any]:
             first, scene, action = step
-            memory = reset_where(first, self.reset(), memory)
+            memory = select_copies(first, self.reset(), memory)
             memory = jax.vmap(self._each(self.domain.remember))(memory, scene)
             return jax.vmap(self.advance)(memory, action), memory
 
@@ -244,15 +245,6 @@ def task_domain(env: Any, task: str) -> Domain:
     if counts is not None and domain.num_actions != np.max(counts):
         raise UserError(f"the teacher of {task} has {domain.num_actions} actions, but its world has {np.max(counts)}")
     return domain
-
-
-def reset_where(first: jax.Array, fresh: Any, memory: Any) -> Any:
-    """The memories [N, ...] with `fresh` ones where `first` bool[N]."""
-
-    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(first.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, fresh, memory)
 
 
 def _first_action(results: jax.Array, plans: jax.Array, noop: int) -> jax.Array:
