@@ -56,7 +56,7 @@ def group_runs(runs: Iterable[RunCurves], no_merge: bool = False) -> tuple[list[
 
     Args:
         runs: any number of runs.
-        apart: each run is a line of its own.
+        no_merge: each run is a line of its own.
     """
     groups: dict[_Kind, list[RunCurves]] = {}
     for number, run in enumerate(runs):

@@ -47,7 +47,7 @@ class RunWriter:
     Args:
         folder: the run's.
         config: its options.
-        part: its seeds' place on the leading axis of a state.
+        seed_slice: its seeds' place on the leading axis of a state.
     """
 
     def __init__(self, folder: Path, config: TrainConfig, seed_slice: slice) -> None:

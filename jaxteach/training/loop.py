@@ -175,7 +175,7 @@ class TrainingLoop:
 
     Args:
         experiment: what is trained.
-        records: the files of each run.
+        writers: the files of each run.
         progress: what a person sees.
         online: what asks a model while the student trains, if anything does; one run alone has it.
         started: the clock when the command began.
