@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import metadata
+from typing import NoReturn
 
 from jaxteach.errors import UserError, error_line
 from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
@@ -33,8 +34,7 @@ def main() -> None:
     else:
         similar = get_close_matches(command, COMMANDS, 1)
         advice = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(COMMANDS)}"
-        print(error_line(f"jaxteach has no command {command!r}; {advice}"), file=sys.stderr)
-        sys.exit(2)
+        _fail(f"jaxteach has no command {command!r}; {advice}")
 
 
 def program_name(command: str) -> str:
@@ -69,30 +69,28 @@ def _run(command: Callable[[], None]) -> None:
         with exit_on_interrupt():
             command()
     except UserError as error:
-        print(error_line(error), file=sys.stderr)
-        sys.exit(2)
+        _fail(error)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if _is_of_a_world(error):
-            print(error_line(error), file=sys.stderr)
-            sys.exit(2)
+            _fail(error)
         if not _lacks_devices():
             place = place_of(error) if plugins() else ""
             if not place or os.environ.get(FULL_TRACEBACK) == "off":
                 raise
-            what = f"{type(error).__name__}: {error}{place}; {FULL_TRACEBACK}=off shows the whole traceback"
-            print(error_line(what), file=sys.stderr)
-            sys.exit(2)
-        print(
-            error_line(
-                f"JAX finds no device here for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}; "
-                'install JAX for it, such as pip install "jax[cuda13]", or set JAX_PLATFORMS=cpu'
-            ),
-            file=sys.stderr,
+            _fail(f"{type(error).__name__}: {error}{place}; {FULL_TRACEBACK}=off shows the whole traceback")
+        _fail(
+            f"JAX finds no device here for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}; "
+            'install JAX for it, such as pip install "jax[cuda13]", or set JAX_PLATFORMS=cpu'
         )
-        sys.exit(2)
+
+
+def _fail(reason: object) -> NoReturn:
+    """Ends the command for a mistake of its user."""
+    print(error_line(reason), file=sys.stderr)
+    sys.exit(2)
 
 
 def _lacks_devices() -> bool:
