@@ -11,7 +11,7 @@ from jaxteach.errors import UserError
 from jaxteach.options.arguments import check_arguments, option_names
 from jaxteach.options.integers import INTEGERS
 from jaxteach.options.legacy import current_arguments
-from jaxteach.options.markers import without_effect
+from jaxteach.options.markers import refuse_idle, without_effect
 from jaxteach.system.plugins import import_plugins
 from jaxteach.tasks import canonical_task
 
@@ -48,9 +48,7 @@ def parse(
         UserError: an option has no effect beside the others, or the task is unknown.
     """
     parsed, idle = read_options(config, program, arguments, defaults, aside)
-    if idle:
-        reasons = "; ".join(f"--{name} has no effect {reason}" for name, reason in idle.items())
-        raise UserError(f"{reasons}; leave {'it' if len(idle) == 1 else 'them'} out")
+    refuse_idle(idle, "--")
     return parsed
 
 

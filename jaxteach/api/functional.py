@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxteach.api.options import DEFAULT, configured, named_options, refuse_idle
+from jaxteach.api.options import DEFAULT, configured, named_options
 from jaxteach.config import HostsConfig, PPOConfig, TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.options.markers import NOT_LEARNT, check_values, marked
+from jaxteach.options.markers import NOT_LEARNT, check_values, marked, refuse_idle, without_effect
 from jaxteach.ppo.learner import LearnerState
 from jaxteach.training.programs import Experiment
 
@@ -95,4 +95,4 @@ def _check_hparams(config: TrainConfig, hparams: dict[str, Any]) -> None:
             raise UserError(f"{name} must be a scalar, not {value!r:.60}; several values are for jax.vmap")
         if not isinstance(value, Tracer):
             check_values(replace(config.ppo, **{name: float(value)}))
-    refuse_idle(config, hparams)
+    refuse_idle(without_effect(config, hparams))

@@ -14,7 +14,7 @@ from jaxteach.api.objects import Objects, teacher_as_plans
 from jaxteach.config import TrainConfig, default_config, with_options
 from jaxteach.errors import UserError
 from jaxteach.options.legacy import NAMES
-from jaxteach.options.markers import is_of, options_of, without_effect
+from jaxteach.options.markers import is_of, options_of, refuse_idle, without_effect
 from jaxteach.system.plugins import import_plugins
 from jaxteach.tasks import OBJECT
 from jaxteach.teacher.plans import find_plans
@@ -83,16 +83,8 @@ def configured(flat: Mapping[str, Any]) -> TrainConfig:
     options = {name: value for name, value in flat.items() if name != "task"}
     config = with_options(default_config(flat["task"]), options)
     config.check()
-    refuse_idle(config, options)
+    refuse_idle(without_effect(config, options))
     return config
-
-
-def refuse_idle(config: TrainConfig, options: Iterable[str]) -> None:
-    """Raises `UserError` for options that have no effect beside the others."""
-    idle = without_effect(config, set(options))
-    if idle:
-        reasons = "; ".join(f"{name} has no effect {reason}" for name, reason in idle.items())
-        raise UserError(f"{reasons}; leave {'it' if len(idle) == 1 else 'them'} out")
 
 
 def _with(flat: dict[str, Any], keyword: str, name: str, value: Any) -> dict[str, Any]:

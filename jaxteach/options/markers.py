@@ -1,7 +1,7 @@
 """Which values an option may have, and with which others it has an effect: markers of its `Annotated` type."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -130,6 +130,13 @@ def without_effect(config: Any, given: Collection[str]) -> dict[str, str]:
             if hasattr(place, only.other) and not only.holds(value):
                 idle.setdefault(option.name, only.reason(value))
     return idle
+
+
+def refuse_idle(idle: Mapping[str, str], prefix: str = "") -> None:
+    """Raises `UserError` for options without effect, with their reasons; their names are typed with the prefix."""
+    if idle:
+        reasons = "; ".join(f"{prefix}{name} has no effect {reason}" for name, reason in idle.items())
+        raise UserError(f"{reasons}; leave {'it' if len(idle) == 1 else 'them'} out")
 
 
 def is_of(value: Any, kind: Any) -> bool:
