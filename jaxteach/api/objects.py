@@ -14,7 +14,9 @@ import envs_jax
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
+from jaxteach.networks.base import is_student
 from jaxteach.networks.registry import REGISTERED
+from jaxteach.runs.files import fit_for_a_folder
 from jaxteach.tasks import OBJECT, TASKS, TaskSpec
 from jaxteach.teacher.loading import GIVEN
 from jaxteach.teacher.policy import Teacher
@@ -65,7 +67,7 @@ class Objects:
             return
         network = self.network if hasattr(self.network, "apply") and not isinstance(self.network, type) else None
         made = self.network(config.world.make(config.task)) if network is None else network
-        if not callable(getattr(made, "prepare", None)) or not callable(getattr(made, "initial_carry", None)):
+        if not is_student(made):
             raise UserError(
                 f"the network {type(made).__name__} has no prepare or no initial_carry; make it a jaxteach.Student"
             )
@@ -108,7 +110,7 @@ def _default_network(env: Any) -> str:
 
 
 def _fit(name: str) -> str:
-    return re.sub(r"[^\w.+-]", "_", name)[:80]
+    return fit_for_a_folder(name)[:80]
 
 
 def _digest(*contents: bytes) -> str:

@@ -39,6 +39,11 @@ class Student(nn.Module):
         return ()
 
 
+def is_student(made: Any) -> bool:
+    """Whether a module has what a `Student` has besides `__call__`."""
+    return callable(getattr(made, "prepare", None)) and callable(getattr(made, "initial_carry", None))
+
+
 def forward(network: Any, params: Any, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
     """The network along T steps.
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.networks.base import Student
+from jaxteach.networks.base import Student, is_student
 from jaxteach.networks.egocentric import EgocentricNet
 from jaxteach.networks.mlp import MLPNet
 from jaxteach.networks.reference import ReferenceNet
@@ -34,7 +34,7 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
         raise ValueError(f"--recurrent is for built-in networks; {name} has whatever recurrence its module has")
     if name in REGISTERED:
         made = REGISTERED[name](world)
-        if not callable(getattr(made, "prepare", None)) or not callable(getattr(made, "initial_carry", None)):
+        if not is_student(made):
             raise ValueError(f"the network {name} makes {made!r}, which is not a jaxteach.Student")
         return made
     obs = world.abstract_observation

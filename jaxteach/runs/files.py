@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from filelock import FileLock, Timeout
 from jaxteach.errors import UserError
 
 MAX_JSON_BYTES = 2**20
+
+
+def fit_for_a_folder(text: str) -> str:
+    """A text as a folder's name, with underscores for the characters that do not suit one."""
+    return re.sub(r"[^\w.+-]", "_", text)
 
 
 @contextmanager

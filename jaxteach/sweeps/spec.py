@@ -4,7 +4,6 @@ import hashlib
 import io
 import itertools
 import math
-import re
 import tomllib
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
@@ -15,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from jaxteach.cli import read_options
 from jaxteach.config import PARTS, TrainConfig, default_config
 from jaxteach.errors import UserError
-from jaxteach.runs.files import read_text
+from jaxteach.runs.files import fit_for_a_folder, read_text
 
 MAX_BYTES = 2**20
 MOST_TRIALS = 1000
@@ -81,7 +80,7 @@ def trials_of(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> 
 
 def sweep_name(path: Path) -> str:
     """What a sweep is called: as its file."""
-    return _fit_for_a_folder(path.stem)
+    return fit_for_a_folder(path.stem)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -166,11 +165,7 @@ def _name(sweep: str, tried: dict[str, Any]) -> str:
     """The beginning of a folder's name: the sweep's name and the options that it tries."""
     options = {name: value for name, value in tried.items() if name not in ("task", "seed_list")}
     exact = "-".join([sweep, *(f"{name}-{value}" for name, value in options.items())])
-    name = _fit_for_a_folder(exact)
+    name = fit_for_a_folder(exact)
     if name == exact and len(name.encode()) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME // 4]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
-
-
-def _fit_for_a_folder(text: str) -> str:
-    return re.sub(r"[^\w.+-]", "_", text)
