@@ -54,7 +54,7 @@ def register(task: str, world: Callable[..., Any]) -> None:
     _TASKS[task] = (world, {})
 
 
-def canonical(task: str) -> str:
+def _canonical(task: str) -> str:
     """A task's name as it is spelt in `tasks`, for a name in upper or lower case.
 
     Raises:
@@ -72,7 +72,7 @@ def parameters(task: str) -> list[str]:
     Raises:
         ValueError: an unknown task; the message lists the known ones.
     """
-    task = canonical(task)
+    task = _canonical(task)
     return [name for name in inspect.signature(_TASKS[task][0]).parameters if name not in _FIXED.get(task, ())]
 
 
@@ -87,7 +87,7 @@ def make(task: str, **overrides: Any) -> Any:
         ValueError: an unknown task or override; the message lists the known ones. Or a parameter
             has the wrong type, or a value for which there is no world.
     """
-    task = canonical(task)
+    task = _canonical(task)
     factory, defaults = _TASKS[task]
     fixed = {name: defaults[name] for name in _FIXED.get(task, ())}
     known = parameters(task)

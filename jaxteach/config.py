@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, did_you_mean
 from jaxteach.options.legacy import NAMES, current_value
 from jaxteach.options.markers import (
     NOT_LEARNT,
@@ -574,8 +573,7 @@ def with_options(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig
     parts = {part: replace(getattr(config, part), **_taken(changed, kind)) for part, kind in PARTS.items()}
     own = {name: changed.pop(name) for name in OWN if name in changed}
     for name in changed:
-        similar = get_close_matches(name, OPTION_NAMES, 1)
-        advice = f"did you mean {similar[0]}?" if similar else f"known are {', '.join(OPTION_NAMES)}"
+        advice = did_you_mean(name, OPTION_NAMES, f"known are {', '.join(OPTION_NAMES)}")
         raise UserError(f"training has no option {name}; {advice}")
     return replace(config, **parts, **own)
 

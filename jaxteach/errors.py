@@ -1,10 +1,38 @@
 """Mistakes of a user, each explained in one sentence."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final
+
 MAX_MESSAGE = 2000
+ELSEWHERE: Final = {
+    "lr": "learning_rate",
+    "num_steps": "rollout_length",
+    "unroll_length": "rollout_length",
+    "update_epochs": "epochs",
+    "minibatch_size": "batch_size",
+    "gae_lambda": "lam",
+    "clip_coef": "clip",
+    "clip_eps": "clip",
+    "vf_coef": "value_coef",
+    "ent_coef": "entropy_coef",
+    "seed": "seed_list",
+    "env_id": "task",
+    "env_name": "task",
+}
+"""What other libraries call our options."""
 
 
 class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says how."""
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str, prefix: str = "") -> str:
+    """The question for the known name that is next to a wrong one, or else another advice."""
+    by_lower = {word.lower(): word for word in known}
+    typed = str(name).lower()
+    similar = [word for word in (ELSEWHERE.get(typed), *get_close_matches(typed, by_lower, 1)) if word in by_lower]
+    return f"did you mean {prefix}{by_lower[similar[0]]}?" if similar else otherwise
 
 
 def printable(text: str) -> str:

@@ -7,11 +7,10 @@ A task's world is the one that `envs_jax` knows by the same name. What is heavy 
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, did_you_mean
 
 OBJECT: Final = "object."
 """What names begin with that stand for objects, passed to `jaxteach.train` in Python: they can't be rebuilt by name."""
@@ -100,12 +99,9 @@ def canonical_task(name: str) -> str:
             "pass it again in Python, as env= to jaxteach.Run, evaluate or load_policy"
         )
     if not isinstance(name, str) or name.lower() not in by_lower:
-        similar = [by_lower[task] for task in get_close_matches(str(name).lower(), by_lower, 1)]
-        advice = f"did you mean {similar[0]}? " if similar else ""
-        raise UserError(
-            f"unknown task {name!r}; {advice}known are {', '.join(TASKS)}, "
-            "and those of the modules that the environment variable JAXTEACH_IMPORT names"
-        )
+        imported = "those of the modules that the environment variable JAXTEACH_IMPORT names"
+        advice = did_you_mean(name, TASKS, f"known are {', '.join(TASKS)}, and {imported}")
+        raise UserError(f"unknown task {name!r}; {advice}")
     return by_lower[name.lower()]
 
 

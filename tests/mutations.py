@@ -465,8 +465,8 @@ TEACHER: Final = [
         "probability-zero",
         "a plan may have probability 0",
         "jaxteach/teacher/plans.py",
-        "is_number and 0 < probability <= 1",
-        "is_number and 0 <= probability <= 1",
+        "Annotated[float, Meta(gt=0, le=1)]",
+        "Annotated[float, Meta(ge=0, le=1)]",
         "test_teacher.py::test_bad_plan_files_get_one_sentence",
     ),
     Mutation(

@@ -257,7 +257,7 @@ def test_a_sweep_goes_on(guide, lines, monkeypatch):
 
 MISTAKES = {
     "unknown": ({"learning_rat": 1.0}, "training has no option learning_rat; did you mean learning_rate"),
-    "bounds": ({"gamma": 1.5}, "gamma must be within 0..1, not 1.5"),
+    "bounds": ({"gamma": 1.5}, "^gamma must be within 0..1, not 1.5"),
     "kind": ({"num_envs": "many"}, "num_envs can't be 'many'"),
     "half": ({"num_envs": 1.5}, "num_envs can't be 1.5"),
     "idle": ({"teacher": None, "distill_coef": 2.0}, "distill_coef has no effect"),
@@ -334,8 +334,8 @@ def test_what_make_train_refuses(guide):
         ({"learning_rat": 1}, "no hparam is learning_rat; did you mean learning_rate"),
         ({"batch_size": 1}, "batch_size shapes the program; give it to make_train"),
         ({"distill_coef": 1}, "distill_coef has no effect"),
-        ({"gamma": 2.0}, "--gamma must be within 0..1"),
-        ({"entropy_coef": float("nan")}, "--entropy_coef"),
+        ({"gamma": 2.0}, "^gamma must be within 0..1"),
+        ({"entropy_coef": float("nan")}, "^entropy_coef"),
         ({"gamma": None}, "gamma must be a scalar, not None"),
         ({"learning_rate": jnp.ones(3)}, "learning_rate must be a scalar, .* for jax.vmap"),
     ):

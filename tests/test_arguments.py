@@ -29,6 +29,7 @@ MISTAKES = [
     (TrainConfig, "--task x --gamma abc", "--gamma takes a number, such as 0.5 or 1e-3, not 'abc'"),
     (TrainConfig, "--task x --logdir", "--logdir needs a value"),
     (TrainConfig, "--task x --num_env 3", "there is no option --num_env; did you mean --num_envs?"),
+    (TrainConfig, "--task x --lr 3", "there is no option --lr; did you mean --learning_rate?"),
     (TrainConfig, "--task x --qqq 3", "there is no option --qqq; --help lists the options"),
     (
         TrainConfig,

@@ -176,7 +176,8 @@ def test_evaluation_writes_results_and_videos(logdir, monkeypatch, capsys):
     assert "error: the folder" in refuse_again(monkeypatch, capsys, *arguments, *more)
 
 
-@pytest.mark.parametrize("task", ["simple_spread", pytest.param("LockedHallway-2Rooms", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["simple_spread", "LockedHallway-2Rooms"])
 def test_several_agents_are_trained_and_watched_by_the_same_commands(task, tmp_path, monkeypatch, capsys):
     here = ["--task", task.upper(), "--logdir", tmp_path]
     short = [*SMALL[:-1], "6", "--n_itr", 2, "--final_eval", 10]
@@ -300,7 +301,7 @@ def test_reports(logdir, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "r" / "films" / "2.gif").is_file()
     (tmp_path / "r" / "films" / "7.gif").touch()
     call("report", *runs, "--out", tmp_path / "r", "--films", 1, "--apart", monkeypatch=monkeypatch)
-    assert capsys.readouterr().err == "1 of 2 runs are filmed; --num_videos 2 films all\n"
+    assert capsys.readouterr().err == "1 of 2 students are filmed; --num_videos 2 films all\n"
     kept = {path.stem for path in (tmp_path / "r" / "films").iterdir()}
     assert kept == {"1", "7"}, "the film that the earlier report wrote is gone, a file of somebody else is not"
 

@@ -27,7 +27,7 @@ def inject(env, data, frames):
     return stacked._replace(key=jax.random.split(jax.random.key(0), len(states)))
 
 
-@pytest.mark.parametrize("mode", ["random", "soft", "hard"])
+@pytest.mark.parametrize("mode", ["random", pytest.param("soft", marks=pytest.mark.slow), "hard"])
 @pytest.mark.parametrize("task", traces.TASKS)
 def test_every_recorded_transition(task, mode):
     data = traces.load(f"{task.lower()}_{mode}")

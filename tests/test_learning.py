@@ -292,6 +292,7 @@ def test_the_same_seed_gives_the_same_parameters():
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
+@pytest.mark.slow
 def test_a_seed_s_bits_do_not_depend_on_those_beside_it():
     """Catches a program whose sums take another order for another number of seeds; on CPUs alone that is promised."""
     (together, rows), (alone, row) = run_chunks(small(seed_list=(0, 1, 2))), run_chunks(small(seed_list=(1,)))
@@ -394,8 +395,8 @@ def test_a_student_learns_from_a_teacher_in_a_small_room():
     [
         ("SimpleDoorKey", 0.98, 1.0),
         ("LavaDoorKey", 0.50, 0.72),
-        ("ColoredDoorKey", 0.48, 0.72),
-        ("TwoDoor", 0.15, 0.35),
+        pytest.param("ColoredDoorKey", 0.48, 0.72, marks=pytest.mark.slow),
+        pytest.param("TwoDoor", 0.15, 0.35, marks=pytest.mark.slow),
     ],
 )
 def test_the_teacher_succeeds_as_often_as_the_reference_s(task, low, high):

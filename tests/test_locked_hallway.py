@@ -53,7 +53,7 @@ def world(**changes):
 # The recorded episodes
 
 
-@pytest.mark.parametrize("rooms", [2, 4, 6])
+@pytest.mark.parametrize("rooms", [pytest.param(2, marks=pytest.mark.slow), 4, pytest.param(6, marks=pytest.mark.slow)])
 def test_every_recorded_transition(rooms):
     data = traces.load(f"lockedhallway_{rooms}rooms_2agents")
     env = LockedHallway(rooms)

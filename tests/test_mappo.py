@@ -146,6 +146,7 @@ def test_every_truncation_in_a_rollout_is_valued_with_the_memory_that_it_ends_wi
         np.testing.assert_allclose(trajectory.next_value[end], output.value[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_recurrent_minibatch_has_the_memories_of_its_own_environments():
     """One minibatch of all environments: however they are shuffled, the step is that of the whole batch."""
     learner = sprint_learner(recurrent=True, epochs=1, batch_size=80, adam_eps=1.0, learning_rate=1.0)

@@ -459,6 +459,7 @@ def test_a_run_has_one_writer(whole, tmp_path, monkeypatch, capsys):
         pass
 
 
+@pytest.mark.slow
 def test_the_state_before_a_bad_iteration_is_the_one_that_was_there(tmp_path, monkeypatch, capsys):
     """Catches a run that goes back to another state than its checkpoint's when its loss becomes no number."""
     monkeypatch.setattr(PPOConfig, "coefficient", lambda self, i, steps: jnp.where(i < 5, jnp.float32(1), jnp.nan))

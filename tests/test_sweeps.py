@@ -131,6 +131,8 @@ MISTAKES = {
     "a list for a number": ("[fixed]\ntask = 'SimpleDoorKey'\nn_itr = [1, 2]", "n_itr can't be [1, 2]"),
     "no list": ("[fixed]\ntask = 'SimpleDoorKey'\n[grid]\ngamma = 0.9", "gamma in [grid] must be a list"),
     "an empty list": ("[fixed]\ntask = 'SimpleDoorKey'\n[grid]\ngamma = []", "gamma in [grid] must be a list"),
+    "a value twice": ("[fixed]\ntask = 'SimpleDoorKey'\n[grid]\ngamma = [1, 1.0]", "are the same; leave one out"),
+    "a value under two names": ("[fixed]\ntask = 'SimpleDoorKey'\n[grid]\nnetwork = ['mlp', 'team']", "are the same"),
     "both": ("[fixed]\ntask = 'SimpleDoorKey'\ngamma = 0.9\n[grid]\ngamma = [0.8]", "gamma is both"),
     "an option without effect": ("[fixed]\ntask = 'SimpleDoorKey'\nno_teacher = true\ndistill_coef = 1.0",
         "distill_coef has no effect without a teacher; leave it out"),
@@ -172,6 +174,7 @@ def test_a_file_that_is_not_there(tmp_path):
         read_sweep(tmp_path / "none.toml")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeypatch, capsys):
     """Catches one run's end that ends the others, a silent failure, and work that is done again."""
     monkeypatch.chdir(tmp_path)
@@ -194,7 +197,7 @@ def test_a_sweep_goes_on_past_a_failure_and_later_where_it_was(tmp_path, monkeyp
     sweep("s.toml", "--show", monkeypatch=monkeypatch)
     assert "begun" in capsys.readouterr().out
     sweep("s.toml", monkeypatch=monkeypatch)
-    assert "all 1 runs are finished" in capsys.readouterr().out
+    assert "the run is finished" in capsys.readouterr().out
     assert (good / "summary.json").is_file(), "what was missing is done"
     assert times == {path: path.stat().st_mtime_ns for path in (good / "checkpoints").rglob("*")}
     before = (good / "summary.json").stat().st_mtime_ns

@@ -168,6 +168,7 @@ def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
     assert len(load_plans(out, "SimpleDoorKey").captions) == 6
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_loses_nothing(monkeypatch, tmp_path, capsys):
     """Killed in mid-run, it is waited for in vain; restarted, it is asked for the rest alone."""
     out, port = tmp_path / "plans.json", free_port()

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from msgspec import structs
 
 import envs_jax
 from envs_jax.grid.constants import Actions
@@ -65,7 +66,7 @@ def test_beside_a_caption_outside_the_list_there_are_the_agent_s_own_plans():
     ways = {("goto", name): jnp.int32(i) for i, name in enumerate("abc")}
     own = CaptionPlans(("a",), None, (Plan(1.0, (("goto", "a"),)),))
     others = [
-        dataclasses.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(CaptionParts((x,), None),)) for x in "bc"
+        structs.replace(own, plans=(Plan(1.0, (("goto", x),)),), others=(CaptionParts((x,), None),)) for x in "bc"
     ]
     table = compile_plans(PlanFile(("Pair",), (own, *others)), words)
     teacher = Teacher(table, Pair(words, 3, caption=lambda obs: obs, actions=lambda obs: ways), soft=True)

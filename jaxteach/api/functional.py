@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 import jax
@@ -10,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxteach.api.options import DEFAULT, configured, named_options
+from jaxteach.api.options import DEFAULT, configured, named_options, names_as_keywords
 from jaxteach.config import HostsConfig, PPOConfig, TrainConfig
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, did_you_mean
 from jaxteach.options.markers import NOT_LEARNT, check_values, marked, refuse_idle, without_effect
 from jaxteach.ppo.learner import LearnerState
 from jaxteach.training.programs import Experiment
@@ -36,6 +35,7 @@ Update = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 """(state, **hparams) -> (state, metrics)."""
 
 
+@names_as_keywords()
 def make_train(
     task: Any, *, teacher: Any = DEFAULT, network: Any = None, **options: Any
 ) -> tuple[Callable[[jax.Array], TrainState], Update]:
@@ -82,6 +82,7 @@ def make_train(
     return init, update
 
 
+@names_as_keywords()
 def _check_hparams(config: TrainConfig, hparams: dict[str, Any]) -> None:
     """Raises `UserError` for names that are no inputs of the program, or have no effect in it."""
     known = PPOConfig().hparams
@@ -89,8 +90,8 @@ def _check_hparams(config: TrainConfig, hparams: dict[str, Any]) -> None:
         if name in vars(config.ppo) and name not in known:
             raise UserError(f"{name} shapes the program; give it to make_train")
         if name not in known:
-            similar = get_close_matches(name, known, 1)
-            raise UserError(f"no hparam is {name}; {f'did you mean {similar[0]}?' if similar else ', '.join(known)}")
+            advice = did_you_mean(name, known, f"known are {', '.join(known)}")
+            raise UserError(f"no hparam is {name}; {advice}")
         if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
             raise UserError(f"{name} must be a scalar, not {value!r:.60}; several values are for jax.vmap")
         if not isinstance(value, Tracer):

@@ -1,6 +1,7 @@
 """The options of training as keywords: flat, with the command line's names, and objects beside names."""
 
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,21 @@ from jaxteach.teacher.table import compile_plans
 
 DEFAULT: Final = "default"
 """Stands for the task's own teacher."""
+
+
+@contextmanager
+def names_as_keywords(**others: str) -> Iterator[None]:
+    """Lets errors call options as Python does, without the command line's dashes, unless they advise a command.
+
+    Args:
+        others: keywords whose names differ from the options', by these.
+    """
+    try:
+        yield
+    except UserError as error:
+        if "python -m" in str(error):
+            raise
+        raise type(error)(re.sub(r"--([a-z_]+)", lambda found: others.get(found[1], found[1]), str(error))) from None
 
 
 @contextmanager

@@ -6,15 +6,17 @@ from typing import Any
 
 import envs_jax
 from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.api.options import names_as_keywords
 from jaxteach.config import TrainConfig, changes
 from jaxteach.errors import UserError
 from jaxteach.networks.base import Student
 from jaxteach.networks.registry import NETWORKS, REGISTERED
-from jaxteach.tasks import TASKS, TaskSpec
+from jaxteach.tasks import OBJECT, TASKS, TaskSpec
 from jaxteach.teacher.domain import Domain
 from jaxteach.teacher.names import check_vocabulary
 
 
+@names_as_keywords()
 def register_task(
     world: Callable[..., Any], defaults: TrainConfig, domain: Domain | None = None, prompt: Path | None = None
 ) -> None:
@@ -45,6 +47,8 @@ def register_task(
         check_vocabulary(domain.vocabulary)
     if prompt is not None and not isinstance(prompt, str | Path):
         raise UserError(f"the prompt of {name} must be the path of a text file, not {prompt!r}")
+    if name.startswith(OBJECT):
+        raise UserError(f"{name!r} can't name a task: names that begin with {OBJECT} stand for objects; choose another")
     envs_jax.register(name, world)
     options = {option: value for option, (value, _) in changes(defaults, TrainConfig(name)).items()}
     del options["total_steps"]
@@ -62,8 +66,8 @@ def register_network(name: str, make: Callable[[AgentAxisWrapper], Student]) -> 
     """
     if name in NETWORKS:
         raise UserError(f"there is a network {name} already; choose another name")
-    if not isinstance(name, str) or not name.isprintable() or not name.strip():
-        raise UserError(f"{name!r} can't name a network")
+    if not isinstance(name, str) or not name.isprintable() or not name.strip() or name.startswith(OBJECT):
+        raise UserError(f"{name!r} can't name a network; give it a name that can be typed and has no {OBJECT} in front")
     if not callable(make):
         raise UserError(f"the network {name} needs a function that makes it, not {make!r}")
     REGISTERED[name] = make

@@ -15,6 +15,7 @@ import numpy as np
 
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.api.objects import Objects
+from jaxteach.api.options import names_as_keywords
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
@@ -173,6 +174,7 @@ class Run:
             raise UserError(f"there is no run {self.folder}")
         return read_summary(self.folder)
 
+    @names_as_keywords(num_eval="episodes", env_seed_list="env_seed", seed_list="seeds")
     def evaluate(
         self,
         episodes: int = 1000,

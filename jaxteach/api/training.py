@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from jaxteach.api.options import DEFAULT, configured, named_options
+from jaxteach.api.options import DEFAULT, configured, named_options, names_as_keywords
 from jaxteach.api.run import Run
 from jaxteach.config import SweepConfig
 from jaxteach.distributed.compile_cache import use_cache
@@ -26,6 +26,7 @@ from jaxteach.training.progress import silence
 OF_SWEEPS: Final = {option.name for option in fields(SweepConfig)} - {"file", "show"}
 
 
+@names_as_keywords()
 def train(
     task: Any,
     *,
@@ -70,6 +71,7 @@ def train(
     return Run(folder, objects.env, objects.network)
 
 
+@names_as_keywords()
 def sweep(
     task: Any,
     *,

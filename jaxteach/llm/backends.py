@@ -1,7 +1,8 @@
 """The client that the options name; its packages are needed only when it is asked for."""
 
-import json
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
@@ -68,9 +69,6 @@ def _json_object(name: str, text: str | None) -> dict[str, Any]:
         UserError: it is not one.
     """
     try:
-        document = {} if text is None else json.loads(text)
+        return {} if text is None else msgspec.json.decode(text, type=dict[str, Any])
     except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise UserError(f'{name} must be a JSON object, such as {{"name": 1}}, not {str(text)[:60]}')
-    return document
+        raise UserError(f'{name} must be a JSON object, such as {{"name": 1}}, not {str(text)[:60]}') from None

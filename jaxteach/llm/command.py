@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from msgspec import structs
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -154,7 +155,7 @@ def _run_teacher(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> Ep
 
 def _without_others(plans: PlanFile) -> PlanFile:
     """The plans that don't depend on the other agents' captions."""
-    return dataclasses.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
+    return structs.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
 
 
 def _conflicts(world: AgentAxisWrapper, teacher: Teacher) -> float:
@@ -179,14 +180,14 @@ def _add_debate(
         entries = debate(
             client, store, prompt, teacher.vocabulary, situations, rounds, samples, lambda: progress.advance(bar)
         )
-    together = dataclasses.replace(plans, captions=(*plans.captions, *entries))
+    together = structs.replace(plans, captions=(*plans.captions, *entries))
     summary = {
         "rounds": rounds,
         "situations": len(situations),
         "conflicts_alone": _conflicts(world, teacher),
         "conflicts_together": _conflicts(world, _teacher_with(config, task, together)),
     }
-    return dataclasses.replace(together, provenance=plans.provenance | {"debate": summary})
+    return structs.replace(together, provenance=plans.provenance | {"debate": summary})
 
 
 def _ask(

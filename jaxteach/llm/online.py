@@ -116,12 +116,12 @@ def _history(folder: Path) -> dict[int, list[int]]:
     """The captions asked about so far, by iteration."""
     path = folder / "online.json"
     try:
-        rows = read_json(path) if path.exists() else []
-        history: dict[int, list[int]] = {}
-        for iteration, caption in rows:
-            history.setdefault(int(iteration), []).append(int(caption))
-    except (OSError, ValueError, TypeError):
+        rows = read_json(path, list[tuple[int, int]]) if path.exists() else []
+    except (OSError, ValueError):
         raise UserError(f"{path} is damaged; remove it, and the captions are asked about again") from None
+    history: dict[int, list[int]] = {}
+    for iteration, caption in rows:
+        history.setdefault(iteration, []).append(caption)
     return history
 
 

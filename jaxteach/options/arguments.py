@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, did_you_mean
 from jaxteach.options.integers import whole_number
 from jaxteach.options.markers import SHOWN, unwrapped
 
@@ -78,7 +77,8 @@ def check_arguments(config: type, arguments: Sequence[str], others_too: bool = F
             word, equals, value = argument[2:].partition("=")
             name = word.replace("-", "_")
             if name not in kinds and not others_too:
-                raise UserError(f"there is no option --{word[:SHOWN]}{_similar(name, kinds)}")
+                advice = did_you_mean(name, kinds, "--help lists the options", "--")
+                raise UserError(f"there is no option --{word[:SHOWN]}; {advice}")
             if name in kinds and name in given:
                 raise UserError(f"--{name} is given twice; give it once")
             given[name] = [value] if equals else []
@@ -123,11 +123,6 @@ def _check_rest(
     for name, kind in positionals.items():
         if not rest and not kind.is_several:
             raise UserError(f"{name} is missing; see --help")
-
-
-def _similar(name: str, kinds: dict[str, Kind]) -> str:
-    similar = get_close_matches(name, kinds, 1)
-    return f"; did you mean --{similar[0]}?" if similar else "; --help lists the options"
 
 
 def option_names(config: type) -> set[str]:

@@ -4,7 +4,9 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from jaxteach.errors import UserError
 
@@ -141,18 +143,11 @@ def refuse_idle(idle: Mapping[str, str], prefix: str = "") -> None:
 
 def is_of(value: Any, kind: Any) -> bool:
     """Whether a value is of a type; a whole number is a float too."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return is_of(value, parts[0])
-    if origin in (Union, UnionType):
-        return any(is_of(value, part) for part in parts)
-    if origin is Literal:
-        return any(type(value) is type(part) and value == part for part in parts)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(is_of(item, parts[0]) for item in value)
-    if kind is float:
-        return type(value) in (int, float)
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    try:
+        msgspec.convert(value, kind)
+    except ValueError:  # also of texts that are not Unicode
+        return False
+    return not isinstance(value, list)
 
 
 def to_plain(config: Any) -> dict[str, Any]:

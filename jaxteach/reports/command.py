@@ -102,7 +102,7 @@ def _films(lines: list[RunGroup], most: int, folder: Path) -> tuple[dict[Path, F
         except UserError as error:
             not_filmed.append(f"no film of {run.name}: {error}")
     if len(runs) > most > 0:
-        not_filmed.append(f"{most} of {len(runs)} runs are filmed; --num_videos {len(runs)} films all")
+        not_filmed.append(f"{most} of {len(runs)} students are filmed; --num_videos {len(runs)} films all")
     return films, not_filmed
 
 

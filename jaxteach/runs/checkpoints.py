@@ -228,18 +228,18 @@ def _fit(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _check_manifest(path: Path) -> None:
     try:
-        listed, found = read_json(path / MANIFEST), _files(path)
+        listed, found = read_json(path / MANIFEST, dict[str, list[Any]]), _files(path)
     except (OSError, ValueError):
         raise _Damaged("its list of files can't be read") from None
     found.pop(MANIFEST, None)
-    if not isinstance(listed, dict) or set(listed) != set(found):
+    if set(listed) != set(found):
         raise _Damaged("files are missing or too many")
     for name, file in found.items():
         size = file.lstat().st_size
         is_data = "d" in file.parts[-2:-1]
         if not is_data and size > MAX_METADATA_BYTES:
             raise _Damaged(f"{name} is too large")
-        if not isinstance(listed[name], list) or [size] != listed[name][:1] or _digest(file) != listed[name]:
+        if [size] != listed[name][:1] or _digest(file) != listed[name]:
             raise _Damaged(f"{name} has changed")
 
 

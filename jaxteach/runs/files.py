@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from jaxteach.errors import UserError
@@ -93,24 +94,21 @@ def read_names(path: Path, advice: str) -> dict[str, str]:
         UserError: the file holds something else, with the advice what to do.
     """
     try:
-        names = read_json(path)
+        return read_json(path, dict[str, str])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
-        names = None
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise UserError(f"{path} is damaged; {advice}")
-    return names
+        raise UserError(f"{path} is damaged; {advice}") from None
 
 
-def read_json(path: Path) -> Any:
-    """The document in a small JSON file.
+def read_json(path: Path, kind: Any = Any) -> Any:
+    """The document in a small JSON file, of a type as `msgspec` reads them.
 
     Raises:
         OSError: there is no such file, or it is larger than `MAX_JSON_BYTES`.
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or of another type.
     """
     try:
-        return json.loads(read_text(path, MAX_JSON_BYTES))
+        return msgspec.convert(json.loads(read_text(path, MAX_JSON_BYTES)), kind)
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None

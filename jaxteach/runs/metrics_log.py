@@ -135,11 +135,11 @@ def read_summary(folder: Path) -> dict[int, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        rows = read_json(path)
+        rows = read_json(path, list[dict[str, Any]])
     except (OSError, ValueError):
-        raise UserError(f"{path} is damaged; remove it, and go on with the run by --resume") from None
-    if not isinstance(rows, list) or not all(_is_point(row, NEEDED[1:]) for row in rows):
-        raise UserError(f"{path} is not the summary of a jaxteach run")
+        rows = [{}]
+    if not all(_is_point(row, NEEDED[1:]) for row in rows):
+        raise UserError(f"{path} is damaged; remove it, and go on with the run by --resume")
     return {row.get("seed", 0): row for row in rows}
 
 

@@ -41,12 +41,9 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
     if path is None:
         return []
     try:
-        rows = read_json(path)
+        return read_json(path, list[dict[str, Any]])
     except (OSError, ValueError):
-        rows = None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path} is damaged; put it right, or remove it and what it tells is not known")
-    return rows
+        raise UserError(f"{path} is damaged; put it right, or remove it and what it tells is not known") from None
 
 
 def add_session(folder: Path, session: dict[str, Any]) -> None:

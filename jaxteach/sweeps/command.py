@@ -28,7 +28,8 @@ def sweep(config: SweepConfig) -> None:
 def train_trials(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
     """As `sweep`, of trials that are known already; also their runs."""
     runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
-    print(f"sweep {config.file}: {len(runs)} runs, {sum(len(run.seed_list) for run in runs)} seeds", flush=True)
+    seeds = sum(len(run.seed_list) for run in runs)
+    print(f"sweep {config.file}: {_count(runs)}, {seeds} seed{'s' * (seeds != 1)}", flush=True)
     for line in dict.fromkeys(line for trial in trials for line in trial.idle):
         print(f"{line}, which some of the combinations have", file=sys.stderr)
     if config.show:
@@ -41,10 +42,13 @@ def train_trials(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
         failures = dict(found)
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise UserError(f"{len(failures)} of {len(runs)} runs failed: {reasons}")
+        raise UserError(f"{len(failures)} of {_count(runs)} failed: {reasons}")
     tasks = dict.fromkeys(run.task for run in runs)
     folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
-    print(f"all {len(runs)} runs are finished; compare them: python -m jaxteach.report {folders}")
+    finished = (
+        "the run is finished; look at it" if len(runs) == 1 else f"all {len(runs)} runs are finished; compare them"
+    )
+    print(f"{finished}: python -m jaxteach.report {folders}")
     return runs
 
 
@@ -65,7 +69,7 @@ def _show(runs: list[TrainConfig]) -> None:
         refused += state not in ("new", "begun", "finished")
         print(f"{state:>8}  {_name(run)}")
     if refused:
-        raise UserError(f"{refused} of {len(runs)} runs can't be trained, for the reasons listed")
+        raise UserError(f"{refused} of {_count(runs)} can't be trained, for the reasons listed")
 
 
 def _failures_local(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:
@@ -108,6 +112,10 @@ def _state_or_reason(run: TrainConfig) -> str:
         return state_of(run)
     except UserError as error:
         return printable(str(error))
+
+
+def _count(runs: list[TrainConfig]) -> str:
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}"
 
 
 def _name(run: TrainConfig) -> str:

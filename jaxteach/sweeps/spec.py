@@ -7,13 +7,13 @@ import math
 import tomllib
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from jaxteach.cli import read_options
 from jaxteach.config import PARTS, TrainConfig, default_config
-from jaxteach.errors import UserError
+from jaxteach.errors import UserError, did_you_mean
+from jaxteach.options.legacy import NAMES
 from jaxteach.runs.files import fit_for_a_folder, read_text
 
 MAX_BYTES = 2**20
@@ -60,9 +60,13 @@ def trials_of(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> 
     names: dict[TrainConfig, str] = {}
     seeds: dict[TrainConfig, dict[int, None]] = {}
     idle: dict[TrainConfig, dict[str, str]] = {}
+    combinations: dict[TrainConfig, dict[str, Any]] = {}
     for values in itertools.product(*grid.values()):
         tried = dict(zip(grid, values))
         config, without_effect = _config(path, fixed | tried)
+        if config in combinations:
+            raise UserError(f"{path}: {combinations[config]} and {tried} in [grid] are the same; leave one out")
+        combinations[config] = tried
         alike = replace(config, seed_list=())
         names.setdefault(alike, _name(sweep_name(path), tried))
         seeds.setdefault(alike, {}).update(dict.fromkeys(config.seed_list))
@@ -97,7 +101,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{path}: {name} in [grid] must be a list of values, such as [1, 2]")
-    return fixed, grid
+    return _with_current_names(path, fixed), _with_current_names(path, grid)
+
+
+def _with_current_names(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    renamed = {NAMES.get(name, name): value for name, value in options.items()}
+    if len(renamed) < len(options):
+        both = next(name for name in options if NAMES.get(name) in options)
+        raise UserError(f"{path}: {both} is an older name of {NAMES[both]}; leave it out")
+    return renamed
 
 
 def _check_options(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> None:
@@ -106,8 +118,7 @@ def _check_options(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]
         if name in GIVEN_BY_SWEEP:
             raise UserError(f"{path}: the sweep itself sets {name}; leave it out")
         if name not in OPTIONS:
-            alike = get_close_matches(name, OPTIONS, 1)
-            advice = f"did you mean {alike[0]}?" if alike else "python -m jaxteach.train --help lists all"
+            advice = did_you_mean(name, OPTIONS, "python -m jaxteach.train --help lists all")
             raise UserError(f"{path}: training has no option {name}; {advice}")
         if name in fixed and name in grid:
             raise UserError(f"{path}: {name} is both in [fixed] and in [grid]; leave it in one of them")

@@ -4,11 +4,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import metadata
 from typing import NoReturn
 
-from jaxteach.errors import UserError, error_line
+from jaxteach.errors import UserError, did_you_mean, error_line
 from jaxteach.system.interrupt import INTERRUPTED, exit_on_interrupt
 from jaxteach.system.plugins import place_of, plugins
 
@@ -32,8 +31,7 @@ def main() -> None:
     elif command in ("-h", "--help"):
         print(f"usage: jaxteach {{{','.join(COMMANDS)}}} ...; jaxteach COMMAND --help lists the options of a command")
     else:
-        similar = get_close_matches(command, COMMANDS, 1)
-        advice = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(COMMANDS)}"
+        advice = did_you_mean(command, COMMANDS, f"there are {', '.join(COMMANDS)}")
         _fail(f"jaxteach has no command {command!r}; {advice}")
 
 

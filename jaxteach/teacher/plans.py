@@ -3,11 +3,14 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct, field
+from msgspec.structs import asdict, astuple
 
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_text, write_json
@@ -35,43 +38,54 @@ class MisfitError(PlanFileError):
     """Plans that are well-formed, but not for this world."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Skills to carry out one after the other, each with the object it is for (None: none)."""
 
-    probability: float
-    skills: tuple[tuple[str, str | None], ...]
+    probability: Annotated[float, Meta(gt=0, le=1)] = field(name="p")
+    skills: Annotated[tuple[tuple[str, str | None], ...], Meta(min_length=1, max_length=MAX_SKILLS)]
+
+    def __post_init__(self) -> None:
+        for skill, target in self.skills:
+            if skill not in SKILLS:
+                raise ValueError(f"{skill!r} is not one of the skills {', '.join(SKILLS)}")
+            if (target is None) != (skill in WITHOUT_OBJECT):
+                raise ValueError(f"{skill} {'needs an' if target is None else 'takes no'} object")
 
 
-class CaptionParts(NamedTuple):
+class CaptionParts(Struct, frozen=True, forbid_unknown_fields=True):
     """A caption in parts."""
 
     sees: tuple[str, ...]
     holds: str | None
 
 
-@dataclass(frozen=True)
-class CaptionPlans:
+class CaptionPlans(CaptionParts, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The plans for one caption; with `others`, only while these are the other agents' captions, in any order."""
 
-    sees: tuple[str, ...]
-    holds: str | None
-    plans: tuple[Plan, ...]
-    others: tuple[CaptionParts, ...] = ()
+    plans: Annotated[tuple[Plan, ...], Meta(min_length=1, max_length=MAX_PLANS)]
+    others: Annotated[tuple[CaptionParts, ...], Meta(max_length=MAX_OTHERS)] = ()
 
 
-@dataclass(frozen=True)
-class PlanFile:
+class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """The plans of the tasks that share their captions, and where they come from."""
 
-    tasks: tuple[str, ...]
+    tasks: Annotated[tuple[str, ...], Meta(min_length=1)]
     captions: tuple[CaptionPlans, ...]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = {}
 
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of what teaches: the captions with their plans, however the file is written."""
-        return hashlib.sha256(json.dumps([asdict(entry) for entry in self.captions]).encode()).hexdigest()
+        captions = [
+            {
+                "sees": entry.sees,
+                "holds": entry.holds,
+                "plans": [asdict(plan) for plan in entry.plans],
+                "others": [astuple(other) for other in entry.others],
+            }
+            for entry in self.captions
+        ]
+        return hashlib.sha256(json.dumps(captions).encode()).hexdigest()
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -148,120 +162,32 @@ def save_plans(plans: PlanFile, path: str | Path) -> None:
     Raises:
         UserError: it can't be written.
     """
-    captions = [
-        {
-            "sees": list(entry.sees),
-            "holds": entry.holds,
-            **({"others": [other._asdict() for other in entry.others]} if entry.others else {}),
-            "plans": [
-                {"p": plan.probability, "skills": [list(skill) for skill in plan.skills]} for plan in entry.plans
-            ],
-        }
-        for entry in plans.captions
-    ]
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "tasks": list(plans.tasks),
-        "provenance": plans.provenance,
-        "captions": captions,
-    }
-    write_json(Path(path), document)
+    document = {"format": FORMAT, "version": VERSION, "tasks": plans.tasks, "provenance": plans.provenance}
+    write_json(Path(path), document | {"captions": msgspec.to_builtins(plans.captions)})
 
 
 def _parse(text: str, name: str) -> PlanFile:
     try:
-        document = json.loads(text)
+        document = msgspec.convert(json.loads(text), dict[str, Any])
+        if document.pop("format", None) != FORMAT:
+            raise ValueError(f'its "format" is not "{FORMAT}"')
+        version = document.pop("version", None)
+        if version != VERSION or version is True:
+            raise ValueError(f'its "version" is not {VERSION}, the one this jaxteach reads')
+        plans = msgspec.convert(document, PlanFile)
+        _check_captions(plans.captions)
     except (ValueError, RecursionError) as error:
-        raise PlanFileError(f"{name} is not a plan file: it is not JSON: {error}") from None
-    try:
-        return _plan_file(document)
-    except _Malformed as error:
-        raise PlanFileError(f"{name} is malformed: {error}") from None
+        raise PlanFileError(f"{name} is not a plan file: {error}") from None
+    return plans
 
 
-class _Malformed(Exception):
-    """What is wrong inside a plan file."""
-
-
-def _expect(condition: bool, message: str) -> None:
-    if not condition:
-        raise _Malformed(message)
-
-
-def _expect_keys(document: dict[str, Any], known: tuple[str, ...], where: str) -> None:
-    unknown = next((key for key in document if key not in known), None)
-    _expect(unknown is None, f"{where} has an unknown key {unknown!r}; remove it, known are {', '.join(known)}")
-
-
-def _plan_file(document: Any) -> PlanFile:
-    _expect(isinstance(document, dict), "it is not an object")
-    _expect(document.get("format") == FORMAT, f'its "format" is not "{FORMAT}"')
-    _expect(
-        document.get("version") == VERSION and document["version"] is not True,
-        f'its "version" is not {VERSION}, the one this jaxteach reads',
-    )
-    _expect_keys(document, ("format", "version", "tasks", "provenance", "captions"), "it")
-    tasks, captions = document.get("tasks"), document.get("captions")
-    _expect(_is_names(tasks) and len(tasks) > 0, '"tasks" is not a list of task names')
-    _expect(isinstance(captions, list), '"captions" is not a list')
-    provenance = document.get("provenance", {})
-    _expect(isinstance(provenance, dict), '"provenance" is not an object')
-    parsed = tuple(_caption(entry, f"caption {i}") for i, entry in enumerate(captions))
+def _check_captions(captions: tuple[CaptionPlans, ...]) -> None:
     known: set[tuple[Any, ...]] = set()
-    for i, caption in enumerate(parsed):
+    for i, caption in enumerate(captions):
+        total = math.fsum(plan.probability for plan in caption.plans)
+        if abs(total - 1) >= 1e-3:
+            raise ValueError(f"the probabilities of caption {i} sum to {total:g}, not to 1")
         key = (caption.sees, caption.holds, *sorted(caption.others, key=str))
-        _expect(key not in known, f"caption {i} appears twice")
+        if key in known:
+            raise ValueError(f"caption {i} appears twice")
         known.add(key)
-    return PlanFile(tuple(tasks), parsed, provenance)
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _caption(entry: Any, where: str) -> CaptionPlans:
-    _expect(isinstance(entry, dict), f"{where} is not an object")
-    _expect_keys(entry, ("sees", "holds", "plans", "others"), where)
-    sees, holds, plans = entry.get("sees"), entry.get("holds"), entry.get("plans")
-    parts = _caption_parts(sees, holds, where)
-    _expect(isinstance(plans, list), f'{where}: "plans" is not a list')
-    _expect(0 < len(plans) <= MAX_PLANS, f"{where} has {len(plans)} plans, not 1..{MAX_PLANS}")
-    parsed = tuple(_plan(plan, f"{where}, plan {i}") for i, plan in enumerate(plans))
-    total = math.fsum(plan.probability for plan in parsed)
-    _expect(abs(total - 1) < 1e-3, f"{where}: the probabilities sum to {total:g}, not to 1")
-    others = entry.get("others", [])
-    _expect(isinstance(others, list) and len(others) <= MAX_OTHERS, f'{where}: "others" is not a short list')
-    _expect(all(isinstance(other, dict) for other in others), f'{where}: "others" are not objects')
-    for other in others:
-        _expect_keys(other, ("sees", "holds"), f"{where}, others")
-    rest = tuple(_caption_parts(other.get("sees"), other.get("holds"), f"{where}, others") for other in others)
-    return CaptionPlans(*parts, parsed, rest)
-
-
-def _caption_parts(sees: Any, holds: Any, where: str) -> CaptionParts:
-    _expect(_is_names(sees), f'{where}: "sees" is not a list of names')
-    _expect(holds is None or isinstance(holds, str), f'{where}: "holds" is neither a name nor null')
-    return CaptionParts(tuple(sees), holds)
-
-
-def _plan(entry: Any, where: str) -> Plan:
-    _expect(isinstance(entry, dict), f"{where} is not an object")
-    _expect_keys(entry, ("p", "skills"), where)
-    probability, skills = entry.get("p"), entry.get("skills")
-    is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
-    _expect(is_number and 0 < probability <= 1, f'{where}: "p" is not a probability above 0')
-    _expect(isinstance(skills, list), f'{where}: "skills" is not a list')
-    _expect(0 < len(skills) <= MAX_SKILLS, f"{where} has {len(skills)} skills, not 1..{MAX_SKILLS}")
-    return Plan(float(probability), tuple(_skill(skill, where) for skill in skills))
-
-
-def _skill(entry: Any, where: str) -> tuple[str, str | None]:
-    _expect(isinstance(entry, list) and len(entry) == 2, f"{where}: a skill is not a pair [skill, object]")
-    name, target = entry
-    _expect(name in SKILLS, f"{where}: {name!r} is not one of the skills {', '.join(SKILLS)}")
-    if name in WITHOUT_OBJECT:
-        _expect(target is None, f"{where}: {name} takes no object")
-    else:
-        _expect(isinstance(target, str), f"{where}: {name} needs an object")
-    return name, target

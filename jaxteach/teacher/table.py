@@ -107,7 +107,7 @@ def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np
     return skills, np.stack(places).astype(np.int32)
 
 
-def _caption_number(entry: CaptionPlans | CaptionParts, known: dict[CaptionParts, int]) -> int:
+def _caption_number(entry: CaptionParts, known: dict[CaptionParts, int]) -> int:
     parts = CaptionParts(entry.sees, entry.holds)
     if parts not in known:
         raise MisfitError(
