@@ -1,6 +1,6 @@
 """Gridworlds and particle worlds as pure JAX functions, exact to their references."""
 
-import envs_jax.quiet_jumanji  # noqa: F401 - before anything else imports Jumanji
+import envs_jax.lazy_jumanji  # noqa: F401 - before anything else imports Jumanji
 
 # isort: split
 import inspect

@@ -14,6 +14,7 @@ NOT_TO_TRAIN = (
     "orbax",
     "scipy",
     "jinja2",
+    "matplotlib",
     "imageio",
     "pandas",
     "torch",
@@ -39,6 +40,20 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_training_imports_what_it_needs_alone():
     program = "import jaxteach.train\nfrom jaxteach.cli import parse\nfrom jaxteach.training.loop import train"
     assert not loaded_after(program) & set(NOT_TO_TRAIN)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import jumanji; jumanji.make('Snake-v1'); assert jumanji.__version__",
+        "from jumanji.registration import make; make('Snake-v1'); import jumanji; assert jumanji.make is make",
+        "from jumanji.environments import Maze; from jumanji.env import Environment as E; assert issubclass(Maze, E)",
+        "import jumanji; assert not hasattr(jumanji, 'nothing'); from jumanji import specs; assert specs.Array",
+    ],
+)
+def test_jumanji_stays_whole(use):
+    """Catches a registry without environments, and classes that are there twice: we import its interface alone."""
+    assert "jumanji" in loaded_after(f"import envs_jax\n{use}")
 
 
 def test_what_is_imported_is_declared():

@@ -1,0 +1,39 @@
+"""Imports Jumanji's interface without its environments, which take half a second and bring Matplotlib along."""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
+from typing import Any, Final
+
+PACKAGE, REGISTRATION = "jumanji", "jumanji.registration"
+INTERFACE: Final = ("env", "specs", "types")
+
+
+class _Unfinished(ModuleType):
+    """A module whose code runs when it is first asked for more than its submodules; the package fills the registry."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        unfinished = [sys.modules[module] for module in (REGISTRATION, PACKAGE)]
+        for module in unfinished:
+            module.__class__ = ModuleType
+        for module in unfinished:
+            module.__loader__.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        return getattr(self, name)
+
+
+def _unfinished(name: str) -> ModuleType:
+    spec = find_spec(name)
+    assert spec is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    return module
+
+
+if PACKAGE not in sys.modules:
+    package = _unfinished(PACKAGE)
+    package.registration = _unfinished(REGISTRATION)  # pyright: ignore[reportAttributeAccessIssue]
+    for submodule in INTERFACE:
+        import_module(f"{PACKAGE}.{submodule}")
+    package.__class__ = package.registration.__class__ = _Unfinished
