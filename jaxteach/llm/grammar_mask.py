@@ -2,7 +2,6 @@
 
 import codecs
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import llama_cpp
@@ -33,6 +32,9 @@ class Grammar:
         self._data = (llama_cpp.llama_token_data * model.num_tokens)()
         fields = [("id", np.int32), ("logit", np.float32), ("p", np.float32)]
         self._table = np.frombuffer(memoryview(self._data), np.dtype(fields))
+        # int16[tokens], -1 for control tokens
+        self._first_bytes = np.array([piece[0] if piece else -1 for piece in model.pieces], np.int16)
+        self._byte_tokens = {piece[0]: token for token, piece in enumerate(model.pieces) if len(piece) == 1}
 
     def allowed(self, tokens: Sequence[int]) -> np.ndarray:
         """See `Constraint`."""
@@ -67,7 +69,7 @@ class Grammar:
         return tokens + [self._byte_tokens[byte] for byte in run[length:]]
 
     def _text(self, tokens: Sequence[int]) -> bytes:
-        return b"".join(map(self._model.piece, tokens))
+        return b"".join(self._model.pieces[token] for token in tokens)
 
     def _state(self, tokens: Sequence[int]) -> Any:
         text = self._text(tokens)
@@ -78,25 +80,21 @@ class Grammar:
         return self._states[text]
 
     def _apply(self, state: Any) -> np.ndarray:
-        self._table["id"] = np.arange(self._model.num_tokens)
-        self._table["logit"] = 0
-        array = (llama_cpp.llama_token_data_array * 1)((self._data, self._model.num_tokens, -1, False))
+        """bool[tokens]; a token is examined only if its first byte may follow, or has no token of its own."""
+        single = self._byte_tokens
+        follow = self._examine(state, np.fromiter(single.values(), np.int32))
+        excluded = np.array([byte for byte, token in single.items() if not follow[token]], np.int16)
+        return self._examine(state, np.flatnonzero(~np.isin(self._first_bytes, excluded)))
+
+    def _examine(self, state: Any, tokens: np.ndarray) -> np.ndarray:
+        """bool[tokens], which of some tokens may follow."""
+        table = self._table[: len(tokens)]
+        table["id"], table["logit"] = tokens, 0
+        array = (llama_cpp.llama_token_data_array * 1)((self._data, len(tokens), -1, False))
         llama_cpp.llama_sampler_apply(state, array)
         allowed = np.zeros(self._model.num_tokens, bool)
-        allowed[self._table["id"]] = np.isfinite(self._table["logit"])
+        allowed[table["id"][np.isfinite(table["logit"])]] = True
         return allowed
-
-    @cached_property
-    def _first_bytes(self) -> np.ndarray:
-        """int16[tokens], the first byte of each token's text, -1 for control tokens."""
-        pieces = map(self._model.piece, range(self._model.num_tokens))
-        return np.array([piece[0] if piece else -1 for piece in pieces], np.int16)
-
-    @cached_property
-    def _byte_tokens(self) -> dict[int, int]:
-        """The tokens that stand for one byte."""
-        pieces = ((token, self._model.piece(token)) for token in range(self._model.num_tokens))
-        return {piece[0]: token for token, piece in pieces if len(piece) == 1}
 
     def __del__(self) -> None:
         for state in getattr(self, "_states", {}).values():

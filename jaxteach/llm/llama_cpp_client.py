@@ -1,7 +1,6 @@
 """A local model: a GGUF file, asked through llama.cpp, all questions together."""
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxteach.errors import UserError
 from jaxteach.llm.client import Answer, Question
 from jaxteach.llm.final_answer import final_answer, split_thoughts
 from jaxteach.llm.grammar_mask import Grammar
+from jaxteach.llm.noise import GumbelNoise
 from jaxteach.llm.tree_decoding import Choices, ContextFull, Model, Sampler, TreeDecoder
 
 THINK = "<think>"
@@ -24,8 +24,8 @@ THINK = "<think>"
 class LocalClient:
     """A GGUF model on this machine.
 
-    Answers depend only on the question, the seed and the settings, not on the other questions
-    (up to the last bits of batched matrix products).
+    Draws depend only on the question, the seed and the settings, not on the other questions. The logits depend a
+    little on what is decoded beside an answer, as in llama.cpp itself, and some answers with them.
 
     Args:
         path: the GGUF file.
@@ -163,7 +163,7 @@ class _Answer(Sampler):
         """`opened` is the tag of a thought that the prompt has opened, or nothing."""
         super().__init__()
         self.question, self.model, self.temperature, self._opened = question, model, temperature, opened
-        self._draws = np.random.default_rng([seed, question.sample, zlib.crc32(question.prompt.encode())])
+        self._noise = GumbelNoise(seed, question.sample, question.prompt)
         self._bytes = b""
 
     @property
@@ -171,7 +171,7 @@ class _Answer(Sampler):
         return self._opened + self._bytes.decode("utf-8", "replace")
 
     def step(self, choices: Choices) -> None:
-        token = choices.draw(self.temperature, self._draws.random())
+        token = choices.draw(self.temperature, self._noise, len(self.tokens))
         if self.model.is_end(token):
             self.done = True
             return
@@ -179,7 +179,7 @@ class _Answer(Sampler):
 
     def follow(self, tokens: Sequence[int]) -> None:
         self.tokens += tokens
-        self._bytes += b"".join(map(self.model.piece, tokens))
+        self._bytes += b"".join(self.model.pieces[token] for token in tokens)
         if b"}" in self._bytes:
             answer = final_answer(self.text)
             self.done = answer.items is not None and not answer.cut_off

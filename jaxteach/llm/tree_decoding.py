@@ -15,9 +15,12 @@ from typing import Any, Protocol
 import llama_cpp
 import numpy as np
 
+from jaxteach.llm.noise import GumbelNoise
 from jaxteach.system.cores import visible_cores
 
 PROMPT_SEQUENCE = 0
+RAREST = 25
+"""All tokens beyond it together have a probability of less than a millionth."""
 
 
 class ContextFull(Exception):
@@ -37,24 +40,21 @@ class Choices:
         shifted = self._logits - self._logits.max()
         return shifted - np.log(np.exp(shifted).sum())
 
-    def draw(self, temperature: float, number: float) -> int:
-        """The token at which the distribution's sum passes `number` in [0, 1); the likeliest at temperature 0."""
+    def draw(self, temperature: float, noise: GumbelNoise, place: int) -> int:
+        """A token drawn with the noise of a place in an answer; the likeliest at temperature 0."""
         if temperature == 0:
             return int(self._logits.argmax())
-        sums = self._sums(temperature)
-        return int(min(np.searchsorted(sums, number * sums[-1], side="right"), self._last_possible))
+        tokens = self._possible(temperature)
+        return int(tokens[(self._logits[tokens] / temperature + noise.at(place, tokens)).argmax()])
 
-    def _sums(self, temperature: float) -> np.ndarray:
-        if self._summed is None or self._summed[0] != temperature:
-            weights = np.exp((self._logits - self._logits.max()) / temperature)
-            self._summed = (temperature, np.cumsum(weights, dtype=np.float64))
-        return self._summed[1]
+    def _possible(self, temperature: float) -> np.ndarray:
+        """int64[n], the tokens that are not e^`RAREST` times less likely than the likeliest: others are never drawn."""
+        if self._found is None or self._found[0] != temperature:
+            rarest = self._logits.max() - np.float32(RAREST * temperature)
+            self._found = (temperature, np.flatnonzero(self._logits >= rarest))
+        return self._found[1]
 
-    _summed: tuple[float, np.ndarray] | None = None
-
-    @cached_property
-    def _last_possible(self) -> int:
-        return int(np.flatnonzero(np.isfinite(self._logits))[-1])
+    _found: tuple[float, np.ndarray] | None = None
 
 
 class Sampler(ABC):
@@ -147,12 +147,17 @@ class Model:
         count = llama_cpp.llama_tokenize(self.vocab, data, len(data), tokens, room, start, special)
         return list(tokens[:count])
 
-    def piece(self, token: int) -> bytes:
-        """The bytes a token stands for; none for a control token."""
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes that each token stands for; none for a control token."""
         room = 256
         buffer = ctypes.create_string_buffer(room)
-        size = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, room, 0, False)
-        return buffer.raw[: max(size, 0)]
+
+        def piece(token: int) -> bytes:
+            size = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, room, 0, False)
+            return buffer.raw[: max(size, 0)]
+
+        return list(map(piece, range(self.num_tokens)))
 
     def special_text(self, token: Any) -> str:
         """A control token as it stands in chat templates."""
