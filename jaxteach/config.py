@@ -45,7 +45,8 @@ EXPONENTIAL, LINEAR = OnlyWith("distill_schedule", ("exponential",)), OnlyWith("
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
-ASKS = OnlyWith("show", (None,))
+NOT_SHOWN, NO_CARD = OnlyWith("show", (None,)), OnlyWith("card", (None,))
+PLAYS = OnlyWith("plays", why="without --show or --card")
 ON_CLUSTER, LOCAL = OnlyWith("engine", ("slurm",)), OnlyWith("engine", ("local",))
 
 
@@ -208,8 +209,8 @@ class TeacherConfig:
     """Which teacher."""
 
     plans: str = "shipped"
-    """a plan file, or what ships with jaxteach: "recorded" answers of a model, or a "scripted" file written by
-    hand; "none" to begin without plans and use --online"""
+    """a plan file or a folder that shares one, or what ships with jaxteach: "recorded" answers of a model, or a
+    "scripted" file written by hand; "none" to begin without plans and use --online"""
     hard_planner: Flag = False
     """sample one plan at every step, instead of mixing all plans"""
 
@@ -273,36 +274,45 @@ class TeachConfig:
     """Asks a language model about every caption of a task, and writes its plans to a file for training."""
 
     task: str | None = None
-    """the task, see the README's table; with --show, that of the file when left out"""
+    """the task, see the README's table; with --show or --card, those of the file when left out"""
     out: Path | None = None
-    """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl"""
+    """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl. With --card, its folder"""
     show: Path | None = None
     """instead of asking, print the plans of a file and the success of the teacher itself"""
+    card: str | None = None
+    """instead of asking, make a folder to share: the plans of a file or of such a folder, or what ships with jaxteach
+    ("recorded", "scripted"), with a page about the teacher, card.html; --plans takes the folder"""
     export_batch: Path | None = None
     """instead of asking, write the requests to this file, for OpenAI's Batch API or vllm run-batch"""
-    import_batch: Annotated[Path | None, OnlyWith("out")] = None
+    import_batch: Annotated[Path | None, OnlyWith("out"), NO_CARD] = None
     """first take the answers of a batch from this file; give the other options as for --export_batch"""
-    score: Annotated[Flag, ASKS] = False
+    score: Annotated[Flag, NOT_SHOWN, NO_CARD] = False
     """instead of sampling answers, use the model's exact probabilities of all plans of one or two moves"""
-    debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
+    debate_rounds: Annotated[int, Bounds(0, 2**10), NOT_SHOWN, NO_CARD] = 0
     """for several agents: rounds in which each is asked again, with the others' proposals"""
-    situations: Annotated[Length, OnlyWith("debate_rounds"), ASKS] = 32
+    situations: Annotated[Length, OnlyWith("debate_rounds"), NOT_SHOWN, NO_CARD] = 32
     """how many situations to debate, the most frequent ones"""
-    episodes: Annotated[Length, OnlyWith("show")] = 500
-    """episodes in which --show evaluates the teacher"""
+    episodes: Annotated[Length, PLAYS] = 500
+    """episodes in which --show and --card evaluate the teacher"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)
+    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], NOT_SHOWN, NO_CARD] = field(default_factory=LLMConfig)
+
+    @property
+    def plays(self) -> bool:
+        """Whether the teacher itself plays."""
+        return self.show is not None or self.card is not None
 
     def check(self) -> None:
         """Raises `UserError` for options that make no sense."""
         check_values(self)
         if self.score and self.debate_rounds:
             raise UserError("--score samples no answers, which a debate needs; leave one of them out")
-        if sum(path is not None for path in (self.out, self.show, self.export_batch)) != 1:
+        if sum(way is not None for way in (self.card or self.out, self.show, self.export_batch)) != 1:
             raise UserError(
-                "give either --out, a plan file to write, or --show, one to print, or --export_batch for requests"
+                "give either --out, a plan file to write, or --show, one to print, or --card, one to write a page "
+                "about, or --export_batch for requests"
             )
-        if self.show is None and self.task is None:
+        if not self.plays and self.task is None:
             raise UserError("give --task, the task to ask about")
         batch = self.export_batch or self.import_batch
         if batch is not None and (self.llm.backend != "openai" or self.llm.model is None):

@@ -804,8 +804,8 @@ FILES: Final = [
     Mutation(
         "digest-not-compared",
         "a file of the right size is believed",
-        "jaxteach/runs/checkpoints.py",
-        "or _digest(file) != listed[name]",
+        "jaxteach/runs/manifest.py",
+        "or digest(file) != listed",
         "",
         "test_resume.py::test_a_damaged_checkpoint_is_named_and_passed_over",
     ),

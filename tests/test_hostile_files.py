@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from jaxteach.config import TeachConfig, TrainConfig, to_json
 from jaxteach.errors import UserError
-from jaxteach.llm import command as teaching
+from jaxteach.llm.show import show
 from jaxteach.reports.curves import load_run
-from jaxteach.runs import checkpoints as checkpoints_module
-from jaxteach.runs.checkpoints import MANIFEST, Checkpoints
+from jaxteach.runs.checkpoints import Checkpoints
 from jaxteach.runs.files import read_text, write_json
+from jaxteach.runs.manifest import MANIFEST, write_manifest
 from jaxteach.runs.metrics_log import read_metrics
 from jaxteach.runs.run_folder import folder_of, fresh_folder, read_config
 from jaxteach.system.command import run_command
@@ -330,9 +330,7 @@ def checkpoint(tmp_path):
 
 def seal(checkpoint):
     """Writes a manifest that is right, as a stranger can."""
-    files = checkpoints_module._files(checkpoint)
-    files.pop(MANIFEST, None)
-    write_json(checkpoint / MANIFEST, {name: checkpoints_module._digest(path) for name, path in files.items()})
+    write_manifest(checkpoint)
 
 
 def restore(checkpoint):
@@ -450,7 +448,7 @@ def test_hostile_plans_are_shown_without_their_tricks(tmp_path, capsys):
     provenance = {name: name, "rejects": {name: {name: [name]}}}
     write_json(tmp_path / "plans.json", PLANS | {"captions": [caption], "provenance": provenance})
     with pytest.raises(SystemExit):
-        run_command(lambda: teaching.show(TeachConfig(show=tmp_path / "plans.json"), tmp_path / "plans.json"))
+        run_command(lambda: show(TeachConfig(show=tmp_path / "plans.json"), tmp_path / "plans.json"))
     captured = capsys.readouterr()
     assert "a caption that the task never shows" in captured.err
     shown = captured.out + captured.err

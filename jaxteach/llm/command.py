@@ -1,6 +1,5 @@
-"""Makes plan files from a language model's answers, and prints them."""
+"""Makes plan files from a language model's answers."""
 
-import dataclasses
 import os
 import sys
 from collections import Counter
@@ -9,37 +8,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from msgspec import structs
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import TeachConfig, TeacherConfig
+from jaxteach.config import TeachConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client, open_local, open_server
 from jaxteach.llm.batches import export_batch, import_batch
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
-from jaxteach.llm.joint_captions import conflict_share, frequent_situations, rollout_captions
-from jaxteach.llm.parse import CUT_OFF, plan_text
+from jaxteach.llm.joint_captions import frequent_situations, rollout_captions
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
-from jaxteach.ppo.distillation import initial_memory
-from jaxteach.ppo.episodes import Episodes, evaluation_key, run_episodes, teacher_policy, unfinished_message
+from jaxteach.llm.show import plan_table, print_rejects
+from jaxteach.llm.teacher_alone import conflicts, teacher_with
 from jaxteach.system.interrupt import on_interrupt
-from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.tasks import canonical_task
-from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.loading import load_teacher
-from jaxteach.teacher.plans import CaptionParts, PlanFile, load_plans, save_plans
+from jaxteach.teacher.plans import PlanFile, save_plans
 from jaxteach.teacher.policy import task_domain
-from jaxteach.teacher.table import compile_plans
 
 
 def teach(config: TeachConfig, out: Path) -> None:
@@ -60,8 +50,8 @@ def teach(config: TeachConfig, out: Path) -> None:
         plans = _plans_from_answers(config, world, task, vocabulary, prompt, store)
     save_plans(plans, out)
     console = Console()
-    console.print(_plan_table(plans, vocabulary))
-    _print_rejects(console, plans)
+    console.print(plan_table(plans, vocabulary))
+    print_rejects(console, plans)
     console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
 
 
@@ -98,68 +88,11 @@ def export(config: TeachConfig, path: Path) -> None:
     print(f"{len(questions)} requests written to {path}; give their answers to --import_batch, with the same options")
 
 
-def show(config: TeachConfig, path: Path) -> None:
-    """Prints the plans of a file, the success of the teacher itself, and how often agents' plans conflict.
-
-    Raises:
-        UserError: the file can't be used.
-    """
-    plans = load_plans(path, None if config.task is None else canonical_task(config.task))
-    console = Console()
-    for name, value in plans.provenance.items():
-        if not isinstance(value, dict | list):
-            line = f"{name:>20}: {' '.join(str(value).split())}"
-            console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
-    _print_rejects(console, plans)
-    for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
-        task = canonical_task(name)
-        world = config.world.make(task)
-        teacher = _teacher_with(config, task, plans)
-        if i == 0:
-            console.print(_plan_table(plans, teacher.vocabulary))
-        outcome = _run_teacher(world, teacher, config.episodes)
-        console.print(
-            f"the teacher itself succeeds in {np.mean(outcome.success):.3f} of {config.episodes} episodes of {task}, "
-            f"mean return {np.mean(outcome.episode_return):.3f}"
-        )
-        unfinished = unfinished_message(outcome, world.max_steps)
-        if unfinished is not None:
-            console.print(unfinished)
-        if world.num_agents > 1:
-            shares = [_conflicts(world, _teacher_with(config, task, each)) for each in (plans, _without_others(plans))]
-            console.print(
-                "two agents pursue the same object in {:.3f} of the steps, without debate in {:.3f}".format(*shares)
-            )
-
-
 def _vocabulary(world: AgentAxisWrapper, task: str) -> Vocabulary:
     try:
         return task_domain(world.env, task).vocabulary
     except ValueError as error:
         raise UserError(str(error)) from None
-
-
-def _teacher_with(config: TeachConfig, task: str, plans: PlanFile) -> Teacher:
-    """The soft teacher with the plans of a file in memory."""
-    teacher = load_teacher(task, TeacherConfig(plans="none"), config.world)
-    return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
-
-
-def _run_teacher(world: AgentAxisWrapper, teacher: Teacher, episodes: int) -> Episodes:
-    """Episodes in which the teacher itself acts, its actions sampled."""
-    memory, key = initial_memory(teacher, episodes), evaluation_key(0)
-    with explain_out_of_memory():
-        program = compile_checked(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, episodes), key)
-        return jax.device_get(program(key))
-
-
-def _without_others(plans: PlanFile) -> PlanFile:
-    """The plans that don't depend on the other agents' captions."""
-    return structs.replace(plans, captions=tuple(entry for entry in plans.captions if not entry.others))
-
-
-def _conflicts(world: AgentAxisWrapper, teacher: Teacher) -> float:
-    return conflict_share(rollout_captions(world, teacher, random_actions=0.1))
 
 
 def _add_debate(
@@ -172,7 +105,7 @@ def _add_debate(
     store: AnswerStore,
 ) -> PlanFile:
     """The plans, with those from debates about the most frequent situations."""
-    teacher = _teacher_with(config, task, plans)
+    teacher = teacher_with(plans, task, config.world)
     situations = frequent_situations(rollout_captions(world, teacher), config.situations)
     rounds, samples = config.debate_rounds, config.llm.answers_per_caption
     with Progress(transient=True) as progress:
@@ -184,8 +117,8 @@ def _add_debate(
     summary = {
         "rounds": rounds,
         "situations": len(situations),
-        "conflicts_alone": _conflicts(world, teacher),
-        "conflicts_together": _conflicts(world, _teacher_with(config, task, together)),
+        "conflicts_alone": conflicts(world, teacher),
+        "conflicts_together": conflicts(world, teacher_with(together, task, config.world)),
     }
     return structs.replace(together, provenance=plans.provenance | {"debate": summary})
 
@@ -254,38 +187,6 @@ def _cost(config: TeachConfig, tokens: Mapping[str, int]) -> dict[str, float]:
 def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
     """Sorted, so that the order in which answers arrive does not matter."""
     return {reason: sorted(map(str, answers)) for reason, answers in sorted(reasons.items())}
-
-
-def _plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
-    known = zip(vocabulary.sees, vocabulary.holds, vocabulary.texts)
-    texts = {CaptionParts(tuple(sees), holds): text for sees, holds, text in known}
-    table = Table("caption", "p", "plan")
-    for entry in plans.captions:
-        others = "".join(f"\n  with: {texts[other]}" for other in entry.others)
-        for i, plan in enumerate(entry.plans):
-            caption = texts[CaptionParts(entry.sees, entry.holds)] + others if i == 0 else ""
-            row = [Text(text) for text in (caption, f"{plan.probability:.3f}", plan_text(plan.skills))]
-            table.add_row(*row, end_section=plan is entry.plans[-1])
-    return table
-
-
-def _print_rejects(console: Console, plans: PlanFile) -> None:
-    """How many answers were not plans, by caption and reason."""
-    for caption, reasons in _rejects(plans).items():
-        counts = ", ".join(f"{len(answers)} x {reason}" for reason, answers in reasons.items())
-        console.print(printable(f"rejected: {caption} {counts}"), highlight=False, markup=False, soft_wrap=True)
-    if any(CUT_OFF in reasons for reasons in _rejects(plans).values()):
-        console.print("answers that were cut off need a larger --max_tokens", highlight=False, soft_wrap=True)
-
-
-def _rejects(plans: PlanFile) -> dict[str, dict[str, list[str]]]:
-    """The rejected answers, where the provenance has them in `teach`'s form."""
-    rejects = plans.provenance.get("rejects", {})
-    known = isinstance(rejects, dict) and all(
-        isinstance(reasons, dict) and all(isinstance(answers, list) for answers in reasons.values())
-        for reasons in rejects.values()
-    )
-    return rejects if known else {}
 
 
 def _check_writable(out: Path) -> None:

@@ -4,7 +4,7 @@ Orbax writes the arrays. Its `CheckpointManager` was tried and left out: of 40 s
 if nothing were wrong, and it has no other checkpoint to fall back on where the newest one is damaged.
 """
 
-import hashlib
+import math
 import os
 import re
 import shutil
@@ -20,19 +20,15 @@ import numpy as np
 
 from jaxteach.distributed.multihost import broadcast, gather_to_host, is_main_process, on_main_process, sync_failures
 from jaxteach.errors import UserError
-from jaxteach.runs.files import read_json, write_json
+from jaxteach.runs.manifest import Damaged, check_manifest, write_manifest
 
 KEPT_CHECKPOINTS = 3
 ADVICE = "; put that right and go on with --resume: what was saved before is intact"
-ARRAYS, MANIFEST = "default", "manifest.json"
+ARRAYS = "default"
 NEWER = (".cohorts",)
 """Parts of a state that older checkpoints lack; they begin as zeros."""
 MAX_METADATA_BYTES = 2**24
 SPARE_BYTES = 2**20
-
-
-class _Damaged(Exception):
-    """What is wrong with a checkpoint."""
 
 
 class Checkpoints:
@@ -123,7 +119,7 @@ class Checkpoints:
             ocp = _orbax()
             with _checkpointer() as checkpointer:
                 checkpointer.save(partial / ARRAYS, args=ocp.args.PyTreeSave(dict(leaves)))
-            write_json(partial / MANIFEST, {name: _digest(path, True) for name, path in _files(partial).items()})
+            write_manifest(partial, sync=True)
             _remove(place)  # A damaged one, which was passed over.
             os.rename(partial, place)
             self._tidy(iteration)
@@ -156,7 +152,7 @@ class Checkpoints:
         for step in reversed(steps) if iteration is None else [iteration]:
             try:
                 leaves = _read(self._folder / str(step), wanted)
-            except _Damaged as error:
+            except Damaged as error:
                 damaged.append(f"{step} ({error})")
                 continue
             if damaged:
@@ -182,7 +178,7 @@ def _checkpointer() -> Any:
 
 def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The wanted arrays of a checkpoint, of which the manifest and the shapes are checked first."""
-    _check_manifest(path)
+    check_manifest(path, _most_bytes)
     # Orbax raises errors of many kinds for files that are not as it wrote them.
     try:
         with _checkpointer() as checkpointer:
@@ -192,7 +188,7 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
             fits = _fit(listed, there)
             leaves = checkpointer.restore(path / ARRAYS, args=_request(there)) if fits else {}
     except Exception:
-        raise _Damaged("it is not as Orbax writes it") from None
+        raise Damaged("it is not as Orbax writes it") from None
     if not fits:
         raise UserError(
             f"the checkpoint {path} can't be read: its arrays have other shapes; "
@@ -201,7 +197,7 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     new = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if name not in there}
     arrays = new | {name: np.asarray(leaves[name]) for name in there}
     if any((arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype) for name, leaf in wanted.items()):
-        raise _Damaged("its arrays are not those it lists")
+        raise Damaged("its arrays are not those it lists")
     return arrays
 
 
@@ -226,40 +222,9 @@ def _fit(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(fits(name, leaf) for name, leaf in wanted.items())
 
 
-def _check_manifest(path: Path) -> None:
-    try:
-        listed, found = read_json(path / MANIFEST, dict[str, list[Any]]), _files(path)
-    except (OSError, ValueError):
-        raise _Damaged("its list of files can't be read") from None
-    found.pop(MANIFEST, None)
-    if set(listed) != set(found):
-        raise _Damaged("files are missing or too many")
-    for name, file in found.items():
-        size = file.lstat().st_size
-        is_data = "d" in file.parts[-2:-1]
-        if not is_data and size > MAX_METADATA_BYTES:
-            raise _Damaged(f"{name} is too large")
-        if [size] != listed[name][:1] or _digest(file) != listed[name]:
-            raise _Damaged(f"{name} has changed")
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """All files below a folder by their relative names, if there is nothing but folders and regular files."""
-    found = {}
-    for entry in sorted(folder.rglob("*")):
-        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
-            raise OSError(f"{entry} is neither a file nor a folder")
-        if entry.is_file():
-            found[entry.relative_to(folder).as_posix()] = entry
-    return found
-
-
-def _digest(path: Path, sync: bool = False) -> list[int | str]:
-    """Size and SHA-256 of a file, which is first brought to the disk if `sync`."""
-    with path.open("rb") as file:
-        if sync:
-            os.fsync(file.fileno())
-        return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+def _most_bytes(file: Path) -> float:
+    """How large a file of a checkpoint may be: only those with the arrays' data are large."""
+    return math.inf if "d" in file.parts[-2:-1] else MAX_METADATA_BYTES
 
 
 def _remove(path: Path) -> None:

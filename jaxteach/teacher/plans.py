@@ -14,6 +14,7 @@ from msgspec.structs import asdict, astuple
 
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_text, write_json
+from jaxteach.runs.manifest import Damaged, check_manifest
 
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
@@ -24,7 +25,11 @@ PLAN_SOURCES: Final = ("shipped", "recorded", "scripted", "none")
 by hand, or no plans at all."""
 BY_HAND: Final = "written by hand"
 """The source, in the provenance, of plans that were not answered by a language model."""
+IN_FOLDER: Final = "plans.json"
+"""The plan file of a folder that shares plans."""
 MAX_BYTES: Final = 16 * 2**20
+MAX_SHARED_BYTES: Final = 2**30
+"""How large a file may be that is shared with a plan file."""
 MAX_PLANS: Final = 64
 MAX_SKILLS: Final = 16
 MAX_OTHERS: Final = 8
@@ -100,7 +105,7 @@ def find_plans(plans: str, task: str) -> PlanFile:
     """The plans that a word or a path stands for.
 
     Args:
-        plans: one of `PLAN_SOURCES`, or the path of a plan file.
+        plans: one of `PLAN_SOURCES`, or the path of a plan file or of a folder that shares one.
         task: the task they are for.
 
     Raises:
@@ -141,10 +146,11 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
     """Reads and checks a plan file for a task, or for any task if `task` is None.
 
     Raises:
-        PlanFileError: the file is missing, malformed or for other tasks.
+        PlanFileError: the file is missing, malformed or for other tasks; or, of a folder, as `plans_path`.
     """
     path = Path(path)
     try:
+        path = plans_path(path)
         text = read_text(path, MAX_BYTES)
     except OSError as error:
         raise PlanFileError(f"can't read the plan file {path}: {error.strerror or error}") from None
@@ -154,6 +160,25 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
     if task is not None and task not in plans.tasks:
         raise PlanFileError(f"{path} is for {', '.join(plans.tasks)}, not for {task}")
     return plans
+
+
+def plans_path(path: Path) -> Path:
+    """The plan file that a path stands for: the path itself, or the plan file of a folder whose files are checked.
+
+    Raises:
+        PlanFileError: a file of the folder is not the one that its manifest lists, or one is missing or not listed.
+        OSError: no file system takes the path.
+    """
+    if not path.is_dir():
+        return path
+    try:
+        check_manifest(path, lambda file: MAX_SHARED_BYTES)
+    except Damaged as error:
+        raise PlanFileError(
+            f"the folder {path} is not as python -m jaxteach.teach --card made it: {error}; "
+            "get it again, or give a plan file"
+        ) from None
+    return path / IN_FOLDER
 
 
 def save_plans(plans: PlanFile, path: str | Path) -> None:

@@ -1,0 +1,86 @@
+"""A folder's list of its files with their sizes and SHA-256: what was written is whole, or what is wrong is named."""
+
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from jaxteach.runs.files import read_json, write_json
+
+MANIFEST: Final = "manifest.json"
+
+
+class Damaged(Exception):
+    """What is wrong with a folder, in words that name the file."""
+
+
+def write_manifest(folder: Path, sync: bool = False) -> None:
+    """Lists all files of a folder, by name, in its `manifest.json`; they are first brought to the disk if `sync`.
+
+    Raises:
+        OSError: a file can't be read, or there is something that is neither a file nor a folder.
+        UserError: the list can't be written.
+    """
+    files = {name: digest(path, sync) for name, path in files_of(folder).items() if name != MANIFEST}
+    write_json(folder / MANIFEST, files)
+
+
+def check_manifest(folder: Path, most: Callable[[Path], float] = lambda file: math.inf) -> None:
+    """Checks that a folder has the files that its `manifest.json` lists, byte by byte, and no others.
+
+    Args:
+        folder: which.
+        most: gives the bytes that a file may have at most.
+
+    Raises:
+        Damaged: it doesn't.
+    """
+    try:
+        listed = read_json(folder / MANIFEST, dict[str, list[Any]])
+    except (OSError, ValueError):
+        raise Damaged(f"its {MANIFEST} can't be read") from None
+    try:
+        found = files_of(folder)
+        found.pop(MANIFEST, None)
+        for name in sorted({*listed, *found}):
+            _check_file(name, listed.get(name), found.get(name), most)
+    except OSError as error:
+        raise Damaged(str(error)) from None
+
+
+def _check_file(name: str, listed: list[Any] | None, file: Path | None, most: Callable[[Path], float]) -> None:
+    if file is None:
+        raise Damaged(f"{name} is missing")
+    if listed is None:
+        raise Damaged(f"{name} is not in its {MANIFEST}")
+    size = file.lstat().st_size
+    if size > most(file):
+        raise Damaged(f"{name} is too large")
+    if [size] != listed[:1] or digest(file) != listed:
+        raise Damaged(f"{name} has changed")
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """All files below a folder by their relative names, if there is nothing but folders and regular files.
+
+    Raises:
+        OSError: there is something else.
+    """
+    found = {}
+    for entry in sorted(folder.rglob("*")):
+        name = entry.relative_to(folder).as_posix()
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            raise OSError(f"{name} is neither a file nor a folder")
+        if entry.is_file():
+            found[name] = entry
+    return found
+
+
+def digest(path: Path, sync: bool = False) -> list[int | str]:
+    """Size and SHA-256 of a file, which is first brought to the disk if `sync`."""
+    with path.open("rb") as file:
+        if sync:
+            os.fsync(file.fileno())
+        return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
