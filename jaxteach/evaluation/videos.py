@@ -1,7 +1,8 @@
-"""Films of trained students: an episode a run."""
+"""Films of policies: an episode each, not too long for a page."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation.command import write_film
 from jaxteach.evaluation.students import load_student
-from jaxteach.ppo.episodes import evaluation_key, film_episodes, student_policy
+from jaxteach.ppo.episodes import Episodes, evaluation_key, film_episodes, student_policy
 
 MOST_FRAMES = 120
 LONGEST_EPISODE = 10_000
@@ -19,7 +20,7 @@ LONGEST_EPISODE = 10_000
 
 @dataclass(frozen=True)
 class Film:
-    """A film of a run's student."""
+    """A film of a policy: a run's student, or the teacher."""
 
     path: Path
     run: str
@@ -47,12 +48,24 @@ def film_student(folder: Path, config: TrainConfig, path: Path) -> Film:
         return film_episodes(experiment.world, policy, carry, key, episodes=1, filmed=1)
 
     outcome, film = jax.device_get(program(params, evaluation_key(0)))
-    length = int(outcome.length[0])
+    shown, caption = filmed_episode(outcome, film, 0)
+    write_film(experiment.world.env, shown, path)
+    return Film(path, folder.name, f"seed {seed}, iteration {iteration}: {caption}")
+
+
+def filmed_episode(outcome: Episodes, film: Any, episode: int) -> tuple[Any, str]:
+    """At most `MOST_FRAMES` frames of a filmed episode, stacked, and what became of it.
+
+    Args:
+        outcome: of all episodes.
+        film: what `film_episodes` gives, leaves [max_steps + 1, filmed, ...].
+        episode: which of the filmed ones.
+    """
+    length = int(outcome.length[episode])
     every = -(-length // (MOST_FRAMES - 1))
     moments = np.append(np.arange(0, length, every), length)  # The end is always shown.
-    shown = jax.tree.map(lambda leaf: leaf[moments, 0], film)
-    write_film(experiment.world.env, shown, path)
-    caption = f"seed {seed}, iteration {iteration}: {length} steps, return {float(outcome.episode_return[0]):.3f}"
-    caption += ", success" if outcome.success[0] else ""
-    caption += ", stopped after max_steps" if outcome.unfinished[0] else ""
-    return Film(path, folder.name, caption if every == 1 else f"{caption}; one of {every} steps is shown")
+    caption = f"{length} steps, return {float(outcome.episode_return[episode]):.3f}"
+    caption += ", success" if outcome.success[episode] else ""
+    caption += ", stopped after max_steps" if outcome.unfinished[episode] else ""
+    caption += "" if every == 1 else f"; one of {every} steps is shown"
+    return jax.tree.map(lambda leaf: leaf[moments, episode], film), caption

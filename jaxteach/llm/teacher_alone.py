@@ -15,7 +15,7 @@ from jaxteach.system.memory import compile_checked, explain_out_of_memory
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.loading import load_teacher
 from jaxteach.teacher.plans import PlanFile
-from jaxteach.teacher.table import compile_plans
+from jaxteach.teacher.policy import table_for
 
 
 def teacher_with(plans: PlanFile, task: str, world: WorldConfig) -> Teacher:
@@ -25,7 +25,7 @@ def teacher_with(plans: PlanFile, task: str, world: WorldConfig) -> Teacher:
         UserError: the task has no teacher in this world, or the plans are not for it.
     """
     teacher = load_teacher(task, TeacherConfig(plans="none"), world)
-    return dataclasses.replace(teacher, table=compile_plans(plans, teacher.vocabulary))
+    return dataclasses.replace(teacher, table=table_for(plans, teacher.domain))
 
 
 def play_alone(world: AgentAxisWrapper, teacher: Teacher, episodes: int, filmed: int = 0) -> tuple[Episodes, Any]:

@@ -10,13 +10,11 @@ import numpy as np
 from jaxteach.config import changes, default_config
 from jaxteach.options.markers import NOT_LEARNT, marked
 from jaxteach.reports.curves import Curve, RunCurves
-from jaxteach.reports.statistics import Interval, interval
+from jaxteach.reports.statistics import NOTHING, interval, interval_text
 
 OTHERWISE_COMPARED = {"n_itr", "total_steps", "plans"}
 """Options that `_Kind` compares by what they stand for: the plans' digest, the number of iterations."""
 SHOWN_OF_A_DIGEST = 8
-NOTHING = "\N{EN DASH}"
-"""A figure that does not exist."""
 
 
 class _Kind(NamedTuple):
@@ -163,23 +161,15 @@ def aggregate_tasks(lines: list[RunGroup]) -> list[dict[str, str]]:
                     "options": settings,
                     "tasks": ", ".join(line.task for line in alike),
                     "seeds": ", ".join(str(line.seeds) for line in alike),
-                    "final success": _text(interval(*map(np.array, final)), ".3f"),
-                    "mean success while training": _text(interval(*map(np.array, mean)), ".3f"),
+                    "final success": interval_text(interval(*map(np.array, final)), ".3f"),
+                    "mean success while training": interval_text(interval(*map(np.array, mean)), ".3f"),
                 }
             )
     return rows
 
 
 def _told(values: list[Any], style: str) -> str:
-    return _text(interval(np.array(values, float)), style)
-
-
-def _text(found: Interval, style: str) -> str:
-    """0.993 [0.989, 0.998], where a line may end before the bracket; the estimate alone where there is no interval."""
-    estimate = format(float(found.estimate), style)
-    if found.low is None or found.high is None:
-        return estimate
-    return f"{estimate} [{format(float(found.low), style)},\N{NO-BREAK SPACE}{format(float(found.high), style)}]"
+    return interval_text(interval(np.array(values, float)), style)
 
 
 def _reached(values: list[Any], style: str, seeds: int) -> str:

@@ -11,6 +11,8 @@ RESAMPLES = 2000
 BATCH = 100
 FEW = 10
 """With fewer seeds than this, a bootstrap's interval is rough, and rather too narrow."""
+NOTHING = "\N{EN DASH}"
+"""A figure that does not exist."""
 
 
 class Interval(NamedTuple):
@@ -44,6 +46,14 @@ def interval(*samples: np.ndarray) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(estimate, found.low, found.high)
+
+
+def interval_text(found: Interval, style: str) -> str:
+    """0.993 [0.989, 0.998], where a line may end before the bracket; the estimate alone where there is no interval."""
+    estimate = format(float(found.estimate), style)
+    if found.low is None or found.high is None:
+        return estimate
+    return f"{estimate} [{format(float(found.low), style)},\N{NO-BREAK SPACE}{format(float(found.high), style)}]"
 
 
 def _interquartile_mean(*samples: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -226,11 +226,20 @@ def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrid
     env = envs_jax.make(task, **overrides)
     domain = task_domain(env, task)
     found = find_plans(plans, task)
-    table = compile_plans(found, domain.vocabulary)
+    return Teacher(table_for(found, domain), domain, soft, found)
+
+
+def table_for(plans: PlanFile, domain: Domain) -> SkillTable:
+    """The table of a plan file for a task's domain.
+
+    Raises:
+        MisfitError: the file has words that the task doesn't have, or is for another number of agents.
+    """
+    table = compile_plans(plans, domain.vocabulary)
     agents, captions = domain.num_agents or 1, len(domain.vocabulary.texts)
     if table.rows.shape[1] not in (0, captions ** (agents - 1)):
-        raise MisfitError(f"they are for another number of agents than {agents}")
-    return Teacher(table, domain, soft, found)
+        raise MisfitError(f"the plan file is for another number of agents than {agents}")
+    return table
 
 
 def task_domain(env: Any, task: str) -> Domain:

@@ -1,0 +1,206 @@
+"""What a card says of a teacher: where its plans come from, how it does by itself, and what was rejected."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from jaxteach.config import TeachConfig, WorldConfig, this_version
+from jaxteach.evaluation.videos import Film
+from jaxteach.llm.parse import plan_text
+from jaxteach.llm.show import caption_texts, rejects_of, whole_caption
+from jaxteach.reports.agreement import entries_by_caption, overlaps, recorded_plans
+from jaxteach.reports.alone import Alone, alone_rows, alone_sentences, play_teacher
+from jaxteach.reports.statistics import NOTHING
+from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile
+
+MOST_PLANS: Final = 10
+"""How many plans of a caption are shown."""
+MOST_REASONS: Final = 20
+MOST_EXAMPLES: Final = 3
+MOST_CHARACTERS: Final = 200
+"""Of a rejected answer."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a card, under its heading."""
+
+    heading: str
+    sentences: list[str]
+    rows: list[dict[str, str]] = field(default_factory=list)
+    films: list[Film] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says."""
+
+    title: str
+    sentences: list[str]
+    parts: list[Part]
+
+
+def make_card(plans: PlanFile, source: str, tasks: list[str], config: TeachConfig, folder: Path) -> Card:
+    """The card of a teacher, whose films are written into a folder.
+
+    Args:
+        plans: the teacher's.
+        source: what the plans were given as.
+        tasks: those of the plans that the card is about.
+        config: the worlds, and how many episodes are played.
+        folder: where the films go.
+
+    Raises:
+        UserError: the plans don't fit a task.
+        OSError: a film can't be written.
+    """
+    played: list[Alone] = []
+    for task in tasks:
+        filmed = sum(len(alone.films) for alone in played)
+        played.append(play_teacher(plans, task, config, folder, filmed))
+    vocabulary = played[0].teacher.vocabulary
+    texts = caption_texts(vocabulary)
+    worlds = [film for alone in played for film in alone.films]
+    parts = [
+        _origin(plans),
+        Part("The teacher alone", alone_sentences(played, config.episodes), alone_rows(played), worlds),
+        *_agreement(plans, tasks, texts),
+        _plans(plans, vocabulary, texts),
+        _rejected(plans),
+    ]
+    return Card(f"A teacher for {', '.join(tasks)}", _lead(plans, source, config.world), parts)
+
+
+def _lead(plans: PlanFile, source: str, world: WorldConfig) -> list[str]:
+    where = world.arguments or " in the tasks' default worlds"
+    return [
+        f"Written by jaxteach {this_version()} about {source}{where}. Training takes the teacher with --plans and "
+        "this folder.",
+        f"Runs that these plans teach record their SHA-256, {plans.digest}.",
+    ]
+
+
+def _origin(plans: PlanFile) -> Part:
+    """The provenance: what is a value, or an object of values."""
+    rows = [{"what": name.replace("_", " "), "value": value} for name, value in _values(plans.provenance)]
+    sentences = [] if rows else ["The plan file does not say where its plans come from."]
+    return Part("Where the plans come from", sentences, rows)
+
+
+def _values(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in provenance.items():
+        if isinstance(value, dict) and name != "rejects":
+            yield from ((f"{name}: {inner}", _value(each)) for inner, each in value.items() if _is_plain(each))
+        elif _is_plain(value):
+            yield name, _value(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, dict | list)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _agreement(plans: PlanFile, tasks: list[str], texts: Mapping[CaptionParts, str]) -> Iterator[Part]:
+    """A part for each file of recorded plans; tasks may share one."""
+    recorded = {task: known for task in tasks if (known := recorded_plans(task)) is not None}
+    for other in dict.fromkeys(recorded.values()):
+        shares, ours, theirs = overlaps(plans, other), entries_by_caption(plans), entries_by_caption(other)
+        rows = [
+            {
+                "caption": texts.get(caption, str(caption)),
+                "overlap": f"{share:.3f}",
+                "likeliest plan": _likeliest(ours.get(caption)),
+                "recorded likeliest plan": _likeliest(theirs[caption]),
+            }
+            for caption, share in shares.items()
+        ]
+        names = ", ".join(task for task, known in recorded.items() if known is other)
+        sentences = [
+            f"Mean overlap over the {len(rows)} recorded captions: {np.mean(list(shares.values())):.3f}.",
+            f"The recorded plans of {names} come with jaxteach: answers of {other.provenance.get('model', 'a model')}. "
+            "The overlap of two distributions over plans is the sum, over all plans, of the smaller of the two "
+            "probabilities: 1 where they are equal, 0 where they have no plan in common or this teacher has no plan. "
+            "Plans in other words count as different, even where they lead to the same actions.",
+        ]
+        yield Part("Agreement with the recorded plans", sentences, rows)
+    if not recorded:
+        none = f"No recorded answers of a language model ship with jaxteach for {', '.join(tasks)}."
+        yield Part("Agreement with the recorded plans", [none])
+
+
+def _likeliest(entry: CaptionPlans | None) -> str:
+    if entry is None:
+        return NOTHING
+    plan = max(entry.plans, key=lambda plan: plan.probability)
+    return f"{plan_text(plan.skills)} ({plan.probability:.2f})"
+
+
+def _plans(plans: PlanFile, vocabulary: Vocabulary, texts: Mapping[CaptionParts, str]) -> Part:
+    known = entries_by_caption(plans)
+    missing = [text for caption, text in texts.items() if caption not in known]
+    sentences = [f"{len(texts) - len(missing)} of the {len(texts)} captions of the task have plans."]
+    if missing:
+        more = f", and {len(missing) - MOST_PLANS} more" if len(missing) > MOST_PLANS else ""
+        sentences.append(f"Without plans, so that the teacher waits: {' '.join(missing[:MOST_PLANS])}{more}")
+    rows = [row for entry in plans.captions for row in _plan_rows(entry, whole_caption(entry, texts, " "))]
+    return Part("Plans by caption", sentences, rows)
+
+
+def _plan_rows(entry: CaptionPlans, caption: str) -> list[dict[str, str]]:
+    """A row for each of the likeliest plans, the first with the caption, and one for all others together."""
+    ordered = sorted(entry.plans, key=lambda plan: -plan.probability)
+    shown = [(plan.probability, plan_text(plan.skills)) for plan in ordered[:MOST_PLANS]]
+    rest = ordered[MOST_PLANS:]
+    if rest:
+        shown.append((sum(plan.probability for plan in rest), f"{len(rest)} more, together"))
+    return [
+        {"caption": caption if i == 0 else "", "probability": f"{probability:.3f}", "plan": text}
+        for i, (probability, text) in enumerate(shown)
+    ]
+
+
+def _rejected(plans: PlanFile) -> Part:
+    """The rejected answers by reason, with examples."""
+    answers: dict[str, list[str]] = {}
+    captions: Counter[str] = Counter()
+    for reasons in rejects_of(plans).values():
+        for reason, rejected in reasons.items():
+            answers.setdefault(reason, []).extend(map(str, rejected))
+            captions[reason] += 1
+    ordered = sorted(answers.items(), key=lambda item: -len(item[1]))
+    rows = [
+        {
+            "reason": reason,
+            "answers": f"{len(rejected):,}",
+            "captions": str(captions[reason]),
+            "examples": " / ".join(_shortened(answer) for answer in list(dict.fromkeys(rejected))[:MOST_EXAMPLES]),
+        }
+        for reason, rejected in ordered[:MOST_REASONS]
+    ]
+    count = sum(map(len, answers.values()))
+    if count:
+        sentences = [f"{count:,} answer{'s were' if count > 1 else ' was'} rejected, not being plans."]
+    elif plans.provenance.get("rejected") == 0:
+        sentences = ["No answer was rejected."]
+    else:
+        sentences = ["The plan file has no record of rejected answers."]
+    if len(ordered) > MOST_REASONS:
+        sentences.append(f"Shown are the {MOST_REASONS} most frequent of {len(ordered)} reasons.")
+    return Part("Rejected answers", sentences, rows)
+
+
+def _shortened(answer: str) -> str:
+    text = " ".join(answer.split())
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{text[:MOST_CHARACTERS]}{' ...' if len(text) > MOST_CHARACTERS else ''}" + (
+        "\N{RIGHT DOUBLE QUOTATION MARK}"
+    )

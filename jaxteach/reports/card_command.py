@@ -1,0 +1,106 @@
+"""`python -m jaxteach.teach --card`: a folder to share, with plans, answers, a card, its films, and a manifest."""
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jaxteach.config import TeachConfig
+from jaxteach.errors import UserError
+from jaxteach.llm.answer_cache import answers_path
+from jaxteach.reports.card import Card, make_card
+from jaxteach.reports.card_page import card_html, card_markdown
+from jaxteach.runs.files import writing
+from jaxteach.runs.manifest import MANIFEST, write_manifest
+from jaxteach.tasks import canonical_task
+from jaxteach.teacher.plans import IN_FOLDER, PLAN_SOURCES, PlanFile, find_plans, load_plans, plans_path, save_plans
+
+
+def write_card(config: TeachConfig, given: str) -> Path:
+    """Writes the folder whole or not at all, and returns it.
+
+    Args:
+        config: the options.
+        given: a plan file, a folder that shares one, or one of `PLAN_SOURCES`.
+
+    Raises:
+        UserError: the plans can't be used, or the folder exists and is another's, or can't be written.
+    """
+    plans, source = _plans(config, given)
+    out = config.out or _default_folder(given, source, config.task)
+    _check_free(out, plans)
+    tasks = [canonical_task(task) for task in (plans.tasks if config.task is None else [config.task])]
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as holder:
+            folder = Path(holder) / out.name
+            folder.mkdir()
+            _copy_plans(plans, source, out, folder)
+            name = f"the {given} plans that ship with it," if source is None else source.name
+            card = make_card(plans, name, tasks, config, folder)
+            (folder / "card.html").write_text(card_html(card), "utf-8")
+            (folder / "card.md").write_text(card_markdown(card), "utf-8")
+            write_manifest(folder)
+            if out.exists():
+                shutil.rmtree(out)
+            os.rename(folder, out)
+    _print_success(card)
+    print(f"written: {out / 'card.html'}, {out / 'card.md'}; share the folder, and train with --plans {out}")
+    return out
+
+
+def _plans(config: TeachConfig, given: str) -> tuple[PlanFile, Path | None]:
+    """The plans, and their file; None for those that ship with the package."""
+    if given == "none":
+        raise UserError("--card none has no plans to write about; give a plan file")
+    if given not in PLAN_SOURCES:
+        plans = load_plans(given, None if config.task is None else canonical_task(config.task))
+        return plans, plans_path(Path(given))
+    if config.task is None:
+        raise UserError(f"--card {given} needs --task, the task of the plans that ship with jaxteach")
+    return find_plans(given, canonical_task(config.task)), None
+
+
+def _default_folder(given: str, source: Path | None, task: str | None) -> Path:
+    """The card's place where no other is given: beside the plan file, or beside the folder that shares it."""
+    if source is None:
+        return Path(f"{task}_{given}_card")
+    path = Path(os.path.abspath(source))
+    if (path.parent / MANIFEST).exists():
+        return path.parent.with_name(f"{path.parent.name}_card")
+    return path.with_name(f"{path.stem}_card")
+
+
+def _check_free(out: Path, plans: PlanFile) -> None:
+    """Raises `UserError` where something stands that is not an earlier card of the same plans."""
+    if not os.path.lexists(out):
+        return
+    if out.is_dir() and not out.is_symlink():
+        if not any(out.iterdir()):
+            return
+        try:
+            known = load_plans(out, None)
+        except UserError:
+            known = None
+        if known is not None and known.digest == plans.digest:
+            return
+    raise UserError(f"{out} exists and is not an earlier card of these plans; choose another --out, or move it away")
+
+
+def _copy_plans(plans: PlanFile, source: Path | None, out: Path, folder: Path) -> None:
+    """The plan file as it is, and the answers, if they are kept beside it or in an earlier card."""
+    if source is None:
+        save_plans(plans, folder / IN_FOLDER)
+        return
+    shutil.copyfile(source, folder / IN_FOLDER)
+    for answers in (answers_path(source), answers_path(out / IN_FOLDER)):
+        if answers.is_file():
+            shutil.copyfile(answers, answers_path(folder / IN_FOLDER))
+            return
+
+
+def _print_success(card: Card) -> None:
+    for part in card.parts:
+        for row in part.rows:
+            if "success" in row:
+                print(f"the teacher itself succeeds in {row['success']} of the episodes of {row['task']}")
