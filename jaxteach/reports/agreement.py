@@ -29,11 +29,12 @@ def entries_by_caption(plans: PlanFile) -> dict[CaptionParts, CaptionPlans]:
 
 def overlap(one: CaptionPlans, other: CaptionPlans) -> float:
     """The sum over plans of the smaller of their two probabilities, each normalised to the sum 1."""
-    p, q = _shares(one), _shares(other)
+    p, q = shares_of(one), shares_of(other)
     return sum(min(p[plan], q[plan]) for plan in p.keys() & q.keys())
 
 
-def _shares(entry: CaptionPlans) -> dict[Skills, float]:
+def shares_of(entry: CaptionPlans) -> dict[Skills, float]:
+    """The probabilities of an entry's plans, normalised to the sum 1; a plan that is there twice counts once."""
     total, shares = sum(plan.probability for plan in entry.plans), {}
     for plan in entry.plans:
         shares[plan.skills] = shares.get(plan.skills, 0.0) + plan.probability / total

@@ -106,11 +106,12 @@ def _told(values: np.ndarray, ends: tuple[float, float] | None, style: str) -> s
     return interval_text(Interval(values.mean(), low, high), style)
 
 
-def alone_sentences(played: list[Alone], episodes: int) -> list[str]:
+def alone_sentences(played: list[Alone], config: TeachConfig) -> list[str]:
     """How to read the figures."""
     sentences = [
-        f"Here the teacher itself acts, without a student, in {episodes:,} episodes of each task, its actions sampled. "
-        f"In brackets are {CONFIDENCE:.0%} intervals over the episodes: Wilson's for success, Student's for means."
+        f"Here the teacher itself acts, its actions sampled, in {config.episodes:,} episodes of each "
+        f"task{config.world.arguments}. In brackets are {CONFIDENCE:.0%} intervals over the episodes: Wilson's for "
+        "success, Student's for means.",
     ]
     if any(TOGETHER in alone.conflicts for alone in played):
         sentences.append(f"'{TOGETHER}' is the share of steps in which two agents pursue the same object.")

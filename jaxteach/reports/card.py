@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from jaxteach.config import TeachConfig, WorldConfig, this_version
+from jaxteach.config import TeachConfig, this_version
 from jaxteach.evaluation.videos import Film
 from jaxteach.llm.parse import plan_text
 from jaxteach.llm.show import caption_texts, rejects_of, whole_caption
-from jaxteach.reports.agreement import entries_by_caption, overlaps, recorded_plans
+from jaxteach.reports.agreement import entries_by_caption, overlaps, recorded_plans, shares_of
 from jaxteach.reports.alone import Alone, alone_rows, alone_sentences, play_teacher
 from jaxteach.reports.statistics import NOTHING
 from jaxteach.teacher.domain import Vocabulary
@@ -65,22 +65,21 @@ def make_card(plans: PlanFile, source: str, tasks: list[str], config: TeachConfi
         played.append(play_teacher(plans, task, config, folder, filmed))
     vocabulary = played[0].teacher.vocabulary
     texts = caption_texts(vocabulary)
-    worlds = [film for alone in played for film in alone.films]
+    films = [film for alone in played for film in alone.films]
     parts = [
         _origin(plans),
-        Part("The teacher alone", alone_sentences(played, config.episodes), alone_rows(played), worlds),
+        Part("The teacher alone", alone_sentences(played, config), alone_rows(played), films),
         *_agreement(plans, tasks, texts),
         _plans(plans, vocabulary, texts),
         _rejected(plans),
     ]
-    return Card(f"A teacher for {', '.join(tasks)}", _lead(plans, source, config.world), parts)
+    return Card(f"A teacher for {', '.join(tasks)}", _lead(plans, source), parts)
 
 
-def _lead(plans: PlanFile, source: str, world: WorldConfig) -> list[str]:
-    where = world.arguments or " in the tasks' default worlds"
+def _lead(plans: PlanFile, source: str) -> list[str]:
     return [
-        f"Written by jaxteach {this_version()} about {source}{where}. Training takes the teacher with --plans and "
-        "this folder.",
+        f"jaxteach {this_version()} wrote this card about {source}. To train with this teacher, give the card's folder "
+        "to --plans.",
         f"Runs that these plans teach record their SHA-256, {plans.digest}.",
     ]
 
@@ -141,8 +140,8 @@ def _agreement(plans: PlanFile, tasks: list[str], texts: Mapping[CaptionParts, s
 def _likeliest(entry: CaptionPlans | None) -> str:
     if entry is None:
         return NOTHING
-    plan = max(entry.plans, key=lambda plan: plan.probability)
-    return f"{plan_text(plan.skills)} ({plan.probability:.2f})"
+    skills, share = max(shares_of(entry).items(), key=lambda item: item[1])
+    return f"{plan_text(skills)} ({share:.2f})"
 
 
 def _plans(plans: PlanFile, vocabulary: Vocabulary, texts: Mapping[CaptionParts, str]) -> Part:
@@ -158,14 +157,14 @@ def _plans(plans: PlanFile, vocabulary: Vocabulary, texts: Mapping[CaptionParts,
 
 def _plan_rows(entry: CaptionPlans, caption: str) -> list[dict[str, str]]:
     """A row for each of the likeliest plans, the first with the caption, and one for all others together."""
-    ordered = sorted(entry.plans, key=lambda plan: -plan.probability)
-    shown = [(plan.probability, plan_text(plan.skills)) for plan in ordered[:MOST_PLANS]]
+    ordered = sorted(shares_of(entry).items(), key=lambda item: -item[1])
+    shown = [(share, plan_text(skills)) for skills, share in ordered[:MOST_PLANS]]
     rest = ordered[MOST_PLANS:]
     if rest:
-        shown.append((sum(plan.probability for plan in rest), f"{len(rest)} more, together"))
+        shown.append((sum(share for _, share in rest), f"{len(rest)} more, together"))
     return [
-        {"caption": caption if i == 0 else "", "probability": f"{probability:.3f}", "plan": text}
-        for i, (probability, text) in enumerate(shown)
+        {"caption": caption if i == 0 else "", "probability": f"{share:.3f}", "plan": text}
+        for i, (share, text) in enumerate(shown)
     ]
 
 

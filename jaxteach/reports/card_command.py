@@ -36,7 +36,7 @@ def write_card(config: TeachConfig, given: str) -> Path:
             folder = Path(holder) / out.name
             folder.mkdir()
             _copy_plans(plans, source, out, folder)
-            name = f"the {given} plans that ship with it," if source is None else source.name
+            name = f"the {given} plans that ship with it" if source is None else source.name
             card = make_card(plans, name, tasks, config, folder)
             (folder / "card.html").write_text(card_html(card), "utf-8")
             (folder / "card.md").write_text(card_markdown(card), "utf-8")
