@@ -48,7 +48,7 @@ def told_by(config):
 @pytest.mark.parametrize("config", ALL, ids=lambda config: type(config).__name__)
 def test_every_number_has_bounds_and_every_condition_an_option(config):
     """Catches an option whose absurd values nobody refuses, and one whose condition is misspelt."""
-    known = {name for whole in ALL for option in options_of(whole) for name in (option.name, "taught")}
+    known = {name for whole in ALL for option in options_of(whole) for name in (option.name, "taught", "plays")}
     for option in options_of(config):
         bounded = any(isinstance(marker, Bounds) for marker in option.markers)
         hint = get_type_hints(type(option.part))[option.name]
@@ -141,6 +141,8 @@ IDLE_ELSEWHERE = [
     (EvalConfig, "--task simple_spread --eval_teacher --seed 0", "--seed has no effect with --eval_teacher"),
     (EvalConfig, "--task simple_spread --loaddir x --plans shipped", "--plans has no effect without --eval_teacher"),
     (TeachConfig, "--show x --samples 3", "--samples has no effect with --show"),
+    (TeachConfig, "--card x --samples 3", "--samples has no effect with --card"),
+    (TeachConfig, "--card x --out y --import_batch z", "--import_batch has no effect with --card"),
     (TeachConfig, "--task simple_spread --out x --episodes 3", "--episodes has no effect without --show"),
     (TeachConfig, "--task simple_spread --out x --model m --score --samples 3", "--samples has no effect with --score"),
     (TeachConfig, "--task simple_spread --out x --situations 3", "--situations has no effect without --debate_rounds"),
