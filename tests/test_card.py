@@ -195,7 +195,7 @@ def test_the_success_is_that_of_show(made, monkeypatch, capsys):
     ((task, success, mean_return, _),) = markdown_rows(text, "The teacher alone")
     assert (task, success[:5], mean_return[:5]) == ("LavaDoorKey", *shown.groups())
     assert 0 < float(shown[1]) < 1
-    assert "Mean overlap over the 6 recorded captions: 1.000." in text
+    assert "These are the recorded plans of LavaDoorKey themselves." in text
     assert "no record of rejected answers" in text
 
 

@@ -111,30 +111,41 @@ def _value(value: Any) -> str:
 
 def _agreement(plans: PlanFile, tasks: list[str], texts: Mapping[CaptionParts, str]) -> Iterator[Part]:
     """A part for each file of recorded plans; tasks may share one."""
+    heading = "Agreement with the recorded plans"
     recorded = {task: known for task in tasks if (known := recorded_plans(task)) is not None}
-    for other in dict.fromkeys(recorded.values()):
-        shares, ours, theirs = overlaps(plans, other), entries_by_caption(plans), entries_by_caption(other)
-        rows = [
-            {
-                "caption": texts.get(caption, str(caption)),
-                "overlap": f"{share:.3f}",
-                "likeliest plan": _likeliest(ours.get(caption)),
-                "recorded likeliest plan": _likeliest(theirs[caption]),
-            }
-            for caption, share in shares.items()
-        ]
-        names = ", ".join(task for task, known in recorded.items() if known is other)
-        sentences = [
-            f"Mean overlap over the {len(rows)} recorded captions: {np.mean(list(shares.values())):.3f}.",
-            f"The recorded plans of {names} come with jaxteach: answers of {other.provenance.get('model', 'a model')}. "
-            "The overlap of two distributions over plans is the sum, over all plans, of the smaller of the two "
-            "probabilities: 1 where they are equal, 0 where they have no plan in common or this teacher has no plan. "
-            "Plans in other words count as different, even where they lead to the same actions.",
-        ]
-        yield Part("Agreement with the recorded plans", sentences, rows)
     if not recorded:
         none = f"No recorded answers of a language model ship with jaxteach for {', '.join(tasks)}."
-        yield Part("Agreement with the recorded plans", [none])
+        yield Part(heading, [none])
+    for other in dict.fromkeys(recorded.values()):
+        names = ", ".join(task for task, known in recorded.items() if known.digest == other.digest)
+        if plans.digest == other.digest:
+            yield Part(heading, [f"These are the recorded plans of {names} themselves."])
+        else:
+            yield Part(heading, *_compared(plans, other, names, texts))
+
+
+def _compared(
+    plans: PlanFile, other: PlanFile, names: str, texts: Mapping[CaptionParts, str]
+) -> tuple[list[str], list[dict[str, str]]]:
+    """What overlaps are, and a row for each recorded caption."""
+    shares, ours, theirs = overlaps(plans, other), entries_by_caption(plans), entries_by_caption(other)
+    rows = [
+        {
+            "caption": texts.get(caption, str(caption)),
+            "overlap": f"{share:.3f}",
+            "likeliest plan": _likeliest(ours.get(caption)),
+            "likeliest recorded plan": _likeliest(theirs[caption]),
+        }
+        for caption, share in shares.items()
+    ]
+    sentences = [
+        f"Mean overlap over the {len(rows)} recorded captions: {np.mean(list(shares.values())):.3f}.",
+        f"The recorded plans of {names} come with jaxteach: answers of {other.provenance.get('model', 'a model')}. "
+        "The overlap of two distributions over plans is the sum, over all plans, of the smaller of the two "
+        "probabilities: 1 where they are equal, 0 where they have no plan in common or this teacher has no plan. "
+        "Plans in other words count as different, even where they lead to the same actions.",
+    ]
+    return sentences, rows
 
 
 def _likeliest(entry: CaptionPlans | None) -> str:
