@@ -117,6 +117,11 @@ def test_the_commands_of_the_guide_run(folder):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+def test_an_environment_and_a_teacher_by_themselves(capsys):
+    exec(compile(python_with("vectorize(env, 1024)"), "guide.md", "exec"), {})
+    assert "Agent sees" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     """Catches an API that the notebook has and jaxteach doesn't, and outputs that are committed."""
