@@ -146,7 +146,9 @@ def test_a_server_that_refuses_ends_the_run_with_one_sentence(status, words):
     assert words in str(refusal.value)
     assert "the answers so far are kept" in str(refusal.value)
     assert "\n" not in str(refusal.value)
-    assert len(behaviour.bodies) == (2 if status == 500 else 1)
+    assert len(behaviour.bodies) == (2 if status in (400, 500) else 1), (
+        "a refused request is tried once with fewer fields"
+    )
 
 
 def test_a_server_that_is_too_slow_is_told():
@@ -239,7 +241,7 @@ OUTAGES = {
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_an_outage_that_looks_like_an_answer_is_asked_again_and_never_kept(outage, tmp_path, monkeypatch):
     body, message = OUTAGES[outage]
-    monkeypatch.setattr("jaxteach.llm.openai_client.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("jaxteach.llm.server_requests.FIRST_PAUSE_S", 0.001)
     with scripted((200, body), (200, completion("fine"))) as (url, script):
         assert ask_once(url) == "fine"
         assert len(script.bodies) == 2

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
@@ -21,10 +21,11 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TeachConfig, TeacherConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
-from jaxteach.llm.backends import open_client, open_local, open_server
+from jaxteach.llm.backends import open_client, open_scorer, open_server
 from jaxteach.llm.batches import export_batch, import_batch
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
+from jaxteach.llm.final_answer import split_thoughts
 from jaxteach.llm.joint_captions import conflict_share, frequent_situations, rollout_captions
 from jaxteach.llm.parse import CUT_OFF, plan_text
 from jaxteach.llm.prompts import Prompt, task_prompt
@@ -40,6 +41,9 @@ from jaxteach.teacher.loading import load_teacher
 from jaxteach.teacher.plans import CaptionParts, PlanFile, load_plans, save_plans
 from jaxteach.teacher.policy import task_domain
 from jaxteach.teacher.table import compile_plans
+
+SCORED: Final = ("backend", "model", "model_sha256", "base_url", "extra_body")
+"""What the scores of a model depend on, in its identity."""
 
 
 def teach(config: TeachConfig, out: Path) -> None:
@@ -81,7 +85,9 @@ def _plans_from_answers(
     if served and str(config.llm.model) not in served:
         print(f"the server says that it serves {printable(served)}, not {config.llm.model}", file=sys.stderr)
     plans = PlanFile((task,), tuple(entries), provenance)
-    return _add_debate(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
+    if config.debate_rounds:
+        plans = _add_debate(config, asked, world, task, plans, prompt, store)
+    return structs.replace(plans, provenance=plans.provenance | _effort(config, asked, store))
 
 
 def export(config: TeachConfig, path: Path) -> None:
@@ -107,8 +113,9 @@ def show(config: TeachConfig, path: Path) -> None:
     plans = load_plans(path, None if config.task is None else canonical_task(config.task))
     console = Console()
     for name, value in plans.provenance.items():
-        if not isinstance(value, dict | list):
-            line = f"{name:>20}: {' '.join(str(value).split())}"
+        text = _as_text(value)
+        if text is not None:
+            line = f"{name:>20}: {' '.join(text.split())}"
             console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     _print_rejects(console, plans)
     for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
@@ -117,6 +124,8 @@ def show(config: TeachConfig, path: Path) -> None:
         teacher = _teacher_with(config, task, plans)
         if i == 0:
             console.print(_plan_table(plans, teacher.vocabulary))
+            if config.thoughts:
+                _print_thoughts(console, path, task, teacher.vocabulary)
         outcome = _run_teacher(world, teacher, config.episodes)
         console.print(
             f"the teacher itself succeeds in {np.mean(outcome.success):.3f} of {config.episodes} episodes of {task}, "
@@ -130,6 +139,26 @@ def show(config: TeachConfig, path: Path) -> None:
             console.print(
                 "two agents pursue the same object in {:.3f} of the steps, without debate in {:.3f}".format(*shares)
             )
+
+
+def _as_text(value: Any) -> str | None:
+    """An entry of the provenance in one line, counts as "2 x cut off"; None for what is longer than a line."""
+    if isinstance(value, dict) and value and all(isinstance(count, int) for count in value.values()):
+        return ", ".join(f"{count} x {name}" for name, count in value.items())
+    return None if isinstance(value, dict | list) else str(value)
+
+
+def _print_thoughts(console: Console, path: Path, task: str, vocabulary: Vocabulary) -> None:
+    """What the model thought about each caption, of the answers that are kept beside the plan file."""
+    store, prompt = AnswerStore(answers_path(path)), task_prompt(task, vocabulary.object_names)
+    lines = [
+        f"{text} {thoughts}"
+        for text in vocabulary.texts
+        for answer in store.to(prompt.about(text))
+        if (thoughts := " ".join((answer.thoughts or split_thoughts(answer)[1]).split()))
+    ]
+    for line in lines or [f"no thoughts are kept in {store.path}"]:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _vocabulary(world: AgentAxisWrapper, task: str) -> Vocabulary:
@@ -196,8 +225,9 @@ def _ask(
     """The model's answers to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
     captions = range(len(vocabulary.texts))
     if config.score:
-        scorer = open_local(config.llm, None)
-        return score_captions(scorer, prompt, vocabulary, captions), scorer
+        scorer = open_scorer(config.llm)
+        with store.timing():
+            return score_captions(scorer, prompt, vocabulary, captions), scorer
     client: Client = _batch_client(config, vocabulary, prompt, store) or open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
         samples = config.llm.answers_per_caption
@@ -223,23 +253,37 @@ def _provenance(
     form = identity.get("form", "grammar") if identity["grammar"] else None
     asked = {name: value for name, value in identity.items() if name not in ("grammar", "form")} | {"structured": form}
     if config.score:
-        asked = {name: asked[name] for name in ("backend", "model", "model_sha256")}
+        asked = {name: value for name, value in asked.items() if name in SCORED}
         asked["mode"] = "the model's exact probabilities of all plans of one or two moves"
     else:
         asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     served = sorted(set().union(*(count.served for count in counts)))
-    tokens = dict(sum((count.tokens for count in counts), Counter()))
+    reasons = sum(
+        (Counter({reason: len(said)}) for count in counts for reason, said in count.rejects.items()), Counter()
+    )
     return {
         "source": "python -m jaxteach.teach",
         **asked,
         **({"served": ", ".join(served)} if served else {}),
-        **tokens,
-        **_cost(config, tokens),
         "prompt_sha256": prompt.digest,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "rejected": sum(count.rejected for count in counts),
+        "rejected_by_reason": dict(sorted(reasons.items())),
         "rejects": {caption: _sorted(reasons) for caption, reasons in rejects.items()},
+    }
+
+
+def _effort(config: TeachConfig, asked: Any, store: AnswerStore) -> dict[str, Any]:
+    """What the answers took: their tokens, whenever they came; requests and seconds of this command alone."""
+    left_out = getattr(asked, "left_out", [])
+    return {
+        **store.tokens,
+        **_cost(config, store.tokens),
+        **({} if config.score else {"answers_from_cache": store.reused}),
+        **getattr(asked, "sent", {}),
+        "seconds_asking": round(store.seconds, 1),
+        **({"fields_refused_by_server": ", ".join(left_out)} if left_out else {}),
     }
 
 
