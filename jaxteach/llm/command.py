@@ -259,9 +259,9 @@ def _provenance(
         asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     served = sorted(set().union(*(count.served for count in counts)))
-    reasons = sum(
-        (Counter({reason: len(said)}) for count in counts for reason, said in count.rejects.items()), Counter()
-    )
+    reasons = Counter[str]()
+    for count in counts:
+        reasons.update({reason: len(answers) for reason, answers in count.rejects.items()})
     return {
         "source": "python -m jaxteach.teach",
         **asked,

@@ -225,11 +225,11 @@ class ServerClient:
             if found and found not in self.sampling.extra_body:
                 self._left_out.add(found)
                 return True
+        if "n" in body and "n" not in self.sampling.extra_body and not any(name in text for name in PLAIN):
+            self._most_choices = 1
+            return True
         if plain and not (self._plain and self._settled):
             self._plain = False
-            return True
-        if "n" in body and "n" not in self.sampling.extra_body:
-            self._most_choices = 1
             return True
         return False
 

@@ -144,7 +144,7 @@ class ServerScorer:
 
 
 class Echo:
-    """vLLM and SGLang: `tokenize` applies the chat template, and `completions` echoes tokens with their probabilities."""
+    """vLLM and SGLang: `tokenize` applies the chat template, `completions` echoes tokens with their probabilities."""
 
     many_prompts, same_candidate = True, False
 
@@ -170,7 +170,7 @@ class Echo:
 
 
 class LlamaServer:
-    """llama.cpp's llama-server: a grammar of tokens makes it write the candidate, with the model's own probabilities."""
+    """llama-server: a grammar of tokens makes it write the candidate, and it tells the model's own probabilities."""
 
     many_prompts, same_candidate = True, True
 
