@@ -80,7 +80,7 @@ class ServerClient:
         self._left_out: set[str] = set()
         # A batch in a file has no second try without `PLAIN`.
         self._plain, self._settled = base_url is not None, False
-        self._most_choices = MOST_CHOICES
+        self._most_choices, self._suspects_n = MOST_CHOICES, False
         self._constrain: dict[str, Any] = {}
         self.form = None if constraint is None else self._find_form(constraint)
 
@@ -200,11 +200,15 @@ class ServerClient:
                 return [(question, Answer(message_of(error.error), "refused")) for question in group], []
             if error.refused and self._mends(error.error, body, plain):
                 return [], [group]
+            # Fewer fields have not helped.
             if not self._settled:
                 self._plain = True
+            if self._suspects_n:
+                self._most_choices, self._suspects_n = MOST_CHOICES, False
             raise
         if not self._settled:
             self._plain, self._settled = plain, True
+        self._suspects_n = False
         if len(choices) < len(group):
             self._most_choices = min(self._most_choices, len(choices))
         pairs = list(zip(group, choices))
@@ -226,7 +230,7 @@ class ServerClient:
                 self._left_out.add(found)
                 return True
         if "n" in body and "n" not in self.sampling.extra_body and not any(name in text for name in PLAIN):
-            self._most_choices = 1
+            self._most_choices, self._suspects_n = 1, True
             return True
         if plain and not (self._plain and self._settled):
             self._plain = False

@@ -140,7 +140,7 @@ class ServerScorer:
     def _advice(self, error: Unanswered) -> str:
         if "logits_all" in str(error):
             return "start llama_cpp.server with --logits_all true"
-        return "without it there are no scores; run the same command again, or leave --score out"
+        return "nothing is scored; run the same command again, or leave --score out"
 
 
 class Echo:
