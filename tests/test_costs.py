@@ -13,6 +13,7 @@ import jaxteach.teach
 from jaxteach.system.command import run_command
 from jaxteach.teacher.plans import load_plans
 from tests.command_line import last_counts
+from tests.real_servers import free_port
 from tests.test_llm_samples import choice, choosing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,10 +119,14 @@ def test_the_slurm_script_of_the_documentation_asks_a_server_that_it_starts(tmp_
     }.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755 | stat.S_IXUSR)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": str(os.getpid())}
-    environment |= {"PYTHONPATH": str(ROOT), "SLURM_GPUS_ON_NODE": "2"}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert load_plans(tmp_path / "plans.json", "SimpleDoorKey").provenance["rejected"] == 0
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment |= {"SLURM_GPUS_ON_NODE": "2"}
+    command, plans = ["bash", "-c", script.replace("port=8000", f"port={free_port()}")], tmp_path / "plans.json"
+    for reused in (0, 50 * CAPTIONS):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        facts = load_plans(plans, "SimpleDoorKey").provenance
+        assert (facts["rejected"], facts["answers_from_cache"]) == (0, reused)
+        plans.unlink()

@@ -104,7 +104,7 @@ class LlamaCppServer:
 
 @contextmanager
 def answering(server, statuses=(), delay=0.0):
-    """Its address, the requests it got and how many of them at once; the first ones about scores fail as `statuses`."""
+    """Its address, its requests, how many about scores at once; the first of these fail as `statuses` say."""
     seen, statuses, lock = [], list(statuses), threading.Lock()
     flying = {"now": 0, "most": 0}
 
@@ -113,7 +113,7 @@ def answering(server, statuses=(), delay=0.0):
             body = self.body()
             with lock:
                 seen.append((self.path, body))
-                flying["now"] += 1
+                flying["now"] += self.path == server.paths[-1]
                 flying["most"] = max(flying["most"], flying["now"])
                 status = 200 if self.path in server.paths else 404
                 if self.path == server.paths[-1] and statuses:
@@ -121,7 +121,7 @@ def answering(server, statuses=(), delay=0.0):
             time.sleep(delay)
             answer = server.reply(self.path, body) if status == 200 else {"error": {"message": "no"}}
             with lock:
-                flying["now"] -= 1
+                flying["now"] -= self.path == server.paths[-1]
             self.reply(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     with listening(Handler) as url:
@@ -140,7 +140,8 @@ def scored(server, seen):
 def test_scores_are_the_servers_log_likelihoods(server):
     """Catches an answer that is scored a token too early or late, answers of other pairs, and another template."""
     with answering(server, delay=0.002) as (url, _, flying):
-        scores = scorer(url).score(PROMPTS, CANDIDATES)
+        parallel = 4 if server.paths == LlamaCppServer.paths else 4 * PAIRS_IN_REQUEST
+        scores = scorer(url, parallel).score(PROMPTS, CANDIDATES)
     truth = [[expected(prompt, candidate) for candidate in CANDIDATES] for prompt in PROMPTS]
     assert scores.dtype == np.float64
     np.testing.assert_allclose(scores, truth, rtol=1e-9)
@@ -150,11 +151,15 @@ def test_scores_are_the_servers_log_likelihoods(server):
 def test_pairs_share_requests_where_servers_take_lists():
     pairs = len(PROMPTS) * len(CANDIDATES)
     with answering(Vllm()) as (url, seen, _):
-        scorer(url).score(PROMPTS, CANDIDATES)
+        scorer(url, parallel=64).score(PROMPTS, CANDIDATES)
         sizes = [len(body["prompt"]) for body in scored(Vllm, seen)]
+    # --parallel bounds the pairs in flight.
+    with answering(Vllm(), delay=0.002) as (url, seen, flying):
+        scorer(url, parallel=3).score(PROMPTS[:1], CANDIDATES)
+        assert (max(len(body["prompt"]) for body in scored(Vllm, seen)), flying["most"]) == (3, 1)
     assert (sum(sizes), max(sizes), len(sizes)) == (pairs, PAIRS_IN_REQUEST, -(-pairs // PAIRS_IN_REQUEST) + 1)
     with answering(LlamaServer()) as (url, seen, _):
-        scorer(url).score(PROMPTS, CANDIDATES)
+        scorer(url, parallel=64).score(PROMPTS, CANDIDATES)
         assert len(scored(LlamaServer, seen)) == len(CANDIDATES) + 1
 
 

@@ -3,6 +3,7 @@
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -121,15 +122,16 @@ class ServerClient:
             raise UserError(f"{len(questions)} answers are missing; give --base_url, and the server is asked for them")
         failures: list[str] = []
         groups = deque(self._groups(questions))
-        for group, found in self._requests.side_by_side(groups, self._answer):
-            if isinstance(found, Unanswered):
-                failures += [str(found)] * len(group)
-                if found.ends:
-                    groups.clear()
-                continue
-            answers, again = found
-            groups.extendleft(reversed(again))
-            yield from answers
+        with closing(self._requests.side_by_side(groups, self._answer)) as results:
+            for group, found in results:
+                if isinstance(found, Unanswered):
+                    failures += [str(found)] * len(group)
+                    if found.ends:
+                        groups.clear()
+                    continue
+                answers, again = found
+                groups.extendleft(reversed(again))
+                yield from answers
         if failures:
             missing = f"{len(failures)} of {len(questions)} questions have no answer; " if len(failures) > 1 else ""
             raise UserError(f"{max(failures, key=failures.count)}; {missing}{KEPT}")
@@ -169,15 +171,15 @@ class ServerClient:
     def _probe(self) -> str:
         """The answer to a probe; nothing where the server refuses its form."""
         groups = deque([[Question(PROBE_PROMPT, 0)]])
+        said = ""
         for _, found in self._requests.side_by_side(groups, self._answer):
             if not isinstance(found, Unanswered):
                 answers, again = found
                 groups.extend(again)
-                if answers:
-                    return answers[0][1]
+                said = answers[0][1] if answers else ""
             elif found.ends:
                 raise UserError(f"{found}; {KEPT}")
-        return ""
+        return said
 
     def _groups(self, questions: Sequence[Question]) -> list[Group]:
         """The samples of each prompt together; at temperature 0 they would be the same, and each is asked by itself."""

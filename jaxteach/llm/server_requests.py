@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Final, TypeAlias, TypeVar
@@ -122,11 +122,14 @@ class Requests:
         raise AssertionError
 
     def side_by_side(
-        self, jobs: deque[Job], work: Callable[[Connection, Job], Awaitable[Result]]
-    ) -> Iterator[tuple[Job, Result | Unanswered]]:
-        """Each job with its result, as they come, at most `parallel` at a time; `jobs` may grow meanwhile."""
+        self, jobs: deque[Job], work: Callable[[Connection, Job], Awaitable[Result]], at_once: int | None = None
+    ) -> Generator[tuple[Job, Result | Unanswered]]:
+        """Each job with its result, as they come, at most `at_once` or `parallel` of them at a time.
+
+        `jobs` may grow meanwhile. Close the generator to end before all are done.
+        """
         with asyncio.Runner() as runner:
-            results = self._results(jobs, work)
+            results = self._results(jobs, work, at_once or self.parallel)
             try:
                 while (found := runner.run(_next(results))) is not None:
                     yield found
@@ -134,13 +137,13 @@ class Requests:
                 runner.run(_close(results))
 
     async def _results(
-        self, jobs: deque[Job], work: Callable[[Connection, Job], Awaitable[Result]]
+        self, jobs: deque[Job], work: Callable[[Connection, Job], Awaitable[Result]], at_once: int
     ) -> AsyncIterator[tuple[Job, Result | Unanswered]]:
         async with self.connect() as connection:
             running: dict[asyncio.Future[Result], Job] = {}
             try:
                 while jobs or running:
-                    while jobs and len(running) < self.parallel:
+                    while jobs and len(running) < at_once:
                         job = jobs.popleft()
                         running[asyncio.ensure_future(work(connection, job))] = job
                     done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

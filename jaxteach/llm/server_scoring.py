@@ -7,6 +7,7 @@ its usual tokens, as in `LocalClient.score`.
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -97,13 +98,16 @@ class ServerScorer:
             return await self._requests.post(connection, path, body, lambda content: _sums(way, content, *asked))
 
         # One pair goes ahead, so that a server that can't do it is found out before it is asked about all.
-        first, *others = _jobs(way, len(prompts), len(candidates))
+        size = min(PAIRS_IN_REQUEST, self._requests.parallel) if way.many_prompts else 1
+        first, *others = _jobs(way, len(prompts), len(candidates), size)
         for jobs in ([first[:1]], [first[1:], *others]):
-            for pairs, found in self._requests.side_by_side(deque(job for job in jobs if job), work):
-                if isinstance(found, Unanswered):
-                    raise UserError(f"{found}; {self._advice(found)}")
-                for pair, score in zip(pairs, found):
-                    scores[pair] = score
+            waiting = deque(job for job in jobs if job)
+            with closing(self._requests.side_by_side(waiting, work, self._requests.parallel // size)) as results:
+                for pairs, found in results:
+                    if isinstance(found, Unanswered):
+                        raise UserError(f"{found}; {self._advice(found)}")
+                    for pair, score in zip(pairs, found):
+                        scores[pair] = score
         return scores
 
     def _find_way(self, prompt: str) -> Way:
@@ -131,10 +135,11 @@ class ServerScorer:
         """
         jobs = deque(enumerate(texts))
         found: dict[int, Any] = {}
-        for (i, _), result in self._requests.side_by_side(jobs, lambda connection, job: work(connection, job[1])):
-            if isinstance(result, Unanswered):
-                raise UserError(str(result))
-            found[i] = result
+        with closing(self._requests.side_by_side(jobs, lambda connection, job: work(connection, job[1]))) as results:
+            for (i, _), result in results:
+                if isinstance(result, Unanswered):
+                    raise UserError(str(result))
+                found[i] = result
         return [found[i] for i in range(len(texts))]
 
     def _advice(self, error: Unanswered) -> str:
@@ -225,13 +230,12 @@ class LlamaCppServer:
         return [[token["logprob"] for token in answer["choices"][0]["logprobs"]["content"]]]
 
 
-def _jobs(way: Way, num_prompts: int, num_candidates: int) -> list[list[Pair]]:
-    """All pairs, in as few requests as the server takes."""
+def _jobs(way: Way, num_prompts: int, num_candidates: int, size: int) -> list[list[Pair]]:
+    """All pairs, at most `size` in a request."""
     if way.same_candidate:
         rows = [[Pair(i, j) for i in range(num_prompts)] for j in range(num_candidates)]
     else:
         rows = [[Pair(i, j) for i in range(num_prompts) for j in range(num_candidates)]]
-    size = PAIRS_IN_REQUEST if way.many_prompts else 1
     return [row[start : start + size] for row in rows for start in range(0, len(row), size)]
 
 
