@@ -194,12 +194,23 @@ class Limited(Silent):
         return answer if path == "/tokenize" else {"choices": [{"index": 0, "logprobs": {"token_logprobs": [-1.0]}}]}
 
 
+class Shifted(Vllm):
+    """Leaves the token of the beginning out."""
+
+    def reply(self, path, body):
+        answer = super().reply(path, body)
+        for choice in answer.get("choices", []):
+            del choice["logprobs"]["token_logprobs"][0]
+        return answer
+
+
 @pytest.mark.parametrize(
     ("server", "words"),
     [
         (Hosted(), "gives no probabilities of given answers"),
         (Silent(), "answers without the log-probabilities of given tokens"),
         (Limited(), "answers without the log-probabilities of given tokens"),
+        (Shifted(), "answers without the log-probabilities of given tokens"),
     ],
 )
 def test_a_server_that_gives_no_such_probabilities_is_told_before_it_is_asked(server, words, monkeypatch):

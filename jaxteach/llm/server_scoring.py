@@ -171,6 +171,9 @@ class Echo:
     def log_probs(self, answer: Any, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> list[list[float]]:
         choices = sorted(answer["choices"], key=lambda choice: choice["index"])
         given = [choice["logprobs"]["token_logprobs"] for choice in choices]
+        # The first token has no probability; without it, all others would be taken for their neighbours.
+        if any(row[0] is not None for row in given):
+            raise ValueError("other tokens")
         return [row[len(p) : len(p) + len(c)] for row, p, c in zip(given, prompts, candidates, strict=True)]
 
 
