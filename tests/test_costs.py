@@ -112,7 +112,7 @@ def test_show_prints_it_and_thoughts_where_they_are_asked_for(made, monkeypatch,
 def test_the_slurm_script_of_the_documentation_asks_a_server_that_it_starts(tmp_path):
     """Catches a script that doesn't wait for the server, doesn't find it, or leaves it running."""
     document = (ROOT / "docs" / "teaching.md").read_text("utf-8")
-    (script,) = re.findall(r"```sh\n(#!/bin/bash\n.*?vllm serve.*?)```", document, re.DOTALL)
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n.*?vllm serve.*?)```", document, re.DOTALL)
     for name, text in {
         "vllm": VLLM.format(python=sys.executable),
         "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
