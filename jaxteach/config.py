@@ -229,7 +229,7 @@ class LLMConfig:
     """the environment variable with the server's key; the key is written nowhere"""
     headers: Annotated[str | None, SERVER, ON_RESUME, NOT_LEARNT] = None
     """more HTTP headers of each request, as a JSON object"""
-    extra_body: Annotated[str | None, SERVER, SAMPLED] = None
+    extra_body: Annotated[str | None, SERVER] = None
     """more fields of each request, as a JSON object, such as {"chat_template_kwargs": {"enable_thinking": false}}"""
     reasoning_effort: Annotated[str | None, SERVER, SAMPLED] = None
     """how much a reasoning model thinks, such as low, medium or high"""
@@ -294,6 +294,8 @@ class TeachConfig:
     """how many situations to debate, the most frequent ones"""
     episodes: Annotated[Length, PLAYS] = 500
     """episodes in which --show and --card evaluate the teacher"""
+    thoughts: Annotated[Flag, OnlyWith("show")] = False
+    """--show also prints what the model thought before each answer, as far as <plans>.answers.jsonl has it"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
     llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], NOT_SHOWN, NO_CARD] = field(default_factory=LLMConfig)
 
@@ -319,8 +321,12 @@ class TeachConfig:
             raise UserError("batches need --backend openai and --model, the model that answers them")
         if batch is not None and (self.llm.structured or self.debate_rounds):
             raise UserError("batches can't be tried with --structured, and hold no debates; leave both out")
-        if self.score and self.llm.backend != "llama-cpp":
-            raise UserError("--score needs --backend llama-cpp, the only backend that gives likelihoods")
+        if batch is not None and self.score:
+            raise UserError("batches hold answers, and --score asks for none; leave one of them out")
+        if self.score and self.llm.backend == "random":
+            raise UserError(
+                "--score needs a model: --backend llama-cpp, or openai with a server that gives probabilities"
+            )
         if self.score and self.llm.structured:
             raise UserError("--score considers only plans already; leave --structured out")
 

@@ -999,6 +999,83 @@ MODELS: Final = [
         'asker = _digest("")',
         "test_llm_answers.py::test_another_model_or_question_is_asked_anew",
     ),
+    Mutation(
+        "samples-beyond-the-choices-are-lost",
+        "a server that ignores n leaves questions without an answer",
+        "jaxteach/llm/openai_client.py",
+        "empty + self._split(group[len(choices) :])",
+        "empty",
+        "test_llm_samples.py::test_a_server_that_ignores_n_is_asked_singly_from_then_on",
+    ),
+    Mutation(
+        "empty-choice-is-lost",
+        "an empty choice among others is not asked for again",
+        "jaxteach/llm/openai_client.py",
+        "empty + self._split(group[len(choices) :])",
+        "self._split(group[len(choices) :])",
+        "test_llm_samples.py::test_each_choice_is_an_answer_of_its_own",
+    ),
+    Mutation(
+        "n-at-temperature-0",
+        "the same answer is paid for several times in one request",
+        "jaxteach/llm/openai_client.py",
+        "if self.sampling.temperature == 0:",
+        "if self.sampling.temperature < 0:",
+        "test_llm_samples.py::test_at_temperature_0_each_question_is_a_request",
+    ),
+    Mutation(
+        "n-is-blamed",
+        "a server that refuses unknown fields is asked for one answer at a time",
+        "jaxteach/llm/openai_client.py",
+        " and not any(name in text for name in PLAIN)",
+        "",
+        "test_llm_samples.py::test_a_server_that_refuses_unknown_fields_is_asked_without_them",
+    ),
+    Mutation(
+        "one-refusal-for-all",
+        "a refused prompt makes a server's own penalties apply to all others",
+        "jaxteach/llm/openai_client.py",
+        """            if not self._settled:
+                self._plain = True
+""",
+        "",
+        "test_llm_samples.py::test_a_refused_prompt_changes_nothing_for_the_others",
+    ),
+    Mutation(
+        "scores-begin-early",
+        "the last token of the prompt is scored with the answer, in place of the answer's last",
+        "jaxteach/llm/server_scoring.py",
+        "row[len(p) : len(p) + len(c)]",
+        "row[len(p) - 1 : len(p) + len(c) - 1]",
+        "test_server_scoring.py::test_scores_are_the_servers_log_likelihoods",
+    ),
+    Mutation(
+        "choices-in-any-order",
+        "scores are taken for those of other pairs",
+        "jaxteach/llm/server_scoring.py",
+        'choices = sorted(answer["choices"], key=lambda choice: choice["index"])',
+        'choices = answer["choices"]',
+        "test_server_scoring.py::test_scores_are_the_servers_log_likelihoods",
+    ),
+    Mutation(
+        "all-pairs-before-the-first",
+        "a server is asked about all pairs before it is known that it can answer",
+        "jaxteach/llm/server_scoring.py",
+        "([first[:1]], [first[1:], *others])",
+        "([first, *others],)",
+        "test_server_scoring.py::test_a_server_that_gives_no_such_probabilities_is_told_before_it_is_asked",
+    ),
+    Mutation(
+        "known-tokens-are-forgotten",
+        "the tokens of answers from an earlier run are not counted",
+        "jaxteach/llm/answer_cache.py",
+        """                self.reused += 1
+                self.tokens.update(answer.usage)
+""",
+        """                self.reused += 1
+""",
+        "test_costs.py::test_a_resumed_run_says_which_answers_it_found",
+    ),
 ]
 
 MUTATIONS: Final = [*LEARNING, *ROLLOUT, *NETWORKS, *TEACHER, *GRIDS, *PARTICLES, *VECTORS, *FILES, *PLAYING, *MODELS]

@@ -146,7 +146,9 @@ def test_a_server_that_refuses_ends_the_run_with_one_sentence(status, words):
     assert words in str(refusal.value)
     assert "the answers so far are kept" in str(refusal.value)
     assert "\n" not in str(refusal.value)
-    assert len(behaviour.bodies) == (2 if status == 500 else 1)
+    assert len(behaviour.bodies) == (2 if status in (400, 500) else 1), (
+        "a refused request is tried once with fewer fields"
+    )
 
 
 def test_a_server_that_is_too_slow_is_told():
@@ -239,7 +241,7 @@ OUTAGES = {
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_an_outage_that_looks_like_an_answer_is_asked_again_and_never_kept(outage, tmp_path, monkeypatch):
     body, message = OUTAGES[outage]
-    monkeypatch.setattr("jaxteach.llm.openai_client.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("jaxteach.llm.server_requests.FIRST_PAUSE_S", 0.001)
     with scripted((200, body), (200, completion("fine"))) as (url, script):
         assert ask_once(url) == "fine"
         assert len(script.bodies) == 2
@@ -252,14 +254,16 @@ def test_an_outage_that_looks_like_an_answer_is_asked_again_and_never_kept(outag
 
 def test_one_failing_question_costs_no_other_answer(tmp_path):
     """Catches sixty paid questions of which one is refused at once, and none kept."""
-    replies = [(400, {"error": {"message": "bad"}}), (200, completion("fine"))]
+    refused = (400, {"error": {"message": "bad"}})
+    questions = [Question(f"prompt {i}", 0) for i in range(12)]
     store = AnswerStore(tmp_path / "answers.jsonl")
-    with scripted(*replies) as (url, script):
+    with scripted(refused, refused, (200, completion("fine"))) as (url, script):
         with pytest.raises(UserError, match=r"failed: .*bad.*; the answers so far are kept"):
-            list(store.complete(client(url, parallel=1), QUESTIONS))
-        assert len(script.bodies) == len(QUESTIONS)
-        assert len(dict(AnswerStore(store.path).complete(client(url), QUESTIONS))) == len(QUESTIONS)
-        assert len(script.bodies) == len(QUESTIONS) + 1, "only the failed one is asked again"
+            list(store.complete(client(url, parallel=1), questions))
+        asked = len(script.bodies)
+        assert asked == len(questions) + 1, "the refused one is tried with fewer fields"
+        assert len(dict(AnswerStore(store.path).complete(client(url), questions))) == len(questions)
+        assert len(script.bodies) == asked + 1, "only the failed one is asked again"
 
 
 def test_refused_prompts_are_counted_and_not_kept(tmp_path):

@@ -3,12 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -25,6 +22,7 @@ from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, sav
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.command_line import last_counts
 from tests.language_model import MODEL
+from tests.real_servers import free_port, llama_cpp_server
 from tests.test_own_worlds import Counter
 
 LOCAL = ["--task", "simpledoorkey", "--model", str(MODEL), "--samples", "2", "--max_tokens", "48", "--threads", "1"]
@@ -54,32 +52,6 @@ def kept(out):
 
 def questions_of(lines):
     return [(line["prompt"], line["sample"]) for line in lines]
-
-
-@contextmanager
-def server(port):
-    """llama-cpp-python's OpenAI-compatible server with the model, on loopback."""
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(MODEL), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def remote(port, out):
@@ -172,7 +144,7 @@ def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
 def test_a_server_that_dies_loses_nothing(monkeypatch, tmp_path, capsys):
     """Killed in mid-run, it is waited for in vain; restarted, it is asked for the rest alone."""
     out, port = tmp_path / "plans.json", free_port()
-    with server(port) as process:
+    with llama_cpp_server(port) as process:
         command = [sys.executable, "-m", "jaxteach.teach", *map(str, remote(port, out)), "--retries", "1"]
         teaching = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while len(kept(out)) < 3:
@@ -186,7 +158,7 @@ def test_a_server_that_dies_loses_nothing(monkeypatch, tmp_path, capsys):
     assert len(complaint.splitlines()) == 1
     before = kept(out)
     assert 3 <= len(before) < ANSWERS
-    with server(port):
+    with llama_cpp_server(port):
         teach(monkeypatch, *remote(port, out))
     after = kept(out)
     assert after[: len(before)] == before
@@ -213,7 +185,10 @@ def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch,
         (["--out", "OUT", "--model", "m"], "give --task, the task to ask about"),
         (["--task", "SimpleDoorKey", "--model", "m"], "give either --out"),
         (SERVED, "needs --base_url"),
-        (["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--score"], "--score needs"),
+        (["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "random", "--score"], "--score needs a model"),
+        ([*SERVED, "--score"], "needs --base_url"),
+        ([*SERVED, "--score", "--import_batch", "a.jsonl"], "batches hold answers, and --score asks for none"),
+        (["--task", "SimpleDoorKey", "--out", "OUT", "--model", "m", "--thoughts"], "--thoughts has no effect"),
         (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be within 1..1048576, not 0"),
         (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "the folder no/such does not exist"),
         (["--show", "none.json"], "can't read the plan file none.json"),

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from jaxteach.errors import UserError
@@ -22,6 +25,11 @@ class AnswerStore:
     Args:
         path: the file; made when the first answer comes.
 
+    Attributes:
+        reused: how many answers were known before they were asked for.
+        seconds: spent waiting for clients.
+        tokens: of all answers that were asked for, the known ones too, as far as the servers tell.
+
     Raises:
         UserError: the file can't be read.
     """
@@ -29,6 +37,7 @@ class AnswerStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._known: dict[tuple[str, str, int], Answer] = {}
+        self.reused, self.seconds, self.tokens = 0, 0.0, Counter[str]()
         try:
             self._read()
         except FileNotFoundError:
@@ -45,10 +54,13 @@ class AnswerStore:
             if answer is None:
                 unknown.append(question)
             else:
+                self.reused += 1
+                self.tokens.update(answer.usage)
                 yield question, answer
         if unknown:
-            for question, text in client.ask(unknown):
+            for question, text in self._timed(client.ask(unknown)):
                 answer = text if isinstance(text, Answer) else Answer(text)
+                self.tokens.update(answer.usage)
                 # A refusal may be another one's mistake: it is asked about again.
                 if answer.finish != "refused":
                     self._keep(asker, question, answer)
@@ -59,6 +71,30 @@ class AnswerStore:
         key = _digest(client.identity), _digest(question.prompt), question.sample
         if key not in self._known:
             self._keep(key[0], question, answer)
+
+    def to(self, prompt: str) -> list[Answer]:
+        """All answers to a prompt that the file has, of every client, in the order of their samples."""
+        digest = _digest(prompt)
+        found = {(sample, asker): answer for (asker, known, sample), answer in self._known.items() if known == digest}
+        return [found[key] for key in sorted(found)]
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """What the block takes is added to `seconds`."""
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += monotonic() - began
+
+    def _timed(self, answers: Iterator[tuple[Question, Answer]]) -> Iterator[tuple[Question, Answer]]:
+        """The same answers, timed."""
+        while True:
+            with self.timing():
+                found = next(answers, None)
+            if found is None:
+                return
+            yield found
 
     def _read(self) -> None:
         content = self.path.read_bytes()

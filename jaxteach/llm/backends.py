@@ -1,12 +1,12 @@
 """The client that the options name; its packages are needed only when it is asked for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
-from jaxteach.llm.client import Client
+from jaxteach.llm.client import Client, Scorer
 from jaxteach.llm.constraints import Constraint, plan_constraint
 from jaxteach.llm.grammar import plan_grammar
 from jaxteach.llm.random_client import RandomClient
@@ -15,6 +15,9 @@ from jaxteach.teacher.domain import Vocabulary
 if TYPE_CHECKING:
     from jaxteach.llm.llama_cpp_client import LocalClient
     from jaxteach.llm.openai_client import ServerClient
+
+
+NO_OPENAI: Final = "--backend openai needs the package openai: pip install openai"
 
 
 def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
@@ -32,9 +35,22 @@ def open_client(config: LLMConfig, vocabulary: Vocabulary) -> Client:
         return RandomClient(vocabulary, config.llm_seed)
     if config.backend == "llama-cpp":
         return open_local(config, grammar)
-    if config.base_url is None or config.model is None:
-        raise UserError("--backend openai needs --base_url, the server's address, and --model, its name for the model")
+    _check_server(config)
     return open_server(config, None if grammar is None else plan_constraint(grammar, vocabulary))
+
+
+def open_scorer(config: LLMConfig) -> Scorer:
+    """What scores given answers; see `open_client`."""
+    if config.backend == "llama-cpp":
+        return open_local(config, None)
+    _check_server(config)
+    try:
+        from jaxteach.llm.server_requests import Requests  # noqa: PLC0415  an optional package
+        from jaxteach.llm.server_scoring import ServerScorer  # noqa: PLC0415
+    except ImportError:
+        raise UserError(NO_OPENAI) from None
+    requests = Requests(config.base_url, str(config.model), *_sending(config))
+    return ServerScorer(requests, _json_object("--extra_body", config.extra_body))
 
 
 def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClient":
@@ -42,12 +58,10 @@ def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClie
     try:
         from jaxteach.llm.openai_client import Sampling, ServerClient  # noqa: PLC0415  an optional package
     except ImportError:
-        raise UserError("--backend openai needs the package openai: pip install openai") from None
+        raise UserError(NO_OPENAI) from None
     numbers = config.temperature, config.longest_answer, config.llm_seed, config.top_p
     sampling = Sampling(*numbers, config.reasoning_effort, _json_object("--extra_body", config.extra_body))
-    sending = config.parallel, config.timeout, config.retries, config.api_key_env
-    headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
-    return ServerClient(config.base_url, str(config.model), sampling, constraint, *sending, headers)
+    return ServerClient(config.base_url, str(config.model), sampling, constraint, *_sending(config))
 
 
 def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
@@ -60,6 +74,17 @@ def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
         raise UserError("--backend llama-cpp needs a compiler and a package: pip install llama-cpp-python") from None
     sampling = config.temperature, config.longest_answer, config.llm_seed, grammar
     return LocalClient(config.model, *sampling, config.parallel, config.context, config.threads)
+
+
+def _check_server(config: LLMConfig) -> None:
+    if config.base_url is None or config.model is None:
+        raise UserError("--backend openai needs --base_url, the server's address, and --model, its name for the model")
+
+
+def _sending(config: LLMConfig) -> tuple[int, float, int, str, dict[str, str]]:
+    """How requests are sent, in the order of `Requests`."""
+    headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
+    return config.parallel, config.timeout, config.retries, config.api_key_env, headers
 
 
 def _json_object(name: str, text: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 from rich.console import Console
@@ -16,7 +16,7 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TeachConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
-from jaxteach.llm.backends import open_client, open_local, open_server
+from jaxteach.llm.backends import open_client, open_scorer, open_server
 from jaxteach.llm.batches import export_batch, import_batch
 from jaxteach.llm.client import Client
 from jaxteach.llm.debate import count_questions, debate
@@ -30,6 +30,9 @@ from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import PlanFile, save_plans
 from jaxteach.teacher.policy import task_domain
+
+SCORED: Final = ("backend", "model", "model_sha256", "base_url", "extra_body")
+"""What the scores of a model depend on, in its identity."""
 
 
 def teach(config: TeachConfig, out: Path) -> None:
@@ -71,7 +74,9 @@ def _plans_from_answers(
     if served and str(config.llm.model) not in served:
         print(f"the server says that it serves {printable(served)}, not {config.llm.model}", file=sys.stderr)
     plans = PlanFile((task,), tuple(entries), provenance)
-    return _add_debate(config, asked, world, task, plans, prompt, store) if config.debate_rounds else plans
+    if config.debate_rounds:
+        plans = _add_debate(config, asked, world, task, plans, prompt, store)
+    return structs.replace(plans, provenance=plans.provenance | _effort(config, asked, store))
 
 
 def export(config: TeachConfig, path: Path) -> None:
@@ -129,8 +134,9 @@ def _ask(
     """The model's answers to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
     captions = range(len(vocabulary.texts))
     if config.score:
-        scorer = open_local(config.llm, None)
-        return score_captions(scorer, prompt, vocabulary, captions), scorer
+        scorer = open_scorer(config.llm)
+        with store.timing():
+            return score_captions(scorer, prompt, vocabulary, captions), scorer
     client: Client = _batch_client(config, vocabulary, prompt, store) or open_client(config.llm, vocabulary)
     with Progress(transient=True) as progress:
         samples = config.llm.answers_per_caption
@@ -156,23 +162,37 @@ def _provenance(
     form = identity.get("form", "grammar") if identity["grammar"] else None
     asked = {name: value for name, value in identity.items() if name not in ("grammar", "form")} | {"structured": form}
     if config.score:
-        asked = {name: asked[name] for name in ("backend", "model", "model_sha256")}
+        asked = {name: value for name, value in asked.items() if name in SCORED}
         asked["mode"] = "the model's exact probabilities of all plans of one or two moves"
     else:
         asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     served = sorted(set().union(*(count.served for count in counts)))
-    tokens = dict(sum((count.tokens for count in counts), Counter()))
+    reasons = Counter[str]()
+    for count in counts:
+        reasons.update({reason: len(answers) for reason, answers in count.rejects.items()})
     return {
         "source": "python -m jaxteach.teach",
         **asked,
         **({"served": ", ".join(served)} if served else {}),
-        **tokens,
-        **_cost(config, tokens),
         "prompt_sha256": prompt.digest,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "rejected": sum(count.rejected for count in counts),
+        "rejected_by_reason": dict(sorted(reasons.items())),
         "rejects": {caption: _sorted(reasons) for caption, reasons in rejects.items()},
+    }
+
+
+def _effort(config: TeachConfig, asked: Any, store: AnswerStore) -> dict[str, Any]:
+    """What the answers took: their tokens, whenever they came; requests and seconds of this command alone."""
+    left_out = getattr(asked, "left_out", [])
+    return {
+        **store.tokens,
+        **_cost(config, store.tokens),
+        **({} if config.score else {"answers_from_cache": store.reused}),
+        **getattr(asked, "sent", {}),
+        "seconds_asking": round(store.seconds, 1),
+        **({"fields_refused_by_server": ", ".join(left_out)} if left_out else {}),
     }
 
 

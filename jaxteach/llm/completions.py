@@ -15,12 +15,22 @@ class Malformed(Exception):
 
 
 def read_completion(document: bytes | dict[str, Any]) -> Answer:
-    """The answer of a chat completion, the body of a response or what was read from it.
+    """The first answer of a chat completion, as `read_completions`."""
+    answer = read_completions(document)[0]
+    if isinstance(answer, Malformed):
+        raise answer
+    return answer
+
+
+def read_completions(document: bytes | dict[str, Any]) -> list[Answer | Malformed]:
+    """The answers of a chat completion, the body of a response or what was read from it; `Malformed` for empty ones.
+
+    The tokens of all of them are with the first one that can be read.
 
     Raises:
-        Malformed: the body is no chat completion, or one without an answer: an outage that looks like an answer.
+        Malformed: the body is no chat completion, or one without any answer: an outage that looks like an answer.
     """
-    document = document if isinstance(document, dict) else _document(document)
+    document = read_document(document) if isinstance(document, bytes) else document
     if document.get("error"):
         error = document["error"]
         message = error.get("message", error) if isinstance(error, dict) else error
@@ -28,27 +38,41 @@ def read_completion(document: bytes | dict[str, Any]) -> Answer:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Malformed("answers without any choice; see its log")
-    choice = choices[0]
+    served = " ".join(str(document[name]) for name in ("model", "system_fingerprint") if document.get(name))
+    read = [_read_choice(choice if isinstance(choice, dict) else {}, served) for choice in choices]
+    answers = [answer for answer in read if isinstance(answer, Answer)]
+    if not answers:
+        raise next(error for error in read if isinstance(error, Malformed))
+    given = document.get("usage")
+    usage = given if isinstance(given, dict) else {}
+    answers[0].usage = {
+        name: usage[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(usage.get(name), int)
+    }
+    return read
+
+
+def _read_choice(choice: dict[str, Any], served: str) -> Answer | Malformed:
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise Malformed("answers without a message; does --base_url end in /v1?")
+        return Malformed("answers without a message; does --base_url end in /v1?")
     if message.get("refusal"):
-        return Answer(str(message["refusal"]), "refused")
+        return Answer(str(message["refusal"]), "refused", served=served)
     text, thoughts = _text(message.get("content")), _thoughts(message)
     finish = "length" if choice.get("finish_reason") == "length" else "stop"
     if choice.get("finish_reason") == "content_filter":
-        return Answer(text or "", "refused")
+        return Answer(text or "", "refused", served=served)
     if not text and finish == "stop":
         what = "tool calls" if message.get("tool_calls") else "thoughts alone" if thoughts else "no content"
-        raise Malformed(f"answers with {what}; see its log and the model's chat template")
-    given = document.get("usage")
-    usage = given if isinstance(given, dict) else {}
-    counts = {name: usage[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(usage.get(name), int)}
-    served = " ".join(str(document[name]) for name in ("model", "system_fingerprint") if document.get(name))
-    return Answer(text or "", finish, thoughts, counts, served)
+        return Malformed(f"answers with {what}; see its log and the model's chat template")
+    return Answer(text or "", finish, thoughts, served=served)
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def read_document(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body holds.
+
+    Raises:
+        Malformed: it holds none.
+    """
     try:
         document = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -1,28 +1,28 @@
 """A model behind an OpenAI-compatible server: vLLM, llama.cpp's server, Ollama, SGLang, or a hosted one."""
 
-import asyncio
-import os
-import random
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import Any, Final
-from urllib.parse import urlsplit
-
-import openai
 
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Answer, Question
-from jaxteach.llm.completions import Malformed, read_completion
+from jaxteach.llm.completions import read_completions
 from jaxteach.llm.constraints import FORMS, PROBE, PROBE_PROMPT, Constraint, obeys_probe
+from jaxteach.llm.server_requests import Connection, Requests, Unanswered, message_of
 
-NO_KEY: Final = "none"
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-LONGEST_WAIT_S: Final = 600.0
-"""A server that wants a longer pause is not waited for."""
 KEPT: Final = "the answers so far are kept, run the same command again to go on"
+PATH: Final = "chat/completions"
+PLAIN: Final = {"repeat_penalty": 1.0, "repetition_penalty": 1.0, "top_k": 2**20, "min_p": 0.0}
+"""Switches off what servers do to the model's probabilities by themselves, in the names of llama.cpp, vLLM and SGLang.
+Every one of them takes so large a top_k; 0 and -1 are refused by some."""
+MOST_CHOICES: Final = 128
+"""OpenAI's limit of `n`."""
+
+Group = list[Question]
+"""Samples of one prompt, asked in one request."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,8 @@ class Sampling:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Unanswered(Exception):
-    """A question has no answer; the message says why.
-
-    Attributes:
-        ends: whether no other question can have one either.
-    """
-
-    def __init__(self, reason: str, ends: bool) -> None:
-        super().__init__(reason)
-        self.ends = ends
-
-
 class ServerClient:
-    """Many requests side by side, so that the server can batch them.
+    """Many requests side by side, so that the server can batch them; samples of one prompt share a request.
 
     Args:
         base_url: up to and including the version, such as http://localhost:8000/v1; None for batches in files.
@@ -88,15 +76,12 @@ class ServerClient:
         api_key_env: str = "OPENAI_API_KEY",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        parts = urlsplit(base_url or "http://none")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"--base_url must be like http://localhost:8000/v1, not {base_url}")
-        if parts.username or parts.password or parts.query:
-            raise UserError(f"--base_url must not hold a key; put it into the environment variable {api_key_env}")
+        self._requests = Requests(base_url, model, parallel, timeout, retries, api_key_env, headers)
         self.base_url, self.model, self.sampling, self._constraint = base_url, model, sampling, constraint
-        self.parallel, self.timeout, self.retries, self.api_key_env = parallel, timeout, retries, api_key_env
-        self._headers = dict(headers or {})
         self._left_out: set[str] = set()
+        # A batch in a file has no second try without `PLAIN`.
+        self._plain, self._settled = base_url is not None, False
+        self._most_choices, self._suspects_n = MOST_CHOICES, False
         self._constrain: dict[str, Any] = {}
         self.form = None if constraint is None else self._find_form(constraint)
 
@@ -116,98 +101,43 @@ class ServerClient:
             "grammar": None if self._constraint is None else self._constraint.grammar,
             **({} if self.form in (None, "grammar") else {"form": self.form}),
             **more,
+            **({"sampling": "plain"} if self.base_url else {}),
             **({"extra_body": dict(sampling.extra_body)} if sampling.extra_body else {}),
         }
+
+    @property
+    def sent(self) -> Mapping[str, int]:
+        """How many requests were sent; see `Requests`."""
+        return self._requests.sent
+
+    @property
+    def left_out(self) -> list[str]:
+        """The fields of requests that the server refuses, and that are left out."""
+        plain = set() if self._plain or self.base_url is None else set(PLAIN) - set(self.sampling.extra_body)
+        return sorted((self._left_out - {"max_tokens"}) | plain)
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """See `Client`."""
         if self.base_url is None:
             raise UserError(f"{len(questions)} answers are missing; give --base_url, and the server is asked for them")
-        with asyncio.Runner() as runner:
-            answers = self._answers(questions)
-            try:
-                while (found := runner.run(_next(answers))) is not None:
-                    yield found
-            finally:
-                runner.run(_close(answers))
-
-    def _find_form(self, constraint: Constraint) -> str:
-        """How the server takes a constraint: in the first form in which it obeys one that allows a single answer."""
-        for name, form in FORMS.items():
-            self._constrain = form(PROBE)
-            with asyncio.Runner() as runner:
-                if obeys_probe(runner.run(self._probe())):
-                    self._constrain = form(constraint)
-                    return name
-        raise UserError(
-            f"{self.base_url} ignores constraints: it takes none of {', '.join(FORMS)}; leave --structured out, and "
-            "answers that are not plans are counted as rejects"
-        )
-
-    async def _probe(self) -> str:
-        """The answer to a probe; nothing where the server refuses its form."""
-        async with self._connect() as client:
-            try:
-                return await self._answer(client, Question(PROBE_PROMPT, 0))
-            except Unanswered as error:
-                if error.ends:
-                    raise UserError(f"{error}; {KEPT}") from None
-                return ""
-
-    def _connect(self) -> openai.AsyncOpenAI:
-        key = os.environ.get(self.api_key_env) or NO_KEY
-        options: Any = {"default_headers": self._headers, "max_retries": 0, "timeout": None}
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key=key, **options)
-
-    async def _answers(self, questions: Sequence[Question]) -> AsyncIterator[tuple[Question, Answer]]:
-        """The answers as they come; what has none is reported after all others."""
         failures: list[str] = []
-        async with self._connect() as client:
-            waiting, running = list(reversed(questions)), {}
-            try:
-                while waiting or running:
-                    while waiting and len(running) < self.parallel:
-                        question = waiting.pop()
-                        running[asyncio.create_task(self._answer(client, question))] = question
-                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        question = running.pop(task)
-                        try:
-                            yield question, task.result()
-                        except Unanswered as error:
-                            failures.append(str(error))
-                            if error.ends:
-                                waiting.clear()
-            finally:
-                for task in running:
-                    task.cancel()
+        groups = deque(self._groups(questions))
+        with closing(self._requests.side_by_side(groups, self._answer)) as results:
+            for group, found in results:
+                if isinstance(found, Unanswered):
+                    failures += [str(found)] * len(group)
+                    if found.ends:
+                        groups.clear()
+                    continue
+                answers, again = found
+                groups.extendleft(reversed(again))
+                yield from answers
         if failures:
             missing = f"{len(failures)} of {len(questions)} questions have no answer; " if len(failures) > 1 else ""
             raise UserError(f"{max(failures, key=failures.count)}; {missing}{KEPT}")
 
-    async def _answer(self, client: openai.AsyncOpenAI, question: Question) -> Answer:
-        """One answer, after as many attempts as it takes."""
-        for attempt in range(self.retries + 1):
-            try:
-                return await self._attempt(client, question)
-            except (openai.APIConnectionError, openai.APIStatusError, Malformed, TimeoutError) as error:
-                if self._mends(error):
-                    return await self._answer(client, question)
-                if _is_refusal(error):
-                    return Answer(_message(error), "refused")
-                pause = _pause(error, attempt)
-                if attempt == self.retries or pause is None:
-                    raise Unanswered(self._explain(error), _ends_all(error)) from None
-                await asyncio.sleep(pause)
-        raise AssertionError
-
-    async def _attempt(self, client: openai.AsyncOpenAI, question: Question) -> Answer:
-        request = client.chat.completions.with_raw_response.create(**self._request(question))
-        response = await asyncio.wait_for(request, self.timeout)
-        return read_completion(response.http_response.content)
-
-    def _request(self, question: Question) -> Any:
-        """The fields of a request, without those that the server refuses."""
+    def body(self, question: Question, samples: int = 1) -> dict[str, Any]:
+        """A request's body, without the fields that the server refuses."""
         sampling = self.sampling
         limit = "max_completion_tokens" if "max_tokens" in self._left_out else "max_tokens"
         fields: dict[str, Any] = {
@@ -216,92 +146,101 @@ class ServerClient:
             "top_p": sampling.top_p,
             "reasoning_effort": sampling.reasoning_effort,
             limit: sampling.max_tokens,
+            "n": samples if samples > 1 else None,
+            **(PLAIN if self._plain else {}),
         }
-        extra = dict(sampling.extra_body) | self._constrain
         kept = {name: value for name, value in fields.items() if value is not None and name not in self._left_out}
         messages = [{"role": "user", "content": question.prompt}]
-        return {"model": self.model, "messages": messages, **kept, "extra_body": extra or None}
+        return {"model": self.model, "messages": messages, **kept, **sampling.extra_body, **self._constrain}
 
-    def body(self, question: Question) -> dict[str, Any]:
-        """A request's body, as in a batch."""
-        request = self._request(question)
-        return {name: value for name, value in request.items() if name != "extra_body"} | (request["extra_body"] or {})
+    def _find_form(self, constraint: Constraint) -> str:
+        """How the server takes a constraint: in the first form in which it obeys one that allows a single answer."""
+        for name, form in FORMS.items():
+            self._constrain = form(PROBE)
+            # Where a form is refused, it must be clear that nothing else is.
+            self._plain, self._settled = False, True
+            if obeys_probe(self._probe()):
+                self._constrain = form(constraint)
+                self._plain, self._settled = True, False
+                return name
+        raise UserError(
+            f"{self.base_url} ignores constraints: it takes none of {', '.join(FORMS)}; leave --structured out, and "
+            "answers that are not plans are counted as rejects"
+        )
 
-    def _mends(self, error: Exception) -> bool:
-        """Whether the server refuses a field that can be left out, as some models do; it is, from then on."""
-        if not isinstance(error, openai.BadRequestError):
-            return False
+    def _probe(self) -> str:
+        """The answer to a probe; nothing where the server refuses its form."""
+        groups = deque([[Question(PROBE_PROMPT, 0)]])
+        said = ""
+        for _, found in self._requests.side_by_side(groups, self._answer):
+            if not isinstance(found, Unanswered):
+                answers, again = found
+                groups.extend(again)
+                said = answers[0][1] if answers else ""
+            elif found.ends:
+                raise UserError(f"{found}; {KEPT}")
+        return said
+
+    def _groups(self, questions: Sequence[Question]) -> list[Group]:
+        """The samples of each prompt together; at temperature 0 they would be the same, and each is asked by itself."""
+        if self.sampling.temperature == 0:
+            return [[question] for question in questions]
+        groups: dict[str, Group] = {}
+        for question in questions:
+            groups.setdefault(question.prompt, []).append(question)
+        return list(groups.values())
+
+    async def _answer(self, connection: Connection, group: Group) -> tuple[list[tuple[Question, Answer]], list[Group]]:
+        """The answers to a group as far as they come, and groups of what is to be asked again."""
+        if len(group) > self._most_choices:
+            return [], self._split(group)
+        body, plain = self.body(group[0], len(group)), self._plain
+        try:
+            choices = await self._requests.post(connection, PATH, body, read_completions)
+        except Unanswered as error:
+            if error.refused and _is_filtered(error.error):
+                return [(question, Answer(message_of(error.error), "refused")) for question in group], []
+            if error.refused and self._mends(error.error, body, plain):
+                return [], [group]
+            # Fewer fields have not helped.
+            if not self._settled:
+                self._plain = True
+            if self._suspects_n:
+                self._most_choices, self._suspects_n = MOST_CHOICES, False
+            raise
+        if not self._settled:
+            self._plain, self._settled = plain, True
+        self._suspects_n = False
+        if len(choices) < len(group):
+            self._most_choices = min(self._most_choices, len(choices))
+        pairs = list(zip(group, choices))
+        answers = [(question, choice) for question, choice in pairs if isinstance(choice, Answer)]
+        empty = [[question] for question, choice in pairs if not isinstance(choice, Answer)]
+        return answers, empty + self._split(group[len(choices) :])
+
+    def _split(self, group: Group) -> list[Group]:
+        """A group in parts that the server answers in one request."""
+        return [group[i : i + self._most_choices] for i in range(0, len(group), self._most_choices)]
+
+    def _mends(self, error: Exception, body: Mapping[str, Any], plain: bool) -> bool:
+        """Whether a request, with `PLAIN` or without, was refused for what can be left out; it is, from then on."""
         text = str(error).lower()
-        if "unsupported" not in text and "not support" not in text:
-            return False
-        found = [name for name in ("max_tokens", "temperature", "top_p", "seed") if f"'{name}'" in text]
-        new = set(found[:1]) - self._left_out
-        self._left_out |= new
-        return bool(new)
-
-    @property
-    def left_out(self) -> list[str]:
-        """The options that the server's model refuses, and that are left out."""
-        return sorted(self._left_out - {"max_tokens"})
-
-    def _explain(self, error: Exception) -> str:
-        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return f"{self.base_url} refuses the key in {self.api_key_env}"
-        if isinstance(error, openai.NotFoundError):
-            return f"{self.base_url} has no model {self.model!r} or no chat completions"
-        if isinstance(error, openai.APITimeoutError | TimeoutError):
-            return f"{self.base_url} did not answer in time; give a larger --timeout"
-        if isinstance(error, openai.APIConnectionError):
-            return f"can't reach a server at {self.base_url}: {error.__cause__ or error}"
-        if isinstance(error, Malformed):
-            return f"{self.base_url} {error}"
-        return f"{self.base_url} failed: {_message(error)}"
+        if "unsupported" in text or "not support" in text:
+            names = ("max_tokens", "temperature", "top_p", "seed")
+            found = next((name for name in names if name in body and f"'{name}'" in text), None)
+            if found and found not in self.sampling.extra_body:
+                self._left_out.add(found)
+                return True
+        if "n" in body and "n" not in self.sampling.extra_body and not any(name in text for name in PLAIN):
+            self._most_choices, self._suspects_n = 1, True
+            return True
+        if plain and not (self._plain and self._settled):
+            self._plain = False
+            return True
+        return False
 
 
-def _message(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _is_refusal(error: Exception) -> bool:
+def _is_filtered(error: Exception) -> bool:
     """Whether a content filter refuses the prompt, which it always will."""
-    code = str(getattr(error, "code", None) or "") + _message(error)
-    return isinstance(error, openai.BadRequestError) and ("content_filter" in code or "content_policy" in code)
-
-
-def _ends_all(error: Exception) -> bool:
-    """Whether every other question would fail likewise."""
-    ends = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError, openai.APIConnectionError)
-    return isinstance(error, ends)
-
-
-def _pause(error: Exception, attempt: int) -> float | None:
-    """Seconds before a request is sent again: what the server asks for, or longer each time; None for never."""
-    if isinstance(error, openai.APIStatusError):
-        if error.status_code not in (408, 409, 429) and error.status_code < 500:
-            return None
-        wanted = _retry_after(error.response.headers.get("retry-after"))
-        if wanted is not None:
-            return wanted if wanted <= LONGEST_WAIT_S else None
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt) * random.uniform(0.75, 1)
-
-
-def _retry_after(header: str | None) -> float | None:
-    """The seconds that a Retry-After header names, as a number or a date."""
-    if header is None:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
-    except ValueError:
-        return None
-
-
-async def _next(answers: AsyncIterator[Any]) -> Any:
-    return await anext(answers, None)
-
-
-async def _close(answers: Any) -> None:
-    await answers.aclose()
+    code = str(getattr(error, "code", None) or "") + message_of(error)
+    return "content_filter" in code or "content_policy" in code

@@ -26,14 +26,12 @@ class AnswerCounts:
     Attributes:
         weights: the plans; how often each was answered, or its likelihood.
         rejects: the answers that are not plans, by reason.
-        tokens: of prompts and answers, as far as the model tells.
         served: what the server says it serves.
     """
 
     caption: int
     weights: Counter[Skills] = field(default_factory=Counter)
     rejects: dict[str, list[str]] = field(default_factory=dict)
-    tokens: Counter[str] = field(default_factory=Counter)
     served: set[str] = field(default_factory=set)
 
     def add(self, answer: str, vocabulary: Vocabulary) -> None:
@@ -41,7 +39,6 @@ class AnswerCounts:
         finish = "stop"
         if isinstance(answer, Answer):
             finish = answer.finish
-            self.tokens.update(answer.usage)
             self.served |= {answer.served} - {""}
         try:
             if finish in ENDS:

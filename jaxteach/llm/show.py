@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -10,12 +11,15 @@ from rich.text import Text
 
 from jaxteach.config import TeachConfig
 from jaxteach.errors import printable
+from jaxteach.llm.answer_cache import AnswerStore, answers_path
+from jaxteach.llm.final_answer import split_thoughts
 from jaxteach.llm.parse import CUT_OFF, plan_text
+from jaxteach.llm.prompts import task_prompt
 from jaxteach.llm.teacher_alone import conflicts, play_alone, teacher_with, without_others
 from jaxteach.ppo.episodes import unfinished_message
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile, load_plans
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile, load_plans, plans_path
 
 
 def show(config: TeachConfig, path: Path) -> None:
@@ -27,8 +31,9 @@ def show(config: TeachConfig, path: Path) -> None:
     plans = load_plans(path, None if config.task is None else canonical_task(config.task))
     console = Console()
     for name, value in plans.provenance.items():
-        if not isinstance(value, dict | list):
-            line = f"{name:>20}: {' '.join(str(value).split())}"
+        text = _as_text(value)
+        if text is not None:
+            line = f"{name:>20}: {' '.join(text.split())}"
             console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     print_rejects(console, plans)
     for i, name in enumerate(plans.tasks if config.task is None else [config.task]):
@@ -37,6 +42,8 @@ def show(config: TeachConfig, path: Path) -> None:
         teacher = teacher_with(plans, task, config.world)
         if i == 0:
             console.print(plan_table(plans, teacher.vocabulary))
+            if config.thoughts:
+                _print_thoughts(console, plans_path(path), task, teacher.vocabulary)
         outcome, _ = play_alone(world, teacher, config.episodes)
         console.print(
             f"the teacher itself succeeds in {np.mean(outcome.success):.3f} of {config.episodes} episodes of {task}, "
@@ -51,6 +58,26 @@ def show(config: TeachConfig, path: Path) -> None:
                 f"two agents pursue the same object in {conflicts(world, teacher):.3f} of the steps, "
                 f"without debate in {conflicts(world, alone):.3f}"
             )
+
+
+def _as_text(value: Any) -> str | None:
+    """An entry of the provenance in one line, counts as "2 x cut off"; None for what is longer than a line."""
+    if isinstance(value, dict) and value and all(isinstance(count, int) for count in value.values()):
+        return ", ".join(f"{count} x {name}" for name, count in value.items())
+    return None if isinstance(value, dict | list) else str(value)
+
+
+def _print_thoughts(console: Console, path: Path, task: str, vocabulary: Vocabulary) -> None:
+    """What the model thought about each caption, of the answers that are kept beside the plan file."""
+    store, prompt = AnswerStore(answers_path(path)), task_prompt(task, vocabulary.object_names)
+    lines = [
+        f"{text} {thoughts}"
+        for text in vocabulary.texts
+        for answer in store.to(prompt.about(text))
+        if (thoughts := " ".join((answer.thoughts or split_thoughts(answer)[1]).split()))
+    ]
+    for line in lines or [f"no thoughts are kept in {store.path}"]:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
