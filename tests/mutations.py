@@ -1026,17 +1026,17 @@ MODELS: Final = [
     Mutation(
         "n-is-blamed",
         "a server that refuses unknown fields is asked for one answer at a time",
-        "jaxteach/llm/openai_client.py",
-        " and not any(name in text for name in PLAIN)",
+        "jaxteach/llm/accepted_fields.py",
+        " and not any(name in text for name in NEUTRAL_SAMPLING)",
         "",
         "test_llm_samples.py::test_a_server_that_refuses_unknown_fields_is_asked_without_them",
     ),
     Mutation(
         "one-refusal-for-all",
         "a refused prompt makes a server's own penalties apply to all others",
-        "jaxteach/llm/openai_client.py",
-        """            if not self._settled:
-                self._plain = True
+        "jaxteach/llm/accepted_fields.py",
+        """        if not self._neutral_settled:
+            self.neutral = True
 """,
         "",
         "test_llm_samples.py::test_a_refused_prompt_changes_nothing_for_the_others",
@@ -1063,7 +1063,7 @@ MODELS: Final = [
         "jaxteach/llm/server_scoring.py",
         "([first[:1]], [first[1:], *others])",
         "([first, *others],)",
-        "test_server_scoring.py::test_a_server_that_gives_no_such_probabilities_is_told_before_it_is_asked",
+        "test_server_scoring.py::test_a_server_without_log_probs_is_refused_after_one_pair",
     ),
     Mutation(
         "known-tokens-are-forgotten",

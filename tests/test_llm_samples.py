@@ -7,9 +7,11 @@ from contextlib import contextmanager
 import pytest
 
 from jaxteach.errors import UserError
+from jaxteach.llm.accepted_fields import NEUTRAL_SAMPLING
 from jaxteach.llm.answer_cache import AnswerStore
 from jaxteach.llm.client import Question
-from jaxteach.llm.openai_client import PLAIN, Sampling, ServerClient
+from jaxteach.llm.openai_client import Sampling, ServerClient
+from jaxteach.llm.server_requests import Requests
 from tests.test_llm_server import QUESTIONS, QuietHandler, listening
 
 PROMPTS = 4
@@ -47,9 +49,8 @@ def several(body):
 
 
 def ask(url, questions=QUESTIONS, parallel=1, temperature=0.5, retries=1, extra_body=None):
-    client = ServerClient(
-        url, "m", Sampling(temperature, 16, 7, None, None, extra_body or {}), None, parallel, 5, retries
-    )
+    sampling = Sampling(temperature, 16, 7, None, None, extra_body or {})
+    client = ServerClient(Requests(url, "m", parallel, 5, retries), sampling, None)
     return client, list(client.ask(questions))
 
 
@@ -62,7 +63,7 @@ def test_samples_of_a_prompt_share_a_request():
     assert len({str(answer) for _, answer in answers}) == len(QUESTIONS), "every sample is another draw"
     assert sum(answer.usage.get("prompt_tokens", 0) for _, answer in answers) == 5 * PROMPTS, "prompts are paid once"
     assert sum(answer.usage.get("completion_tokens", 0) for _, answer in answers) == 2 * len(QUESTIONS)
-    assert client.sent == {"requests": PROMPTS, "retries": 0}
+    assert client.request_stats() == {"requests": PROMPTS, "retries": 0}
 
 
 def test_at_temperature_0_each_question_is_a_request():
@@ -86,7 +87,7 @@ def test_a_server_that_refuses_n_is_asked_singly_from_then_on(parallel):
         client, answers = ask(url, parallel=parallel)
     assert {question for question, _ in answers} == set(QUESTIONS)
     assert sum("n" in body for body in bodies) == min(parallel, PROMPTS)
-    assert client.left_out == []
+    assert client.refused_fields == []
 
 
 def test_a_server_that_gives_fewer_choices_is_asked_for_as_many_as_it_gives():
@@ -97,7 +98,7 @@ def test_a_server_that_gives_fewer_choices_is_asked_for_as_many_as_it_gives():
     assert len(answers) == len(QUESTIONS)
 
 
-def test_more_choices_than_asked_for_do_no_harm():
+def test_surplus_choices_are_ignored():
     with choosing(lambda body: several(body | {"n": 5})) as (url, bodies):
         _, answers = ask(url)
     assert len(bodies) == PROMPTS
@@ -110,7 +111,7 @@ def test_each_choice_is_an_answer_of_its_own(tmp_path):
     with choosing(lambda body: made if "n" in body else [choice("second try")]) as (url, bodies):
         store = AnswerStore(tmp_path / "answers.jsonl")
         questions = [Question("prompt", sample) for sample in range(4)]
-        client = ServerClient(url, "m", Sampling(0.5, 16, 7), None, 1, 5.0, 1)
+        client = ServerClient(Requests(url, "m", 1, 5.0, 1), Sampling(0.5, 16, 7), None)
         answers = dict(store.complete(client, questions))
     assert [(str(answers[q]), answers[q].finish) for q in questions] == [
         ("second try", "stop"),
@@ -126,29 +127,29 @@ def test_each_choice_is_an_answer_of_its_own(tmp_path):
 
 
 def test_an_outage_of_all_choices_is_asked_again_together(monkeypatch):
-    monkeypatch.setattr("jaxteach.llm.server_requests.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("jaxteach.llm.server_requests.INITIAL_BACKOFF_S", 0.001)
     outages = iter([True])
     with choosing(lambda body: [choice("")] * 3 if next(outages, False) else several(body)) as (url, bodies):
         client, answers = ask(url, QUESTIONS[:3])
     assert [body["n"] for body in bodies] == [3, 3]
     assert len(answers) == 3
-    assert client.sent == {"requests": 2, "retries": 1}
+    assert client.request_stats() == {"requests": 2, "retries": 1}
 
 
 def test_a_lost_sample_is_asked_for_alone(tmp_path):
     with choosing(several) as (url, bodies):
-        client = ServerClient(url, "m", Sampling(0.5, 16, 7), None, 1, 5.0, 1)
+        client = ServerClient(Requests(url, "m", 1, 5.0, 1), Sampling(0.5, 16, 7), None)
         store = AnswerStore(tmp_path / "answers.jsonl")
         assert len(dict(store.complete(client, QUESTIONS[:2]))) == 2
         assert len(dict(AnswerStore(store.path).complete(client, QUESTIONS[:3]))) == 3
     assert [body.get("n") for body in bodies] == [2, None]
 
 
-def test_servers_are_told_to_leave_the_probabilities_alone():
+def test_requests_disable_the_servers_penalties():
     with choosing(several) as (url, bodies):
         _, _ = ask(url)
         ask(url, extra_body={"top_k": 20})
-    assert {name: bodies[0][name] for name in PLAIN} == PLAIN
+    assert {name: bodies[0][name] for name in NEUTRAL_SAMPLING} == NEUTRAL_SAMPLING
     assert bodies[-1]["top_k"] == 20, "what the user says counts"
 
 
@@ -166,7 +167,7 @@ def test_a_server_that_refuses_unknown_fields_is_asked_without_them(parallel, wo
     assert {question for question, _ in answers} == set(QUESTIONS)
     assert len(bodies) == PROMPTS + min(parallel, PROMPTS)
     assert bodies[-1]["n"] == 3, "n is not to blame"
-    assert client.left_out == sorted(PLAIN)
+    assert client.refused_fields == sorted(NEUTRAL_SAMPLING)
 
 
 def test_a_refused_prompt_changes_nothing_for_the_others():
@@ -174,13 +175,13 @@ def test_a_refused_prompt_changes_nothing_for_the_others():
     refuses = lambda body: "too long" if body["messages"][0]["content"] == "prompt 0" else None  # noqa: E731
     given = []
     with choosing(several, refuses) as (url, bodies):
-        client = ServerClient(url, "m", Sampling(0.5, 16, 7), None, 1, 5.0, 1)
+        client = ServerClient(Requests(url, "m", 1, 5.0, 1), Sampling(0.5, 16, 7), None)
         with pytest.raises(UserError, match=r"too long.*; 3 of 12"):
             given.extend(client.ask(QUESTIONS))
     assert len(given) == len(QUESTIONS) - 3
-    assert PLAIN.keys() <= bodies[-1].keys()
+    assert NEUTRAL_SAMPLING.keys() <= bodies[-1].keys()
     assert bodies[-1]["n"] == 3
-    assert client.left_out == []
+    assert client.refused_fields == []
 
 
 def test_a_field_that_a_model_refuses_is_left_out_of_all_requests_in_flight():
@@ -189,4 +190,4 @@ def test_a_field_that_a_model_refuses_is_left_out_of_all_requests_in_flight():
     with choosing(several, refuses) as (url, _):
         client, answers = ask(url, parallel=8)
     assert {question for question, _ in answers} == set(QUESTIONS)
-    assert client.left_out == ["temperature"]
+    assert client.refused_fields == ["temperature"]

@@ -16,6 +16,7 @@ from jaxteach.llm.client import Question
 from jaxteach.llm.constraints import FORMS, plan_constraint
 from jaxteach.llm.grammar import plan_grammar
 from jaxteach.llm.openai_client import Sampling, ServerClient
+from jaxteach.llm.server_requests import Requests
 from jaxteach.teacher.tasks.doorkey_captions import Captions
 
 
@@ -97,7 +98,7 @@ def serving(behaviour):
 
 
 def client(url, parallel=4, timeout=10.0, retries=3, constraint=None, **sampling):
-    return ServerClient(url, "m", Sampling(0.5, 16, 7, **sampling), constraint, parallel, timeout, retries)
+    return ServerClient(Requests(url, "m", parallel, timeout, retries), Sampling(0.5, 16, 7, **sampling), constraint)
 
 
 QUESTIONS = [Question(f"prompt {i}", sample) for i in range(4) for sample in range(3)]
@@ -134,7 +135,7 @@ def test_a_server_that_stumbles_is_asked_again(status):
     ("status", "words"),
     [
         (401, "refuses the key in OPENAI_API_KEY"),
-        (404, "has no model 'm'"),
+        (404, "has no model 'm', or no path chat/completions"),
         (400, "failed: "),
         (500, "failed: "),
     ],
@@ -241,7 +242,7 @@ OUTAGES = {
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_an_outage_that_looks_like_an_answer_is_asked_again_and_never_kept(outage, tmp_path, monkeypatch):
     body, message = OUTAGES[outage]
-    monkeypatch.setattr("jaxteach.llm.server_requests.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("jaxteach.llm.server_requests.INITIAL_BACKOFF_S", 0.001)
     with scripted((200, body), (200, completion("fine"))) as (url, script):
         assert ask_once(url) == "fine"
         assert len(script.bodies) == 2
@@ -304,7 +305,7 @@ def test_fields_that_a_model_refuses_are_left_out():
     assert last["max_completion_tokens"] == 16
     assert "max_tokens" not in last
     assert "temperature" not in last
-    assert asked.left_out == ["temperature"]
+    assert asked.refused_fields == ["temperature"]
 
 
 def test_more_fields_and_headers_are_sent_and_part_of_the_identity(monkeypatch):
@@ -312,7 +313,7 @@ def test_more_fields_and_headers_are_sent_and_part_of_the_identity(monkeypatch):
     more = {"chat_template_kwargs": {"enable_thinking": False}}
     with scripted((200, completion())) as (url, script):
         sampling = Sampling(0.5, 16, 7, 0.9, "low", more)
-        asked = ServerClient(url, "m", sampling, None, 2, 5.0, 0, "MY_KEY", {"X-Team": "lab"})
+        asked = ServerClient(Requests(url, "m", 2, 5.0, 0, "MY_KEY", {"X-Team": "lab"}), sampling, None)
         list(asked.ask(QUESTIONS[:1]))
     (body,), (headers,) = script.bodies, script.headers
     assert (body["top_p"], body["reasoning_effort"]) == (0.9, "low")

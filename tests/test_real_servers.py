@@ -61,7 +61,7 @@ def local(model, monkeypatch):
 
 
 def served(url, temperature=0.0, max_tokens=30, constraint=None):
-    return ServerClient(url, "m", Sampling(temperature, max_tokens, 0), constraint, 2, 120.0, 1)
+    return ServerClient(Requests(url, "m", 2, 120.0, 1), Sampling(temperature, max_tokens, 0), constraint)
 
 
 def test_the_likeliest_answers_are_those_of_the_model_in_this_process(url, local):
@@ -98,8 +98,8 @@ def test_samples_are_different_draws(url):
     client = served(url, temperature=1.5, max_tokens=6)
     answers = dict(client.ask([Question(PROMPTS[0], sample) for sample in range(4)]))
     assert len(answers) == len(set(answers.values())) == 4
-    assert client.sent["requests"] in (1, 4)
-    assert client.left_out == []
+    assert client.request_stats()["requests"] in (1, 4)
+    assert client.refused_fields == []
 
 
 def teach(monkeypatch, *arguments):

@@ -11,7 +11,7 @@ import pytest
 
 from jaxteach.errors import UserError
 from jaxteach.llm.server_requests import Requests
-from jaxteach.llm.server_scoring import PAIRS_IN_REQUEST, ServerScorer
+from jaxteach.llm.server_scoring import MAX_PAIRS_PER_REQUEST, ServerScorer
 from tests.test_llm_server import QuietHandler, listening
 
 PROMPTS = ["one", "two, which is longer", "three"]
@@ -140,7 +140,7 @@ def scored(server, seen):
 def test_scores_are_the_servers_log_likelihoods(server):
     """Catches an answer that is scored a token too early or late, answers of other pairs, and another template."""
     with answering(server, delay=0.002) as (url, _, flying):
-        parallel = 4 if server.paths == LlamaCppServer.paths else 4 * PAIRS_IN_REQUEST
+        parallel = 4 if server.paths == LlamaCppServer.paths else 4 * MAX_PAIRS_PER_REQUEST
         scores = scorer(url, parallel).score(PROMPTS, CANDIDATES)
     truth = [[expected(prompt, candidate) for candidate in CANDIDATES] for prompt in PROMPTS]
     assert scores.dtype == np.float64
@@ -157,19 +157,23 @@ def test_pairs_share_requests_where_servers_take_lists():
     with answering(Vllm(), delay=0.002) as (url, seen, flying):
         scorer(url, parallel=3).score(PROMPTS[:1], CANDIDATES)
         assert (max(len(body["prompt"]) for body in scored(Vllm, seen)), flying["most"]) == (3, 1)
-    assert (sum(sizes), max(sizes), len(sizes)) == (pairs, PAIRS_IN_REQUEST, -(-pairs // PAIRS_IN_REQUEST) + 1)
+    assert (sum(sizes), max(sizes), len(sizes)) == (
+        pairs,
+        MAX_PAIRS_PER_REQUEST,
+        -(-pairs // MAX_PAIRS_PER_REQUEST) + 1,
+    )
     with answering(LlamaServer()) as (url, seen, _):
         scorer(url, parallel=64).score(PROMPTS, CANDIDATES)
         assert len(scored(LlamaServer, seen)) == len(CANDIDATES) + 1
 
 
 def test_a_server_that_stumbles_is_asked_again(monkeypatch):
-    monkeypatch.setattr("jaxteach.llm.server_requests.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("jaxteach.llm.server_requests.INITIAL_BACKOFF_S", 0.001)
     with answering(Vllm(), statuses=[200, 503, 200, 429, 500]) as (url, _, _):
         asked = scorer(url, parallel=1)
         scores = asked.score(PROMPTS, CANDIDATES)
     assert np.isfinite(scores).all()
-    assert asked.sent["retries"] == 3
+    assert asked.request_stats()["retries"] == 3
 
 
 class Hosted(Vllm):
@@ -213,8 +217,8 @@ class Shifted(Vllm):
         (Shifted(), "answers without the log-probabilities of given tokens"),
     ],
 )
-def test_a_server_that_gives_no_such_probabilities_is_told_before_it_is_asked(server, words, monkeypatch):
-    monkeypatch.setattr("jaxteach.llm.server_requests.FIRST_PAUSE_S", 0.001)
+def test_a_server_without_log_probs_is_refused_after_one_pair(server, words, monkeypatch):
+    monkeypatch.setattr("jaxteach.llm.server_requests.INITIAL_BACKOFF_S", 0.001)
     with answering(server) as (url, seen, _), pytest.raises(UserError, match=words) as refusal:
         scorer(url, retries=0).score(PROMPTS, CANDIDATES)
     assert "leave --score out" in str(refusal.value)
@@ -223,7 +227,7 @@ def test_a_server_that_gives_no_such_probabilities_is_told_before_it_is_asked(se
     assert len(scored(server, seen)) <= 1
 
 
-def test_what_a_server_was_not_started_for_is_told_at_once():
+def test_a_server_without_logits_all_is_not_retried():
     class Handler(QuietHandler):
         def do_POST(self):
             body = self.body()

@@ -16,6 +16,7 @@ from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.openai_client import Sampling, ServerClient
+from jaxteach.llm.server_requests import Requests
 from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, save_plans
@@ -169,7 +170,7 @@ def test_a_server_that_dies_loses_nothing(monkeypatch, tmp_path, capsys):
 
 def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-of-mine")
-    client = ServerClient("http://127.0.0.1:9/v1", "m", Sampling(0.0, 8, 0), None, 2, 1.0, 0)
+    client = ServerClient(Requests("http://127.0.0.1:9/v1", "m", 2, 1.0, 0), Sampling(0.0, 8, 0), None)
     assert "secret" not in json.dumps(client.identity)
     with pytest.raises(UserError, match="can't reach a server") as refusal:
         list(client.ask([Question("hello", 0)]))

@@ -15,6 +15,7 @@ from jaxteach.teacher.domain import Vocabulary
 if TYPE_CHECKING:
     from jaxteach.llm.llama_cpp_client import LocalClient
     from jaxteach.llm.openai_client import ServerClient
+    from jaxteach.llm.server_requests import Requests
 
 
 NO_OPENAI: Final = "--backend openai needs the package openai: pip install openai"
@@ -45,12 +46,10 @@ def open_scorer(config: LLMConfig) -> Scorer:
         return open_local(config, None)
     _check_server(config)
     try:
-        from jaxteach.llm.server_requests import Requests  # noqa: PLC0415  an optional package
-        from jaxteach.llm.server_scoring import ServerScorer  # noqa: PLC0415
+        from jaxteach.llm.server_scoring import ServerScorer  # noqa: PLC0415  an optional package
     except ImportError:
         raise UserError(NO_OPENAI) from None
-    requests = Requests(config.base_url, str(config.model), *_sending(config))
-    return ServerScorer(requests, _json_object("--extra_body", config.extra_body))
+    return ServerScorer(_requests(config), _json_object("--extra_body", config.extra_body))
 
 
 def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClient":
@@ -61,7 +60,7 @@ def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClie
         raise UserError(NO_OPENAI) from None
     numbers = config.temperature, config.longest_answer, config.llm_seed, config.top_p
     sampling = Sampling(*numbers, config.reasoning_effort, _json_object("--extra_body", config.extra_body))
-    return ServerClient(config.base_url, str(config.model), sampling, constraint, *_sending(config))
+    return ServerClient(_requests(config), sampling, constraint)
 
 
 def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
@@ -81,10 +80,13 @@ def _check_server(config: LLMConfig) -> None:
         raise UserError("--backend openai needs --base_url, the server's address, and --model, its name for the model")
 
 
-def _sending(config: LLMConfig) -> tuple[int, float, int, str, dict[str, str]]:
-    """How requests are sent, in the order of `Requests`."""
+def _requests(config: LLMConfig) -> "Requests":
+    """How the server of the options is reached."""
+    from jaxteach.llm.server_requests import Requests  # noqa: PLC0415  an optional package
+
     headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
-    return config.parallel, config.timeout, config.retries, config.api_key_env, headers
+    limits = config.parallel, config.timeout, config.retries
+    return Requests(config.base_url, str(config.model), *limits, config.api_key_env, headers)
 
 
 def _json_object(name: str, text: str | None) -> dict[str, Any]:

@@ -58,6 +58,10 @@ class Client(Protocol):
         """
         ...
 
+    def request_stats(self) -> dict[str, Any]:
+        """What was sent to a server: "requests", "retries" and "fields_refused_by_server"; empty without one."""
+        ...
+
 
 class Scorer(Protocol):
     """A language model that scores given answers."""
@@ -69,4 +73,8 @@ class Scorer(Protocol):
 
     def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
         """The log-likelihood of each candidate as the answer to each prompt, float64[prompts, candidates]."""
+        ...
+
+    def request_stats(self) -> dict[str, Any]:
+        """As in `Client`."""
         ...

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import structs
 from rich.console import Console
@@ -18,7 +18,7 @@ from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client, open_scorer, open_server
 from jaxteach.llm.batches import export_batch, import_batch
-from jaxteach.llm.client import Client
+from jaxteach.llm.client import Client, Scorer
 from jaxteach.llm.debate import count_questions, debate
 from jaxteach.llm.joint_captions import frequent_situations, rollout_captions
 from jaxteach.llm.prompts import Prompt, task_prompt
@@ -31,8 +31,8 @@ from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import PlanFile, save_plans
 from jaxteach.teacher.policy import task_domain
 
-SCORED: Final = ("backend", "model", "model_sha256", "base_url", "extra_body")
-"""What the scores of a model depend on, in its identity."""
+SCORING_KEYS: Final = ("backend", "model", "model_sha256", "base_url", "extra_body")
+"""Keys of `identity` that scores depend on."""
 
 
 def teach(config: TeachConfig, out: Path) -> None:
@@ -62,21 +62,22 @@ def _plans_from_answers(
     config: TeachConfig, world: AgentAxisWrapper, task: str, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
 ) -> PlanFile:
     """The plans of the model's answers, after a debate if the options ask for one."""
-    counts, asked = _ask(config, vocabulary, prompt, store)
+    counts, client = _ask(config, vocabulary, prompt, store)
     entries = [entry for count in counts if (entry := count.entry(vocabulary))]
     if not entries:
         raise UserError(
             f"none of the answers is a plan; they are kept in {store.path}; "
             "try --structured, which allows only plans, or a better model"
         )
-    provenance = _provenance(config, prompt, vocabulary, counts, asked.identity)
+    provenance = _provenance(config, prompt, vocabulary, counts, client.identity)
     served = str(provenance.get("served", ""))
     if served and str(config.llm.model) not in served:
         print(f"the server says that it serves {printable(served)}, not {config.llm.model}", file=sys.stderr)
     plans = PlanFile((task,), tuple(entries), provenance)
     if config.debate_rounds:
-        plans = _add_debate(config, asked, world, task, plans, prompt, store)
-    return structs.replace(plans, provenance=plans.provenance | _effort(config, asked, store))
+        # --score is refused with a debate.
+        plans = _add_debate(config, cast(Client, client), world, task, plans, prompt, store)
+    return structs.replace(plans, provenance=plans.provenance | _effort(config, client, store))
 
 
 def export(config: TeachConfig, path: Path) -> None:
@@ -130,8 +131,8 @@ def _add_debate(
 
 def _ask(
     config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, store: AnswerStore
-) -> tuple[list[AnswerCounts], Any]:
-    """The model's answers to every caption, and the `Client` or, with --score, the `Scorer` that was asked."""
+) -> tuple[list[AnswerCounts], Client | Scorer]:
+    """The model's answers to every caption, and the client or scorer that gave them."""
     captions = range(len(vocabulary.texts))
     if config.score:
         scorer = open_scorer(config.llm)
@@ -160,39 +161,38 @@ def _provenance(
     config: TeachConfig, prompt: Prompt, vocabulary: Vocabulary, counts: list[AnswerCounts], identity: dict[str, Any]
 ) -> dict[str, Any]:
     form = identity.get("form", "grammar") if identity["grammar"] else None
-    asked = {name: value for name, value in identity.items() if name not in ("grammar", "form")} | {"structured": form}
+    described = {name: value for name, value in identity.items() if name not in ("grammar", "form")}
+    described["structured"] = form
     if config.score:
-        asked = {name: value for name, value in asked.items() if name in SCORED}
-        asked["mode"] = "the model's exact probabilities of all plans of one or two moves"
+        described = {name: value for name, value in described.items() if name in SCORING_KEYS}
+        described["mode"] = "the model's exact probabilities of all plans of one or two moves"
     else:
-        asked |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
+        described |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     served = sorted(set().union(*(count.served for count in counts)))
-    reasons = Counter[str]()
-    for count in counts:
-        reasons.update({reason: len(answers) for reason, answers in count.rejects.items()})
+    by_reason = Counter[str]()
+    for reasons in rejects.values():
+        by_reason.update({reason: len(answers) for reason, answers in reasons.items()})
     return {
         "source": "python -m jaxteach.teach",
-        **asked,
+        **described,
         **({"served": ", ".join(served)} if served else {}),
         "prompt_sha256": prompt.digest,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rejected": sum(count.rejected for count in counts),
-        "rejected_by_reason": dict(sorted(reasons.items())),
+        "rejected": by_reason.total(),
+        "rejected_by_reason": dict(sorted(by_reason.items())),
         "rejects": {caption: _sorted(reasons) for caption, reasons in rejects.items()},
     }
 
 
-def _effort(config: TeachConfig, asked: Any, store: AnswerStore) -> dict[str, Any]:
+def _effort(config: TeachConfig, client: Client | Scorer, store: AnswerStore) -> dict[str, Any]:
     """What the answers took: their tokens, whenever they came; requests and seconds of this command alone."""
-    left_out = getattr(asked, "left_out", [])
     return {
         **store.tokens,
         **_cost(config, store.tokens),
         **({} if config.score else {"answers_from_cache": store.reused}),
-        **getattr(asked, "sent", {}),
+        **client.request_stats(),
         "seconds_asking": round(store.seconds, 1),
-        **({"fields_refused_by_server": ", ".join(left_out)} if left_out else {}),
     }
 
 

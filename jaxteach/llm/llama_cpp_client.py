@@ -109,6 +109,10 @@ class LocalClient:
             scores[sampler.place] = sampler.log_prob
         return scores
 
+    def request_stats(self) -> dict[str, Any]:
+        """See `Client`."""
+        return {}
+
     def chat_tokens(self, prompt: str) -> list[int]:
         """The prompt in the model's chat template, up to where the answer begins."""
         return self._tokens(self.chat_text(prompt))

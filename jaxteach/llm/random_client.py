@@ -28,3 +28,7 @@ class RandomClient:
         for question in questions:
             draws = np.random.default_rng([self._seed, question.sample, zlib.crc32(question.prompt.encode())])
             yield question, Answer(answer_text(self._plans[draws.integers(len(self._plans))]))
+
+    def request_stats(self) -> dict[str, Any]:
+        """See `Client`."""
+        return {}

@@ -1,4 +1,4 @@
-"""Requests to a server, side by side, each sent again until it is answered or can't be."""
+"""Sends requests to an OpenAI-compatible server, several at once, with retries."""
 
 import asyncio
 import os
@@ -16,9 +16,15 @@ from jaxteach.errors import UserError
 from jaxteach.llm.completions import Malformed
 
 NO_KEY: Final = "none"
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-LONGEST_WAIT_S: Final = 600.0
-"""A server that wants a longer pause is not waited for."""
+INITIAL_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
+MAX_RETRY_AFTER_S: Final = 600.0
+"""No request is sent again to a server that asks for a longer pause."""
+FATAL: Final = (
+    openai.AuthenticationError,
+    openai.PermissionDeniedError,
+    openai.NotFoundError,
+    openai.APIConnectionError,
+)
 
 Connection: TypeAlias = openai.AsyncOpenAI
 Job = TypeVar("Job")
@@ -31,14 +37,13 @@ class Unanswered(Exception):
 
     Attributes:
         error: what the last attempt ended with.
-        ends: whether no other request can be answered either.
+        fatal: whether no other request can be answered either.
     """
 
     def __init__(self, reason: str, error: Exception) -> None:
         super().__init__(reason)
         self.error = error
-        ends = openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError, openai.APIConnectionError
-        self.ends = isinstance(error, ends)
+        self.fatal = isinstance(error, FATAL)
 
     @property
     def refused(self) -> bool:
@@ -47,14 +52,14 @@ class Unanswered(Exception):
 
 
 class Requests:
-    """How requests are sent to a server, and how many were.
+    """Sends requests to an OpenAI-compatible server, with retries, and counts them.
 
     Args:
         base_url: up to and including the version, such as http://localhost:8000/v1; None for a server that isn't asked.
         model: the model's name on the server.
         parallel: requests in flight.
         timeout: seconds for one answer, from the request to its last byte.
-        retries: how often a failed request is sent again, after growing pauses.
+        retries: how often a failed request is sent again, with exponential backoff.
         api_key_env: the environment variable with the server's key, which is written nowhere.
         headers: more HTTP headers of each request.
 
@@ -85,8 +90,8 @@ class Requests:
         self._headers = dict(headers or {})
         self.sent = Counter(requests=0, retries=0)
 
-    def beside(self, path: str) -> str:
-        """The address of what servers offer outside of OpenAI's API, such as `tokenize`."""
+    def url_outside_api(self, path: str) -> str:
+        """The URL of a path that is not part of OpenAI's API, such as `tokenize`."""
         return f"{str(self.base_url).rstrip('/').removesuffix('/v1')}/{path}"
 
     def connect(self) -> Connection:
@@ -109,19 +114,20 @@ class Requests:
         Raises:
             Unanswered: there is no answer.
         """
-        for attempt in range(self.retries + 1):
+        attempt = 0
+        while True:
             self.sent.update(requests=1, retries=min(attempt, 1))
             try:
                 request = connection.post(path, cast_to=bytes, body=dict(body))
                 return read(await asyncio.wait_for(request, self.timeout))
             except (openai.APIConnectionError, openai.APIStatusError, Malformed, TimeoutError) as error:
-                pause = _pause(error, attempt)
+                pause = _backoff(error, attempt)
                 if attempt == self.retries or pause is None:
-                    raise Unanswered(self._explain(error), error) from None
+                    raise Unanswered(self._explain(error, path), error) from None
                 await asyncio.sleep(pause)
-        raise AssertionError
+            attempt += 1
 
-    def side_by_side(
+    def run_concurrently(
         self, jobs: deque[Job], work: Callable[[Connection, Job], Awaitable[Result]], at_once: int | None = None
     ) -> Generator[tuple[Job, Result | Unanswered]]:
         """Each job with its result, as they come, at most `at_once` or `parallel` of them at a time.
@@ -157,18 +163,19 @@ class Requests:
                 for task in running:
                     task.cancel()
 
-    def _explain(self, error: Exception) -> str:
+    def _explain(self, error: Exception, path: str) -> str:
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return f"{self.base_url} refuses the key in {self.api_key_env}"
         if isinstance(error, openai.NotFoundError):
-            return f"{self.base_url} has no model {self.model!r} or no chat completions"
+            return f"{self.base_url} has no model {self.model!r}, or no path {path}"
         if isinstance(error, openai.APITimeoutError | TimeoutError):
             return f"{self.base_url} did not answer in time; give a larger --timeout"
         if isinstance(error, openai.APIConnectionError):
             return f"can't reach a server at {self.base_url}: {error.__cause__ or error}"
         if isinstance(error, Malformed):
             return f"{self.base_url} {error}"
-        return f"{self.base_url} failed: {message_of(error)}"
+        advice = "; start llama_cpp.server with --logits_all true" if _lacks_logits(error) else ""
+        return f"{self.base_url} failed: {message_of(error)}{advice}"
 
 
 def message_of(error: Exception) -> str:
@@ -176,18 +183,21 @@ def message_of(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _pause(error: Exception, attempt: int) -> float | None:
+def _backoff(error: Exception, attempt: int) -> float | None:
     """Seconds before a request is sent again: what the server asks for, or longer each time; None for never."""
     if isinstance(error, openai.APIStatusError):
-        if error.status_code not in (408, 409, 429) and error.status_code < 500:
-            return None
-        # llama_cpp.server reports with 500 what it was not started for.
-        if "logits_all" in str(error):
+        retried = error.status_code in (408, 409, 429) or error.status_code >= 500
+        if not retried or _lacks_logits(error):
             return None
         wanted = _retry_after(error.response.headers.get("retry-after"))
         if wanted is not None:
-            return wanted if wanted <= LONGEST_WAIT_S else None
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt) * random.uniform(0.75, 1)
+            return wanted if wanted <= MAX_RETRY_AFTER_S else None
+    return min(MAX_BACKOFF_S, INITIAL_BACKOFF_S * 2**attempt) * random.uniform(0.75, 1)
+
+
+def _lacks_logits(error: Exception) -> bool:
+    """Whether llama_cpp.server was started without what scoring needs, which it reports with the status 500."""
+    return "logits_all" in str(error)
 
 
 def _retry_after(header: str | None) -> float | None:

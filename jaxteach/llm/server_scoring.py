@@ -17,9 +17,9 @@ from jaxteach.errors import UserError
 from jaxteach.llm.completions import Malformed, read_document
 from jaxteach.llm.server_requests import Connection, Requests, Unanswered
 
-PAIRS_IN_REQUEST: Final = 16
+MAX_PAIRS_PER_REQUEST: Final = 16
 TEMPLATE: Final = "chat_template_kwargs"
-UNREADABLE: Final = "answers without the log-probabilities of given tokens"
+NO_LOG_PROBS: Final = "answers without the log-probabilities of given tokens"
 
 
 class Pair(NamedTuple):
@@ -29,22 +29,22 @@ class Pair(NamedTuple):
     candidate: int
 
 
-class Way(Protocol):
-    """How servers of one kind are asked.
+class ScoringApi(Protocol):
+    """How servers of one kind score pairs.
 
-    `prompts` and `candidates` are what `read_prompt` and `read_candidate` made of them.
+    `prompts` and `candidates` are what `encode_prompt` and `tokenize` made of them.
     """
 
-    many_prompts: bool
-    """whether a request holds several prompts"""
+    max_pairs: int
+    """the most pairs in a request"""
     same_candidate: bool
     """whether they must have the same candidate"""
 
-    async def read_prompt(self, connection: Connection, text: str) -> Any:
+    async def encode_prompt(self, connection: Connection, text: str) -> Any:
         """The prompt as `body` wants it; None where the server is of another kind."""
         ...
 
-    async def read_candidate(self, connection: Connection, text: str) -> list[int]:
+    async def tokenize(self, connection: Connection, text: str) -> list[int]:
         """The candidate's tokens."""
         ...
 
@@ -75,10 +75,9 @@ class ServerScorer:
         where = {"backend": "openai", "base_url": self._requests.base_url, "model": self._requests.model}
         return {**where, **more, "grammar": None}
 
-    @property
-    def sent(self) -> Mapping[str, int]:
-        """How many requests were sent; see `Requests`."""
-        return self._requests.sent
+    def request_stats(self) -> dict[str, Any]:
+        """See `Scorer`."""
+        return dict(self._requests.sent)
 
     def score(self, prompts: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
         """See `Scorer`.
@@ -86,48 +85,50 @@ class ServerScorer:
         Raises:
             UserError: the server gives no log-probabilities of given answers, or does not answer.
         """
-        way = self._find_way(prompts[0])
-        read_prompts = self._each(prompts, way.read_prompt)
-        read_candidates = self._each(candidates, way.read_candidate)
+        api = self._detect_api(prompts[0])
+        prompt_codes = self._map(prompts, api.encode_prompt)
+        candidate_tokens = self._map(candidates, api.tokenize)
         scores = np.full((len(prompts), len(candidates)), -np.inf)
 
         async def work(connection: Connection, pairs: list[Pair]) -> list[float]:
-            asked = [read_prompts[pair.prompt] for pair in pairs], [read_candidates[pair.candidate] for pair in pairs]
-            path, body = way.body(*asked)
+            asked = [prompt_codes[pair.prompt] for pair in pairs], [candidate_tokens[pair.candidate] for pair in pairs]
+            path, body = api.body(*asked)
             body = {"model": self._requests.model, **self._extra_body, **body}
-            return await self._requests.post(connection, path, body, lambda content: _sums(way, content, *asked))
+            return await self._requests.post(
+                connection, path, body, lambda content: _log_likelihoods(api, content, *asked)
+            )
 
         # One pair goes ahead, so that a server that can't do it is found out before it is asked about all.
-        size = min(PAIRS_IN_REQUEST, self._requests.parallel) if way.many_prompts else 1
-        first, *others = _jobs(way, len(prompts), len(candidates), size)
+        size = min(api.max_pairs, self._requests.parallel)
+        first, *others = _batches(api, len(prompts), len(candidates), size)
         for jobs in ([first[:1]], [first[1:], *others]):
             waiting = deque(job for job in jobs if job)
-            with closing(self._requests.side_by_side(waiting, work, self._requests.parallel // size)) as results:
+            with closing(self._requests.run_concurrently(waiting, work, self._requests.parallel // size)) as results:
                 for pairs, found in results:
                     if isinstance(found, Unanswered):
-                        raise UserError(f"{found}; {self._advice(found)}")
+                        raise UserError(f"{found}; nothing is scored; run the same command again, or leave --score out")
                     for pair, score in zip(pairs, found):
                         scores[pair] = score
         return scores
 
-    def _find_way(self, prompt: str) -> Way:
+    def _detect_api(self, prompt: str) -> ScoringApi:
         """How this server is asked.
 
         Raises:
             UserError: it is of no known kind.
         """
-        for way in (LlamaServer(self._requests, self._extra_body), Echo(self._requests, self._extra_body)):
-            if self._each([prompt], way.read_prompt)[0] is not None:
-                return way
-        way = LlamaCppServer(self._requests, self._extra_body)
-        if self._each([prompt], way.read_candidate)[0]:
-            return way
+        for api in (LlamaServerApi(self._requests, self._extra_body), VllmApi(self._requests, self._extra_body)):
+            if self._map([prompt], api.encode_prompt)[0] is not None:
+                return api
+        api = LlamaCppPythonApi(self._requests, self._extra_body)
+        if self._map([prompt], api.tokenize)[0]:
+            return api
         raise UserError(
             f"{self._requests.base_url} gives no probabilities of given answers, as vLLM, SGLang, llama-server and "
             "llama_cpp.server do; leave --score out, and answers are sampled"
         )
 
-    def _each(self, texts: Sequence[str], work: Any) -> list[Any]:
+    def _map(self, texts: Sequence[str], work: Any) -> list[Any]:
         """What `work` makes of each text, in order.
 
         Raises:
@@ -135,34 +136,30 @@ class ServerScorer:
         """
         jobs = deque(enumerate(texts))
         found: dict[int, Any] = {}
-        with closing(self._requests.side_by_side(jobs, lambda connection, job: work(connection, job[1]))) as results:
+        each = self._requests.run_concurrently(jobs, lambda connection, job: work(connection, job[1]))
+        with closing(each) as results:
             for (i, _), result in results:
                 if isinstance(result, Unanswered):
                     raise UserError(str(result))
                 found[i] = result
         return [found[i] for i in range(len(texts))]
 
-    def _advice(self, error: Unanswered) -> str:
-        if "logits_all" in str(error):
-            return "start llama_cpp.server with --logits_all true"
-        return "nothing is scored; run the same command again, or leave --score out"
 
-
-class Echo:
+class VllmApi:
     """vLLM and SGLang: `tokenize` applies the chat template, `completions` echoes tokens with their probabilities."""
 
-    many_prompts, same_candidate = True, False
+    max_pairs, same_candidate = MAX_PAIRS_PER_REQUEST, False
 
     def __init__(self, requests: Requests, extra_body: Mapping[str, Any]) -> None:
-        self._requests, self._template = requests, _template(extra_body)
+        self._requests, self._template = requests, _template_fields(extra_body)
 
-    async def read_prompt(self, connection: Connection, text: str) -> Any:
+    async def encode_prompt(self, connection: Connection, text: str) -> Any:
         body = {"model": self._requests.model, "messages": _messages(text), "add_generation_prompt": True}
-        return _tokens(await _try(self._requests, connection, "tokenize", body | self._template))
+        return _tokens(await _post_if_supported(self._requests, connection, "tokenize", body | self._template))
 
-    async def read_candidate(self, connection: Connection, text: str) -> list[int]:
+    async def tokenize(self, connection: Connection, text: str) -> list[int]:
         body = {"model": self._requests.model, "prompt": text, "add_special_tokens": False}
-        return _tokens(await _try(self._requests, connection, "tokenize", body)) or []
+        return _tokens(await _post_if_supported(self._requests, connection, "tokenize", body)) or []
 
     def body(self, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> tuple[str, dict[str, Any]]:
         tokens = [prompt + candidate for prompt, candidate in zip(prompts, candidates)]
@@ -177,27 +174,27 @@ class Echo:
         return [row[len(p) : len(p) + len(c)] for row, p, c in zip(given, prompts, candidates, strict=True)]
 
 
-class LlamaServer:
+class LlamaServerApi:
     """llama-server: a grammar of tokens makes it write the candidate, and it tells the model's own probabilities."""
 
-    many_prompts, same_candidate = True, True
+    max_pairs, same_candidate = MAX_PAIRS_PER_REQUEST, True
 
     def __init__(self, requests: Requests, extra_body: Mapping[str, Any]) -> None:
-        self._requests, self._template = requests, _template(extra_body)
+        self._requests, self._template = requests, _template_fields(extra_body)
 
-    async def read_prompt(self, connection: Connection, text: str) -> Any:
+    async def encode_prompt(self, connection: Connection, text: str) -> Any:
         body = {"messages": _messages(text), **self._template}
-        prompt = (await _try(self._requests, connection, "apply-template", body)).get("prompt")
+        prompt = (await _post_if_supported(self._requests, connection, "apply-template", body)).get("prompt")
         return prompt if isinstance(prompt, str) else None
 
-    async def read_candidate(self, connection: Connection, text: str) -> list[int]:
+    async def tokenize(self, connection: Connection, text: str) -> list[int]:
         body = {"content": text, "add_special": False, "parse_special": False}
-        return _tokens(await _try(self._requests, connection, "tokenize", body)) or []
+        return _tokens(await _post_if_supported(self._requests, connection, "tokenize", body)) or []
 
     def body(self, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> tuple[str, dict[str, Any]]:
         fields = {"n_predict": len(candidates[0]), "n_probs": 1, "temperature": 1.0, "post_sampling_probs": False}
-        path = self._requests.beside("completion")
-        return path, {"prompt": list(prompts), "grammar": _forcing(candidates[0]), **fields}
+        path = self._requests.url_outside_api("completion")
+        return path, {"prompt": list(prompts), "grammar": _forcing_grammar(candidates[0]), **fields}
 
     def log_probs(self, answer: Any, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> list[list[float]]:
         rows = sorted(answer if isinstance(answer, list) else [answer], key=lambda row: row["index"])
@@ -207,60 +204,65 @@ class LlamaServer:
         return [[token["logprob"] for token in row] for row in written]
 
 
-class LlamaCppServer:
-    """llama_cpp.server: as `LlamaServer`, but in a chat with one prompt.
+class LlamaCppPythonApi:
+    """llama_cpp.server: as `LlamaServerApi`, but in a chat with one prompt.
 
     Its `completions` with `echo` shift the probabilities by a token for models that have no token of the beginning.
     """
 
-    many_prompts, same_candidate = False, True
+    max_pairs, same_candidate = 1, True
 
     def __init__(self, requests: Requests, extra_body: Mapping[str, Any]) -> None:
         self._requests = requests
 
-    async def read_prompt(self, connection: Connection, text: str) -> Any:
+    async def encode_prompt(self, connection: Connection, text: str) -> Any:
         return text
 
-    async def read_candidate(self, connection: Connection, text: str) -> list[int]:
+    async def tokenize(self, connection: Connection, text: str) -> list[int]:
         body = {"model": self._requests.model, "input": text}
-        return _tokens(await _try(self._requests, connection, "extras/tokenize", body)) or []
+        return _tokens(await _post_if_supported(self._requests, connection, "extras/tokenize", body)) or []
 
     def body(self, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> tuple[str, dict[str, Any]]:
-        fields = {"max_tokens": len(candidates[0]), "logprobs": True, "top_logprobs": 1, "temperature": 1.0}
-        return "chat/completions", {"messages": _messages(prompts[0]), "grammar": _forcing(candidates[0]), **fields}
+        (prompt,), (tokens,) = prompts, candidates
+        fields = {"max_tokens": len(tokens), "logprobs": True, "top_logprobs": 1, "temperature": 1.0}
+        return "chat/completions", {"messages": _messages(prompt), "grammar": _forcing_grammar(tokens), **fields}
 
     def log_probs(self, answer: Any, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> list[list[float]]:
         return [[token["logprob"] for token in answer["choices"][0]["logprobs"]["content"]]]
 
 
-def _jobs(way: Way, num_prompts: int, num_candidates: int, size: int) -> list[list[Pair]]:
+def _batches(api: ScoringApi, num_prompts: int, num_candidates: int, size: int) -> list[list[Pair]]:
     """All pairs, at most `size` in a request."""
-    if way.same_candidate:
+    if api.same_candidate:
         rows = [[Pair(i, j) for i in range(num_prompts)] for j in range(num_candidates)]
     else:
         rows = [[Pair(i, j) for i in range(num_prompts) for j in range(num_candidates)]]
     return [row[start : start + size] for row in rows for start in range(0, len(row), size)]
 
 
-def _sums(way: Way, content: bytes, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> list[float]:
+def _log_likelihoods(
+    api: ScoringApi, content: bytes, prompts: Sequence[Any], candidates: Sequence[list[int]]
+) -> list[float]:
     """The log-likelihood of each candidate in a response.
 
     Raises:
         Malformed: it isn't there.
     """
     try:
-        rows = way.log_probs(json.loads(content), prompts, candidates)
+        rows = api.log_probs(json.loads(content), prompts, candidates)
         if [len(row) for row in rows] != [len(candidate) for candidate in candidates]:
-            raise Malformed(UNREADABLE)
+            raise ValueError("other tokens")
         return [float(sum(row)) for row in rows]
     except (ValueError, TypeError, LookupError, RecursionError):
-        raise Malformed(UNREADABLE) from None
+        raise Malformed(NO_LOG_PROBS) from None
 
 
-async def _try(requests: Requests, connection: Connection, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+async def _post_if_supported(
+    requests: Requests, connection: Connection, path: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
     """The answer of something that not every server has; empty where this one lacks it."""
     try:
-        return await requests.post(connection, requests.beside(path), body, _read_leniently)
+        return await requests.post(connection, requests.url_outside_api(path), body, _read_leniently)
     except Unanswered as error:
         if isinstance(error.error, openai.APIStatusError) and error.error.status_code in (400, 404, 405, 422, 501):
             return {}
@@ -278,7 +280,7 @@ def _messages(prompt: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}]
 
 
-def _template(extra_body: Mapping[str, Any]) -> dict[str, Any]:
+def _template_fields(extra_body: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a request that chat templates read."""
     return {name: value for name, value in extra_body.items() if name == TEMPLATE}
 
@@ -288,6 +290,6 @@ def _tokens(answer: Mapping[str, Any]) -> list[int] | None:
     return tokens if isinstance(tokens, list) and tokens and all(isinstance(token, int) for token in tokens) else None
 
 
-def _forcing(tokens: Sequence[int]) -> str:
+def _forcing_grammar(tokens: Sequence[int]) -> str:
     """A grammar, in llama.cpp's form, that allows these tokens alone."""
     return "root ::= " + " ".join(f"<[{token}]>" for token in tokens)
