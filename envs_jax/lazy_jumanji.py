@@ -10,21 +10,24 @@ PACKAGE, REGISTRATION = "jumanji", "jumanji.registration"
 INTERFACE: Final = ("env", "specs", "types")
 
 
-class _Unfinished(ModuleType):
-    """A module whose code runs when it is first asked for more than its submodules; the package fills the registry."""
+class _LazyModule(ModuleType):
+    """A module that runs its code on the first access to a missing attribute.
+
+    Jumanji and its registry load together, because the package registers the environments.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__version__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        unfinished = [sys.modules[module] for module in (REGISTRATION, PACKAGE)]
-        for module in unfinished:
+        modules = [sys.modules[module] for module in (REGISTRATION, PACKAGE)]
+        for module in modules:
             module.__class__ = ModuleType
-        for module in unfinished:
+        for module in modules:
             module.__loader__.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         return getattr(self, name)
 
 
-def _unfinished(name: str) -> ModuleType:
+def _lazy_module(name: str) -> ModuleType:
     spec = find_spec(name)
     assert spec is not None
     module = sys.modules[name] = module_from_spec(spec)
@@ -32,8 +35,8 @@ def _unfinished(name: str) -> ModuleType:
 
 
 if PACKAGE not in sys.modules:
-    package = _unfinished(PACKAGE)
-    package.registration = _unfinished(REGISTRATION)  # pyright: ignore[reportAttributeAccessIssue]
+    package = _lazy_module(PACKAGE)
+    package.registration = _lazy_module(REGISTRATION)  # pyright: ignore[reportAttributeAccessIssue]
     for submodule in INTERFACE:
         import_module(f"{PACKAGE}.{submodule}")
-    package.__class__ = package.registration.__class__ = _Unfinished
+    package.__class__ = package.registration.__class__ = _LazyModule

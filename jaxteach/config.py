@@ -45,8 +45,8 @@ EXPONENTIAL, LINEAR = OnlyWith("distill_schedule", ("exponential",)), OnlyWith("
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
-NOT_SHOWN, NO_CARD = OnlyWith("show", (None,)), OnlyWith("card", (None,))
 PLAYS = OnlyWith("plays", why="without --show or --card")
+ASKS = OnlyWith("plays", (False,), why="with --show or --card")
 ON_CLUSTER, LOCAL = OnlyWith("engine", ("slurm",)), OnlyWith("engine", ("local",))
 
 
@@ -276,32 +276,33 @@ class TeachConfig:
     task: str | None = None
     """the task, see the README's table; with --show or --card, those of the file when left out"""
     out: Path | None = None
-    """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl. With --card, its folder"""
+    """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl; with --card, the folder to
+    write, <plans>_card when left out"""
     show: Path | None = None
     """instead of asking, print the plans of a file and the success of the teacher itself"""
     card: str | None = None
-    """instead of asking, make a folder to share: the plans of a file or of such a folder, or what ships with jaxteach
-    ("recorded", "scripted"), with a page about the teacher, card.html; --plans takes the folder"""
+    """instead of asking, write a folder to share: a plan file, a folder from --card, "recorded" or "scripted", with a
+    page about the teacher, card.html; --plans takes the folder"""
     export_batch: Path | None = None
     """instead of asking, write the requests to this file, for OpenAI's Batch API or vllm run-batch"""
-    import_batch: Annotated[Path | None, OnlyWith("out"), NO_CARD] = None
+    import_batch: Annotated[Path | None, OnlyWith("out"), ASKS] = None
     """first take the answers of a batch from this file; give the other options as for --export_batch"""
-    score: Annotated[Flag, NOT_SHOWN, NO_CARD] = False
+    score: Annotated[Flag, ASKS] = False
     """instead of sampling answers, use the model's exact probabilities of all plans of one or two moves"""
-    debate_rounds: Annotated[int, Bounds(0, 2**10), NOT_SHOWN, NO_CARD] = 0
+    debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
     """for several agents: rounds in which each is asked again, with the others' proposals"""
-    situations: Annotated[Length, OnlyWith("debate_rounds"), NOT_SHOWN, NO_CARD] = 32
+    situations: Annotated[Length, OnlyWith("debate_rounds"), ASKS] = 32
     """how many situations to debate, the most frequent ones"""
     episodes: Annotated[Length, PLAYS] = 500
     """episodes in which --show and --card evaluate the teacher"""
     thoughts: Annotated[Flag, OnlyWith("show")] = False
-    """--show also prints what the model thought before each answer, as far as <plans>.answers.jsonl has it"""
+    """--show also prints the model's thoughts before each answer, where <plans>.answers.jsonl has them"""
     world: tyro.conf.OmitArgPrefixes[WorldConfig] = field(default_factory=WorldConfig)
-    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], NOT_SHOWN, NO_CARD] = field(default_factory=LLMConfig)
+    llm: Annotated[tyro.conf.OmitArgPrefixes[LLMConfig], ASKS] = field(default_factory=LLMConfig)
 
     @property
     def plays(self) -> bool:
-        """Whether the teacher itself plays."""
+        """Whether --show or --card evaluates the teacher."""
         return self.show is not None or self.card is not None
 
     def check(self) -> None:
@@ -311,8 +312,8 @@ class TeachConfig:
             raise UserError("--score samples no answers, which a debate needs; leave one of them out")
         if sum(way is not None for way in (self.card or self.out, self.show, self.export_batch)) != 1:
             raise UserError(
-                "give either --out, a plan file to write, or --show, one to print, or --card, one to write a page "
-                "about, or --export_batch for requests"
+                "give one of --out (the plan file to write), --show (a plan file to print), --card (plans to share) "
+                "and --export_batch (a file for requests)"
             )
         if not self.plays and self.task is None:
             raise UserError("give --task, the task to ask about")

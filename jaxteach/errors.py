@@ -20,7 +20,7 @@ ELSEWHERE: Final = {
     "env_id": "task",
     "env_name": "task",
 }
-"""What other libraries call our options."""
+"""Our options by their names in CleanRL, PureJaxRL and RLlib."""
 
 
 class UserError(ValueError):
@@ -28,7 +28,10 @@ class UserError(ValueError):
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str, prefix: str = "") -> str:
-    """The question for the known name that is next to a wrong one, or else another advice."""
+    """'did you mean NAME?' for the known name most similar to `name`; `otherwise` if none is similar.
+
+    `prefix` stands before NAME.
+    """
     by_lower = {word.lower(): word for word in known}
     typed = str(name).lower()
     similar = [word for word in (ELSEWHERE.get(typed), *get_close_matches(typed, by_lower, 1)) if word in by_lower]

@@ -99,9 +99,10 @@ def canonical_task(name: str) -> str:
             "pass it again in Python, as env= to jaxteach.Run, evaluate or load_policy"
         )
     if not isinstance(name, str) or name.lower() not in by_lower:
-        imported = "those of the modules that the environment variable JAXTEACH_IMPORT names"
-        advice = did_you_mean(name, TASKS, f"known are {', '.join(TASKS)}, and {imported}")
-        raise UserError(f"unknown task {name!r}; {advice}")
+        advice = did_you_mean(name, TASKS, f"known are {', '.join(TASKS)}")
+        raise UserError(
+            f"unknown task {name!r}; {advice} (the environment variable JAXTEACH_IMPORT names modules with more tasks)"
+        )
     return by_lower[name.lower()]
 
 

@@ -1,6 +1,10 @@
 """Command lines of tests: common options, of which some are given anew."""
 
+import sys
 from collections.abc import Iterable
+
+import jaxteach.teach
+from jaxteach.system.command import run_command
 
 
 def last_counts(arguments: Iterable[object]) -> list[str]:
@@ -13,3 +17,9 @@ def last_counts(arguments: Iterable[object]) -> list[str]:
             options.pop(name, None)
         options.setdefault(name, []).append(argument)
     return [word for words in options.values() for word in words]
+
+
+def teach(monkeypatch, *arguments: object) -> None:
+    """Runs `python -m jaxteach.teach` in this process."""
+    monkeypatch.setattr(sys, "argv", ["teach", *last_counts(arguments)])
+    run_command(jaxteach.teach.main)

@@ -805,7 +805,7 @@ FILES: Final = [
         "digest-not-compared",
         "a file of the right size is believed",
         "jaxteach/runs/manifest.py",
-        "or digest(file) != listed",
+        "or _digest(file) != listed",
         "",
         "test_resume.py::test_a_damaged_checkpoint_is_named_and_passed_over",
     ),
@@ -815,7 +815,7 @@ FILES: Final = [
         "jaxteach/runs/manifest.py",
         "for name in sorted({*listed, *found}):",
         "for name in sorted(listed):",
-        "test_card.py::test_a_damaged_folder_is_told_in_one_sentence_that_names_the_file",
+        "test_card.py::test_a_damaged_folder_is_refused_with_the_files_name",
     ),
     Mutation(
         "card-of-others-replaced",
@@ -1074,7 +1074,7 @@ MODELS: Final = [
 """,
         """                self.reused += 1
 """,
-        "test_costs.py::test_a_resumed_run_says_which_answers_it_found",
+        "test_costs.py::test_a_resumed_run_counts_cached_answers",
     ),
 ]
 

@@ -1,13 +1,11 @@
 """Real servers of the small model on loopback: llama-cpp-python's, and llama.cpp's own as `xllamacpp` has it."""
 
-import ctypes
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import llama_cpp
 
@@ -67,13 +65,6 @@ def _running(command, port):
     finally:
         process.kill()
         process.wait()
-
-
-def write_exact_model(path: Path) -> None:
-    """The small model in float32: quantized, its likelihoods depend by up to 0.8 on how tokens are batched."""
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype, params.allow_requantize, params.nthread = llama_cpp.LLAMA_FTYPE_ALL_F32, True, 1
-    assert llama_cpp.llama_model_quantize(str(MODEL).encode(), str(path).encode(), ctypes.byref(params)) == 0
 
 
 def exact_context_params(original=llama_cpp.llama_context_default_params):

@@ -22,7 +22,6 @@ from jaxteach.system.command import run_command
 from jaxteach.tasks import TASKS
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import (
-    CaptionParts,
     CaptionPlans,
     Plan,
     PlanFile,
@@ -34,6 +33,7 @@ from jaxteach.teacher.plans import (
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from jaxteach.train import main as train_main
 from jaxteach.training.programs import Experiment
+from tests.command_line import teach
 from tests.test_own_worlds import Counter
 from tests.test_report import HOSTILE, Page
 
@@ -68,10 +68,6 @@ ANSWERS = '{"asked": "x"}\n'
 def call(monkeypatch, main, *arguments):
     monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
     run_command(main)
-
-
-def teach(monkeypatch, *arguments):
-    call(monkeypatch, jaxteach.teach.main, *arguments)
 
 
 def refuse(monkeypatch, capsys, main, *arguments):
@@ -177,8 +173,8 @@ def test_the_page_says_the_same_and_shows_the_films(made):
     assert len(page.addresses) == 3
     assert all(address.startswith("data:image/gif;base64,") for address in page.addresses)
     text = (folder / "card.md").read_text("utf-8")
-    films = re.findall(r"\]\((film_\d\.gif)\)\\\n\w+, episode \d: (\d+) steps", text)
-    assert [name for name, _ in films] == [f"film_{i}.gif" for i in range(1, 4)]
+    films = re.findall(r"\]\((\w+_\d\.gif)\)\\\n\w+, episode \d: (\d+) steps", text)
+    assert [name for name, _ in films] == [f"SimpleDoorKey_episode_{i}.gif" for i in range(1, 4)]
     for name, steps in films:
         assert len(iio.imread(folder / name)) <= int(steps) + 1
 
@@ -199,7 +195,7 @@ def test_the_success_is_that_of_show(made, monkeypatch, capsys):
     assert "no record of rejected answers" in text
 
 
-def test_strangers_texts_stay_texts(tiny, monkeypatch, capsys):
+def test_untrusted_text_is_escaped(tiny, monkeypatch, capsys):
     """Catches provenance or an answer that acts on a page, breaks a table, or colours the terminal."""
     teach(monkeypatch, "--card", tiny, "--episodes", 2)
     said = capsys.readouterr()
@@ -213,7 +209,7 @@ def test_strangers_texts_stay_texts(tiny, monkeypatch, capsys):
     html = MarkdownIt("commonmark").enable("table").render(text)
     inside = Page(html)
     assert set(inside.tags) <= {"h1", "h2", "p", "br", "img", "table", "thead", "tbody", "tr", "th", "td"}
-    assert inside.addresses == [f"film_{i}.gif" for i in range(1, 5)]
+    assert inside.addresses == [f"{task}_episode_{i}.gif" for task in ("Endless", "Short") for i in (1, 2)]
     for whole in (page.text, inside.text):
         assert shown in whole
         assert f"deep: {shown}" in whole
@@ -223,7 +219,7 @@ def test_strangers_texts_stay_texts(tiny, monkeypatch, capsys):
     assert load_plans(folder, "Endless").digest == load_plans(tiny, "Endless").digest
 
 
-def test_what_a_reader_should_know_of_a_task_is_said(tiny, monkeypatch):
+def test_unfinished_episodes_and_missing_videos_are_reported(tiny, monkeypatch):
     """Catches episodes that never end, and a task without recorded plans, passed over in silence."""
     monkeypatch.setattr(Counter, "render", Environment.render)
     teach(monkeypatch, "--card", tiny, "--episodes", 3, "--out", tiny.with_name("deep") / "card")
@@ -241,7 +237,7 @@ def test_what_a_reader_should_know_of_a_task_is_said(tiny, monkeypatch):
 def test_several_agents_and_their_joint_captions(tmp_path, monkeypatch):
     """Catches a card that leaves out whom a plan depends on, or what a debate changes."""
     shipped = shipped_plans("simple_spread")
-    own, *others = (CaptionParts(entry.sees, entry.holds) for entry in shipped.captions[:3])
+    own, *others = (entry.caption for entry in shipped.captions[:3])
     joint = CaptionPlans(own.sees, own.holds, (Plan(1.0, (WAIT,)),), tuple(others))
     save_plans(PlanFile(("simple_spread",), (*shipped.captions, joint)), tmp_path / "plans.json")
     teach(monkeypatch, "--card", tmp_path / "plans.json", "--episodes", 5)
@@ -280,7 +276,10 @@ def replace_by_link(path):
 
 DAMAGES = {
     "changed plans": (lambda folder: change(folder / "plans.json"), "plans.json has changed"),
-    "a changed film": (lambda folder: change(folder / "film_2.gif"), "film_2.gif has changed"),
+    "a changed film": (
+        lambda folder: change(folder / "SimpleDoorKey_episode_2.gif"),
+        "SimpleDoorKey_episode_2.gif has changed",
+    ),
     "missing answers": (lambda folder: (folder / "plans.json.answers.jsonl").unlink(), "answers.jsonl is missing"),
     "missing plans": (lambda folder: (folder / "plans.json").unlink(), "plans.json is missing"),
     "an extra file": (lambda folder: (folder / "more.txt").touch(), "more.txt is not in its manifest.json"),
@@ -300,7 +299,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_folder_is_told_in_one_sentence_that_names_the_file(damage, words, folder):
+def test_a_damaged_folder_is_refused_with_the_files_name(damage, words, folder):
     """Catches a file that somebody else has put there, or that was lost on the way."""
     load_plans(folder, "SimpleDoorKey")
     damage(folder)
@@ -376,7 +375,7 @@ def test_an_earlier_card_of_the_same_plans_is_renewed(tiny, monkeypatch):
         (["--card", "none", "--task", "SimpleDoorKey"], "has no plans to write about"),
         (["--card", "recorded", "--task", "simple_spread"], "no recorded plans ship for simple_spread"),
         (["--card", "none.json"], "can't read the plan file none.json"),
-        (["--card", "x", "--show", "y"], "give either --out"),
+        (["--card", "x", "--show", "y"], "give one of --out"),
         (["--card", "recorded", "--task", "SimpleDoorKey", "--out", "/proc/x/card"], "can't write /proc/x/card"),
     ],
 )

@@ -114,7 +114,7 @@ def test_an_answer_that_is_no_plan_is_no_proposal(tmp_path):
 
 def test_the_last_round_becomes_plans_for_a_caption_in_its_company(tmp_path):
     _, entries = hold(tmp_path / "answers", [(0, 1, 1)])
-    found = {(CaptionParts(entry.sees, entry.holds), entry.others): entry.plans for entry in entries}
+    found = {(entry.caption, entry.others): entry.plans for entry in entries}
     assert set(found) == {(parts(0), (parts(1), parts(1))), (parts(1), (parts(0), parts(1)))}
     assert found[parts(0), (parts(1), parts(1))] == (Plan(1.0, (("goto", "nearest landmark"),)),)
     assert found[parts(1), (parts(0), parts(1))] == (Plan(1.0, (("goto", "second landmark"),)),)

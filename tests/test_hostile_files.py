@@ -328,11 +328,6 @@ def checkpoint(tmp_path):
     return tmp_path / "checkpoints" / "1"
 
 
-def seal(checkpoint):
-    """Writes a manifest that is right, as a stranger can."""
-    write_manifest(checkpoint)
-
-
 def restore(checkpoint):
     with closing(Checkpoints(checkpoint.parent.parent)) as checkpoints:
         return checkpoints.restore(STATE)[1]
@@ -348,12 +343,12 @@ def no_pickle(monkeypatch):
 
 
 def rewrite(checkpoint, **changes):
-    """Changes what the stored array w says of itself."""
+    """Changes what the stored array w says of itself, with a manifest that is right, as a stranger can."""
     store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{checkpoint / 'default'}/"}).result()
     (name,) = [key for key in store.list().result() if key.endswith(b".zarray") and b"w" in key]
     facts = json.loads(store.read(name).result().value)
     store.write(name, json.dumps(facts | changes).encode()).result()
-    seal(checkpoint)
+    write_manifest(checkpoint)
 
 
 GIANTS = [
@@ -390,7 +385,7 @@ def test_a_bomb_is_not_unpacked(checkpoint, no_pickle):
     store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{checkpoint / 'default'}/"}).result()
     (name,) = [key for key in store.list().result() if not key.endswith(b".zarray") and b"w" in key]
     store.write(name, bomb).result()
-    seal(checkpoint)
+    write_manifest(checkpoint)
     with pytest.raises(UserError, match="damaged"):
         restore(checkpoint)
 
@@ -417,7 +412,7 @@ def fuzz_checkpoint(checkpoint, count, seed):
         for _ in range(rng.randint(1, 4)):
             content[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(content[: rng.choice([len(content), rng.randrange(len(content))])])
-        seal(checkpoint)
+        write_manifest(checkpoint)
         try:
             state = restore(checkpoint)
             read += 1

@@ -51,7 +51,7 @@ def test_training_imports_what_it_needs_alone():
         "import jumanji; assert not hasattr(jumanji, 'nothing'); from jumanji import specs; assert specs.Array",
     ],
 )
-def test_jumanji_stays_whole(use):
+def test_jumanji_works_after_the_lazy_import(use):
     """Catches a registry without environments, and classes that are there twice: we import its interface alone."""
     assert "jumanji" in loaded_after(f"import envs_jax\n{use}")
 

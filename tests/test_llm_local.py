@@ -15,7 +15,7 @@ from jaxteach.llm.noise import GumbelNoise
 from jaxteach.llm.parse import answer_text, parse_answer
 from jaxteach.llm.tree_decoding import Choices, shared_start
 from jaxteach.teacher.tasks.doorkey_captions import Captions
-from tests.language_model import MODEL
+from tests.language_model import MODEL, write_model
 
 OBJECTS = ["key", "door"]
 WORDS = Captions(num_keys=1, num_doors=1, colored=False)
@@ -63,9 +63,7 @@ def test_the_likeliest_answers_are_those_of_single_calls(llama):
 def finer_model(tmp_path_factory):
     """Another GGUF file: the model with weights of eight bits, which other programs of llama.cpp multiply."""
     path = tmp_path_factory.mktemp("model") / "finer.gguf"
-    options = llama_cpp.llama_model_quantize_default_params()
-    options.ftype, options.allow_requantize = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, True
-    assert llama_cpp.llama_model_quantize(str(MODEL).encode(), str(path).encode(), options) == 0
+    write_model(path, llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0)
     return path
 
 
@@ -156,7 +154,7 @@ def test_what_the_grammar_forces_is_split_as_the_tokenizer_does():
     assert grammar.forced([]) == model.tokenize("Action: {", special=False, start=False)
     assert grammar.forced(model.tokenize("Action: {", special=False, start=False)) == []
     go = model.tokenize("Action: {go", special=False, start=False)
-    assert b"".join(model.pieces[token] for token in grammar.forced(go)) == b" to <"
+    assert model.detokenize(grammar.forced(go)) == b" to <"
 
 
 def test_draws_follow_the_distribution():

@@ -10,18 +10,16 @@ from functools import partial
 
 import pytest
 
-import jaxteach.teach
 from jaxteach.api.registry import register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.openai_client import Sampling, ServerClient
 from jaxteach.llm.server_requests import Requests
-from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, save_plans
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
-from tests.command_line import last_counts
+from tests.command_line import teach
 from tests.language_model import MODEL
 from tests.real_servers import free_port, llama_cpp_server
 from tests.test_own_worlds import Counter
@@ -29,11 +27,6 @@ from tests.test_own_worlds import Counter
 LOCAL = ["--task", "simpledoorkey", "--model", str(MODEL), "--samples", "2", "--max_tokens", "48", "--threads", "1"]
 ANSWERS = 6 * 2
 SERVED = ["--task", "SimpleDoorKey", "--out", "OUT", "--backend", "openai", "--model", "m"]
-
-
-def teach(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["teach", *last_counts(arguments)])
-    run_command(jaxteach.teach.main)
 
 
 def refuse(monkeypatch, capsys, *arguments):

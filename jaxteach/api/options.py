@@ -28,10 +28,12 @@ DEFAULT: Final = "default"
 
 @contextmanager
 def names_as_keywords(**others: str) -> Iterator[None]:
-    """Lets errors call options as Python does, without the command line's dashes, unless they advise a command.
+    """Rewrites `--name` as `name` in the block's `UserError`s, for callers in Python.
+
+    Messages that name a command stay as they are.
 
     Args:
-        others: keywords whose names differ from the options', by these.
+        others: the keyword for an option whose name differs, such as `num_eval="episodes"`.
     """
     try:
         yield

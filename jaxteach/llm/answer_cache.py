@@ -72,7 +72,7 @@ class AnswerStore:
         if key not in self._known:
             self._keep(key[0], question, answer)
 
-    def to(self, prompt: str) -> list[Answer]:
+    def answers_to(self, prompt: str) -> list[Answer]:
         """All answers to a prompt that the file has, of every client, in the order of their samples."""
         digest = _digest(prompt)
         found = {(sample, asker): answer for (asker, known, sample), answer in self._known.items() if known == digest}

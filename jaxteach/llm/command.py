@@ -24,7 +24,7 @@ from jaxteach.llm.joint_captions import frequent_situations, rollout_captions
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
 from jaxteach.llm.show import plan_table, print_rejects
-from jaxteach.llm.teacher_alone import conflicts, teacher_with
+from jaxteach.llm.teacher_alone import conflicts, teacher_from_plans
 from jaxteach.system.interrupt import on_interrupt
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import Vocabulary
@@ -111,7 +111,7 @@ def _add_debate(
     store: AnswerStore,
 ) -> PlanFile:
     """The plans, with those from debates about the most frequent situations."""
-    teacher = teacher_with(plans, task, config.world)
+    teacher = teacher_from_plans(plans, task, config.world)
     situations = frequent_situations(rollout_captions(world, teacher), config.situations)
     rounds, samples = config.debate_rounds, config.llm.answers_per_caption
     with Progress(transient=True) as progress:
@@ -124,7 +124,7 @@ def _add_debate(
         "rounds": rounds,
         "situations": len(situations),
         "conflicts_alone": conflicts(world, teacher),
-        "conflicts_together": conflicts(world, teacher_with(together, task, config.world)),
+        "conflicts_together": conflicts(world, teacher_from_plans(together, task, config.world)),
     }
     return structs.replace(together, provenance=plans.provenance | {"debate": summary})
 

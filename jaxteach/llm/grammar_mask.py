@@ -38,14 +38,14 @@ class Grammar:
 
     def allowed(self, tokens: Sequence[int]) -> np.ndarray:
         """See `Constraint`."""
-        text = self._text(tokens)
+        text = self._model.detokenize(tokens)
         if text not in self._allowed:
             self._allowed[text] = self._apply(self._state(tokens))
         return self._allowed[text]
 
     def forced(self, tokens: Sequence[int]) -> list[int]:
         """See `Constraint`."""
-        text = self._text(tokens)
+        text = self._model.detokenize(tokens)
         if text not in self._forced:
             run, ahead = b"", list(tokens)
             while (byte := self._only_byte(ahead)) is not None:
@@ -64,15 +64,12 @@ class Grammar:
         """The tokens of a text within an answer, which may end in the midst of a letter of several bytes."""
         text, length = codecs.utf_8_decode(run, "ignore", False)
         tokens = self._model.tokenize(text, special=False, start=False) if text else []
-        if self._text(tokens) != run[:length]:
+        if self._model.detokenize(tokens) != run[:length]:
             tokens = [self._byte_tokens[byte] for byte in run[:length]]
         return tokens + [self._byte_tokens[byte] for byte in run[length:]]
 
-    def _text(self, tokens: Sequence[int]) -> bytes:
-        return b"".join(self._model.pieces[token] for token in tokens)
-
     def _state(self, tokens: Sequence[int]) -> Any:
-        text = self._text(tokens)
+        text = self._model.detokenize(tokens)
         if text not in self._states:
             state = llama_cpp.llama_sampler_clone(self._state(tokens[:-1]))
             llama_cpp.llama_sampler_accept(state, tokens[-1])

@@ -183,7 +183,7 @@ class _Answer(Sampler):
 
     def follow(self, tokens: Sequence[int]) -> None:
         self.tokens += tokens
-        self._bytes += b"".join(self.model.pieces[token] for token in tokens)
+        self._bytes += self.model.detokenize(tokens)
         if b"}" in self._bytes:
             answer = final_answer(self.text)
             self.done = answer.items is not None and not answer.cut_off

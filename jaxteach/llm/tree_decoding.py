@@ -19,8 +19,8 @@ from jaxteach.llm.noise import GumbelNoise
 from jaxteach.system.cores import visible_cores
 
 PROMPT_SEQUENCE = 0
-RAREST = 25
-"""All tokens beyond it together have a probability of less than a millionth."""
+MAX_LOG_RATIO = 25
+"""Tokens e^25 times less likely than the likeliest are never drawn: together, they have less than a millionth."""
 
 
 class ContextFull(Exception):
@@ -40,21 +40,21 @@ class Choices:
         shifted = self._logits - self._logits.max()
         return shifted - np.log(np.exp(shifted).sum())
 
-    def draw(self, temperature: float, noise: GumbelNoise, place: int) -> int:
-        """A token drawn with the noise of a place in an answer; the likeliest at temperature 0."""
+    def draw(self, temperature: float, noise: GumbelNoise, position: int) -> int:
+        """A token drawn with the noise of a position in an answer; the likeliest at temperature 0."""
         if temperature == 0:
             return int(self._logits.argmax())
         tokens = self._possible(temperature)
-        return int(tokens[(self._logits[tokens] / temperature + noise.at(place, tokens)).argmax()])
+        return int(tokens[(self._logits[tokens] / temperature + noise.at(position, tokens)).argmax()])
 
     def _possible(self, temperature: float) -> np.ndarray:
-        """int64[n], the tokens that are not e^`RAREST` times less likely than the likeliest: others are never drawn."""
-        if self._found is None or self._found[0] != temperature:
-            rarest = self._logits.max() - np.float32(RAREST * temperature)
-            self._found = (temperature, np.flatnonzero(self._logits >= rarest))
-        return self._found[1]
+        """int64[n], the tokens that may be drawn; see `MAX_LOG_RATIO`."""
+        if self._cached_tokens is None or self._cached_tokens[0] != temperature:
+            rarest = self._logits.max() - np.float32(MAX_LOG_RATIO * temperature)
+            self._cached_tokens = (temperature, np.flatnonzero(self._logits >= rarest))
+        return self._cached_tokens[1]
 
-    _found: tuple[float, np.ndarray] | None = None
+    _cached_tokens: tuple[float, np.ndarray] | None = None
 
 
 class Sampler(ABC):
@@ -158,6 +158,10 @@ class Model:
             return buffer.raw[: max(size, 0)]
 
         return list(map(piece, range(self.num_tokens)))
+
+    def detokenize(self, tokens: Sequence[int]) -> bytes:
+        """The bytes that tokens stand for together."""
+        return b"".join(self.pieces[token] for token in tokens)
 
     def special_text(self, token: Any) -> str:
         """A control token as it stands in chat templates."""

@@ -145,9 +145,9 @@ def is_of(value: Any, kind: Any) -> bool:
     """Whether a value is of a type; a whole number is a float too."""
     try:
         msgspec.convert(value, kind)
-    except ValueError:  # also of texts that are not Unicode
+    except ValueError:  # UnicodeEncodeError included
         return False
-    return not isinstance(value, list)
+    return not isinstance(value, list)  # msgspec takes lists for tuples.
 
 
 def to_plain(config: Any) -> dict[str, Any]:

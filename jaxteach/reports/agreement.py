@@ -1,16 +1,15 @@
 """How far two plan files agree, caption by caption."""
 
 from jaxteach.llm.parse import Skills
-from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile, PlanFileError, shipped_plans
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile, PlanFileError, find_plans
 
 
 def recorded_plans(task: str) -> PlanFile | None:
     """A language model's plans for a task that come with the package; None where there are none."""
     try:
-        shipped = shipped_plans(task)
+        return find_plans("recorded", task)
     except PlanFileError:
         return None
-    return None if shipped.by_hand else shipped
 
 
 def overlaps(plans: PlanFile, recorded: PlanFile) -> dict[CaptionParts, float]:
@@ -24,7 +23,7 @@ def overlaps(plans: PlanFile, recorded: PlanFile) -> dict[CaptionParts, float]:
 
 def entries_by_caption(plans: PlanFile) -> dict[CaptionParts, CaptionPlans]:
     """The entries that don't depend on the other agents' captions."""
-    return {CaptionParts(entry.sees, entry.holds): entry for entry in plans.captions if not entry.others}
+    return {entry.caption: entry for entry in plans.captions if not entry.others}
 
 
 def overlap(one: CaptionPlans, other: CaptionPlans) -> float:

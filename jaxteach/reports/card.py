@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from jaxteach.config import TeachConfig, this_version
 from jaxteach.evaluation.videos import Film
 from jaxteach.llm.parse import plan_text
-from jaxteach.llm.show import caption_texts, rejects_of, whole_caption
+from jaxteach.llm.plan_texts import caption_texts, provenance_rows, rejects_of, whole_caption
 from jaxteach.reports.agreement import entries_by_caption, overlaps, recorded_plans, shares_of
-from jaxteach.reports.alone import Alone, alone_rows, alone_sentences, play_teacher
+from jaxteach.reports.alone import FilmedResult, alone_rows, alone_sentences
 from jaxteach.reports.statistics import NOTHING
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile
@@ -45,30 +44,22 @@ class Card:
     parts: list[Part]
 
 
-def make_card(plans: PlanFile, source: str, tasks: list[str], config: TeachConfig, folder: Path) -> Card:
-    """The card of a teacher, whose films are written into a folder.
+def make_card(plans: PlanFile, source: str, played: list[FilmedResult], config: TeachConfig) -> Card:
+    """The card of a teacher.
 
     Args:
         plans: the teacher's.
         source: what the plans were given as.
-        tasks: those of the plans that the card is about.
-        config: the worlds, and how many episodes are played.
-        folder: where the films go.
-
-    Raises:
-        UserError: the plans don't fit a task.
-        OSError: a film can't be written.
+        played: the teacher's own episodes, in each task that the card is about.
+        config: the worlds, and how many episodes were played.
     """
-    played: list[Alone] = []
-    for task in tasks:
-        filmed = sum(len(alone.films) for alone in played)
-        played.append(play_teacher(plans, task, config, folder, filmed))
-    vocabulary = played[0].teacher.vocabulary
+    results = [alone.result for alone in played]
+    tasks, vocabulary = [result.task for result in results], results[0].teacher.vocabulary
     texts = caption_texts(vocabulary)
     films = [film for alone in played for film in alone.films]
     parts = [
         _origin(plans),
-        Part("The teacher alone", alone_sentences(played, config), alone_rows(played), films),
+        Part("The teacher alone", alone_sentences(played, config), alone_rows(results), films),
         *_agreement(plans, tasks, texts),
         _plans(plans, vocabulary, texts),
         _rejected(plans),
@@ -86,27 +77,9 @@ def _lead(plans: PlanFile, source: str) -> list[str]:
 
 def _origin(plans: PlanFile) -> Part:
     """The provenance: what is a value, or an object of values."""
-    rows = [{"what": name.replace("_", " "), "value": value} for name, value in _values(plans.provenance)]
+    rows = [{"what": name.replace("_", " "), "value": value} for name, value in provenance_rows(plans.provenance)]
     sentences = [] if rows else ["The plan file does not say where its plans come from."]
     return Part("Where the plans come from", sentences, rows)
-
-
-def _values(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in provenance.items():
-        if isinstance(value, dict) and name != "rejects":
-            yield from ((f"{name}: {inner}", _value(each)) for inner, each in value.items() if _is_plain(each))
-        elif _is_plain(value):
-            yield name, _value(value)
-
-
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, dict | list)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _agreement(plans: PlanFile, tasks: list[str], texts: Mapping[CaptionParts, str]) -> Iterator[Part]:

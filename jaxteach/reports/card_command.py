@@ -8,16 +8,19 @@ from tempfile import TemporaryDirectory
 from jaxteach.config import TeachConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.answer_cache import answers_path
-from jaxteach.reports.card import Card, make_card
+from jaxteach.reports.alone import alone_rows, play_teacher
+from jaxteach.reports.card import make_card
 from jaxteach.reports.card_page import card_html, card_markdown
 from jaxteach.runs.files import writing
 from jaxteach.runs.manifest import MANIFEST, write_manifest
 from jaxteach.tasks import canonical_task
-from jaxteach.teacher.plans import IN_FOLDER, PLAN_SOURCES, PlanFile, find_plans, load_plans, plans_path, save_plans
+from jaxteach.teacher.plans import PLAN_SOURCES, PLANS_NAME, PlanFile, find_plans, load_plans, plans_path, save_plans
 
 
-def write_card(config: TeachConfig, given: str) -> Path:
-    """Writes the folder whole or not at all, and returns it.
+def write_card(config: TeachConfig, given: str) -> None:
+    """Writes the folder to share, and prints the teacher's success.
+
+    A failure before the last step leaves an earlier card as it was.
 
     Args:
         config: the options.
@@ -26,10 +29,11 @@ def write_card(config: TeachConfig, given: str) -> Path:
     Raises:
         UserError: the plans can't be used, or the folder exists and is another's, or can't be written.
     """
-    plans, source = _plans(config, given)
-    out = config.out or _default_folder(given, source, config.task)
+    task = None if config.task is None else canonical_task(config.task)
+    plans, source = _plans(given, task)
+    out = config.out or _default_folder(given, source, task)
     _check_free(out, plans)
-    tasks = [canonical_task(task) for task in (plans.tasks if config.task is None else [config.task])]
+    tasks = [canonical_task(name) for name in plans.tasks] if task is None else [task]
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as holder:
@@ -37,28 +41,29 @@ def write_card(config: TeachConfig, given: str) -> Path:
             folder.mkdir()
             _copy_plans(plans, source, out, folder)
             name = f"the {given} plans that ship with it" if source is None else source.name
-            card = make_card(plans, name, tasks, config, folder)
+            played = [play_teacher(plans, each, config, folder) for each in tasks]
+            card = make_card(plans, name, played, config)
             (folder / "card.html").write_text(card_html(card), "utf-8")
             (folder / "card.md").write_text(card_markdown(card), "utf-8")
             write_manifest(folder)
             if out.exists():
                 shutil.rmtree(out)
             os.rename(folder, out)
-    _print_success(card)
+    for row in alone_rows([alone.result for alone in played]):
+        print(f"the teacher itself succeeds in {row['success']} of the episodes of {row['task']}")
     print(f"written: {out / 'card.html'}, {out / 'card.md'}; share the folder, and train with --plans {out}")
-    return out
 
 
-def _plans(config: TeachConfig, given: str) -> tuple[PlanFile, Path | None]:
+def _plans(given: str, task: str | None) -> tuple[PlanFile, Path | None]:
     """The plans, and their file; None for those that ship with the package."""
     if given == "none":
         raise UserError("--card none has no plans to write about; give a plan file")
     if given not in PLAN_SOURCES:
-        plans = load_plans(given, None if config.task is None else canonical_task(config.task))
-        return plans, plans_path(Path(given))
-    if config.task is None:
+        path = plans_path(given)
+        return load_plans(path, task), path
+    if task is None:
         raise UserError(f"--card {given} needs --task, the task of the plans that ship with jaxteach")
-    return find_plans(given, canonical_task(config.task)), None
+    return find_plans(given, task), None
 
 
 def _default_folder(given: str, source: Path | None, task: str | None) -> Path:
@@ -90,17 +95,10 @@ def _check_free(out: Path, plans: PlanFile) -> None:
 def _copy_plans(plans: PlanFile, source: Path | None, out: Path, folder: Path) -> None:
     """The plan file as it is, and the answers, if they are kept beside it or in an earlier card."""
     if source is None:
-        save_plans(plans, folder / IN_FOLDER)
+        save_plans(plans, folder / PLANS_NAME)
         return
-    shutil.copyfile(source, folder / IN_FOLDER)
-    for answers in (answers_path(source), answers_path(out / IN_FOLDER)):
+    shutil.copyfile(source, folder / PLANS_NAME)
+    for answers in (answers_path(source), answers_path(out / PLANS_NAME)):
         if answers.is_file():
-            shutil.copyfile(answers, answers_path(folder / IN_FOLDER))
+            shutil.copyfile(answers, answers_path(folder / PLANS_NAME))
             return
-
-
-def _print_success(card: Card) -> None:
-    for part in card.parts:
-        for row in part.rows:
-            if "success" in row:
-                print(f"the teacher itself succeeds in {row['success']} of the episodes of {row['task']}")

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxteach.distributed.multihost import broadcast, gather_to_host, is_main_process, on_main_process, sync_failures
 from jaxteach.errors import UserError
-from jaxteach.runs.manifest import Damaged, check_manifest, write_manifest
+from jaxteach.runs.manifest import DamagedError, check_manifest, write_manifest
 
 KEPT_CHECKPOINTS = 3
 ADVICE = "; put that right and go on with --resume: what was saved before is intact"
@@ -152,7 +152,7 @@ class Checkpoints:
         for step in reversed(steps) if iteration is None else [iteration]:
             try:
                 leaves = _read(self._folder / str(step), wanted)
-            except Damaged as error:
+            except DamagedError as error:
                 damaged.append(f"{step} ({error})")
                 continue
             if damaged:
@@ -188,7 +188,7 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
             fits = _fit(listed, there)
             leaves = checkpointer.restore(path / ARRAYS, args=_request(there)) if fits else {}
     except Exception:
-        raise Damaged("it is not as Orbax writes it") from None
+        raise DamagedError("it is not as Orbax writes it") from None
     if not fits:
         raise UserError(
             f"the checkpoint {path} can't be read: its arrays have other shapes; "
@@ -197,7 +197,7 @@ def _read(path: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
     new = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if name not in there}
     arrays = new | {name: np.asarray(leaves[name]) for name in there}
     if any((arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype) for name, leaf in wanted.items()):
-        raise Damaged("its arrays are not those it lists")
+        raise DamagedError("its arrays are not those it lists")
     return arrays
 
 

@@ -1,19 +1,19 @@
-"""A folder's list of its files with their sizes and SHA-256: what was written is whole, or what is wrong is named."""
+"""The manifest of a folder: its files with their sizes and SHA-256, written and checked."""
 
 import hashlib
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jaxteach.runs.files import read_json, write_json
 
 MANIFEST: Final = "manifest.json"
 
 
-class Damaged(Exception):
-    """What is wrong with a folder, in words that name the file."""
+class DamagedError(Exception):
+    """A folder differs from its manifest; the message names the file."""
 
 
 def write_manifest(folder: Path, sync: bool = False) -> None:
@@ -23,46 +23,48 @@ def write_manifest(folder: Path, sync: bool = False) -> None:
         OSError: a file can't be read, or there is something that is neither a file nor a folder.
         UserError: the list can't be written.
     """
-    files = {name: digest(path, sync) for name, path in files_of(folder).items() if name != MANIFEST}
+    files = {name: _digest(path, sync) for name, path in _files_of(folder).items() if name != MANIFEST}
     write_json(folder / MANIFEST, files)
 
 
-def check_manifest(folder: Path, most: Callable[[Path], float] = lambda file: math.inf) -> None:
+def check_manifest(folder: Path, max_bytes: Callable[[Path], float] = lambda file: math.inf) -> None:
     """Checks that a folder has the files that its `manifest.json` lists, byte by byte, and no others.
 
     Args:
         folder: which.
-        most: gives the bytes that a file may have at most.
+        max_bytes: the largest size accepted of a file, in bytes.
 
     Raises:
-        Damaged: it doesn't.
+        DamagedError: a file is missing, not listed, too large or changed, or the manifest can't be read.
     """
     try:
-        listed = read_json(folder / MANIFEST, dict[str, list[Any]])
+        listed = read_json(folder / MANIFEST, dict[str, tuple[int, str]])
     except (OSError, ValueError):
-        raise Damaged(f"its {MANIFEST} can't be read") from None
+        raise DamagedError(f"its {MANIFEST} can't be read") from None
     try:
-        found = files_of(folder)
+        found = _files_of(folder)
         found.pop(MANIFEST, None)
         for name in sorted({*listed, *found}):
-            _check_file(name, listed.get(name), found.get(name), most)
+            _check_file(name, listed.get(name), found.get(name), max_bytes)
     except OSError as error:
-        raise Damaged(str(error)) from None
+        raise DamagedError(str(error)) from None
 
 
-def _check_file(name: str, listed: list[Any] | None, file: Path | None, most: Callable[[Path], float]) -> None:
+def _check_file(
+    name: str, listed: tuple[int, str] | None, file: Path | None, max_bytes: Callable[[Path], float]
+) -> None:
     if file is None:
-        raise Damaged(f"{name} is missing")
+        raise DamagedError(f"{name} is missing")
     if listed is None:
-        raise Damaged(f"{name} is not in its {MANIFEST}")
+        raise DamagedError(f"{name} is not in its {MANIFEST}")
     size = file.lstat().st_size
-    if size > most(file):
-        raise Damaged(f"{name} is too large")
-    if [size] != listed[:1] or digest(file) != listed:
-        raise Damaged(f"{name} has changed")
+    if size > max_bytes(file):
+        raise DamagedError(f"{name} is too large")
+    if size != listed[0] or _digest(file) != listed:
+        raise DamagedError(f"{name} has changed")
 
 
-def files_of(folder: Path) -> dict[str, Path]:
+def _files_of(folder: Path) -> dict[str, Path]:
     """All files below a folder by their relative names, if there is nothing but folders and regular files.
 
     Raises:
@@ -78,9 +80,9 @@ def files_of(folder: Path) -> dict[str, Path]:
     return found
 
 
-def digest(path: Path, sync: bool = False) -> list[int | str]:
+def _digest(path: Path, sync: bool = False) -> tuple[int, str]:
     """Size and SHA-256 of a file, which is first brought to the disk if `sync`."""
     with path.open("rb") as file:
         if sync:
             os.fsync(file.fileno())
-        return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()

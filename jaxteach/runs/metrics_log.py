@@ -136,9 +136,10 @@ def read_summary(folder: Path) -> dict[int, dict[str, Any]]:
         return {}
     try:
         rows = read_json(path, list[dict[str, Any]])
+        valid = all(_is_point(row, NEEDED[1:]) for row in rows)
     except (OSError, ValueError):
-        rows = [{}]
-    if not all(_is_point(row, NEEDED[1:]) for row in rows):
+        rows, valid = [], False
+    if not valid:
         raise UserError(f"{path} is damaged; remove it, and go on with the run by --resume")
     return {row.get("seed", 0): row for row in rows}
 

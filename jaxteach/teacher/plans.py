@@ -14,7 +14,7 @@ from msgspec.structs import asdict, astuple
 
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_text, write_json
-from jaxteach.runs.manifest import Damaged, check_manifest
+from jaxteach.runs.manifest import DamagedError, check_manifest
 
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
@@ -25,11 +25,11 @@ PLAN_SOURCES: Final = ("shipped", "recorded", "scripted", "none")
 by hand, or no plans at all."""
 BY_HAND: Final = "written by hand"
 """The source, in the provenance, of plans that were not answered by a language model."""
-IN_FOLDER: Final = "plans.json"
+PLANS_NAME: Final = "plans.json"
 """The plan file of a folder that shares plans."""
 MAX_BYTES: Final = 16 * 2**20
 MAX_SHARED_BYTES: Final = 2**30
-"""How large a file may be that is shared with a plan file."""
+"""Largest file accepted in a shared folder, in bytes."""
 MAX_PLANS: Final = 64
 MAX_SKILLS: Final = 16
 MAX_OTHERS: Final = 8
@@ -70,6 +70,11 @@ class CaptionPlans(CaptionParts, frozen=True, forbid_unknown_fields=True, omit_d
     plans: Annotated[tuple[Plan, ...], Meta(min_length=1, max_length=MAX_PLANS)]
     others: Annotated[tuple[CaptionParts, ...], Meta(max_length=MAX_OTHERS)] = ()
 
+    @property
+    def caption(self) -> CaptionParts:
+        """The caption itself."""
+        return CaptionParts(self.sees, self.holds)
+
 
 class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """The plans of the tasks that share their captions, and where they come from."""
@@ -80,7 +85,8 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of what teaches: the captions with their plans, however the file is written."""
+        """The SHA-256 of the captions and their plans, which does not depend on how the file is formatted."""
+        # The form of version 0.1, so that digests in existing runs still match.
         captions = [
             {
                 "sees": entry.sees,
@@ -146,11 +152,10 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
     """Reads and checks a plan file for a task, or for any task if `task` is None.
 
     Raises:
-        PlanFileError: the file is missing, malformed or for other tasks; or, of a folder, as `plans_path`.
+        PlanFileError: the file is missing, malformed or for other tasks, or the folder is refused by `plans_path`.
     """
-    path = Path(path)
+    path = plans_path(path)
     try:
-        path = plans_path(path)
         text = read_text(path, MAX_BYTES)
     except OSError as error:
         raise PlanFileError(f"can't read the plan file {path}: {error.strerror or error}") from None
@@ -162,23 +167,25 @@ def load_plans(path: str | Path, task: str | None) -> PlanFile:
     return plans
 
 
-def plans_path(path: Path) -> Path:
-    """The plan file that a path stands for: the path itself, or the plan file of a folder whose files are checked.
+def plans_path(path: str | Path) -> Path:
+    """The plan file that a path stands for: the path itself, or the plan file of a folder that fits its manifest.
 
     Raises:
-        PlanFileError: a file of the folder is not the one that its manifest lists, or one is missing or not listed.
-        OSError: no file system takes the path.
+        PlanFileError: the folder differs from its manifest, or the path can't be looked up.
     """
-    if not path.is_dir():
-        return path
+    path = Path(path)
     try:
+        if not path.is_dir():
+            return path
         check_manifest(path, lambda file: MAX_SHARED_BYTES)
-    except Damaged as error:
+    except OSError as error:
+        raise PlanFileError(f"can't read the plan file {path}: {error.strerror or error}") from None
+    except DamagedError as error:
         raise PlanFileError(
             f"the folder {path} is not as python -m jaxteach.teach --card made it: {error}; "
             "get it again, or give a plan file"
         ) from None
-    return path / IN_FOLDER
+    return path / PLANS_NAME
 
 
 def save_plans(plans: PlanFile, path: str | Path) -> None:
@@ -187,8 +194,14 @@ def save_plans(plans: PlanFile, path: str | Path) -> None:
     Raises:
         UserError: it can't be written.
     """
-    document = {"format": FORMAT, "version": VERSION, "tasks": plans.tasks, "provenance": plans.provenance}
-    write_json(Path(path), document | {"captions": msgspec.to_builtins(plans.captions)})
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tasks": plans.tasks,
+        "provenance": plans.provenance,
+        "captions": msgspec.to_builtins(plans.captions),
+    }
+    write_json(Path(path), document)
 
 
 def _parse(text: str, name: str) -> PlanFile:

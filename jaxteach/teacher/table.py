@@ -63,7 +63,7 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary, size: TableSize = AS_
     probabilities = np.zeros((height, width), np.float32)
     rows = _joint_rows(others, known)
     for entry in plans.captions:
-        row = len(known) + others.index(entry) if entry.others else _caption_number(entry, known)
+        row = len(known) + others.index(entry) if entry.others else _caption_number(entry.caption, known)
         total = sum(plan.probability for plan in entry.plans)
         for i, plan in enumerate(entry.plans):
             numbers[row, i, : len(plan.skills)] = [_skill_number(*skill, vocabulary) for skill in plan.skills]
@@ -93,7 +93,7 @@ def _joint_rows(others: list[CaptionPlans], known: dict[CaptionParts, int]) -> n
     rows = np.repeat(np.arange(count, dtype=np.int32)[:, None], count ** sizes.pop(), 1)
     for i, entry in enumerate(others):
         theirs = sorted(_caption_number(other, known) for other in entry.others)
-        rows[_caption_number(entry, known), others_index(np.array(theirs), count)] = count + i
+        rows[_caption_number(entry.caption, known), others_index(np.array(theirs), count)] = count + i
     return rows
 
 
@@ -107,13 +107,12 @@ def _without_repetition(numbers: np.ndarray, least: int) -> tuple[np.ndarray, np
     return skills, np.stack(places).astype(np.int32)
 
 
-def _caption_number(entry: CaptionParts, known: dict[CaptionParts, int]) -> int:
-    parts = CaptionParts(entry.sees, entry.holds)
-    if parts not in known:
+def _caption_number(caption: CaptionParts, known: dict[CaptionParts, int]) -> int:
+    if caption not in known:
         raise MisfitError(
-            f"the plan file has a caption that the task never shows: sees {list(entry.sees)}, holds {entry.holds}"
+            f"the plan file has a caption that the task never shows: sees {list(caption.sees)}, holds {caption.holds}"
         )
-    return known[parts]
+    return known[caption]
 
 
 def _skill_number(skill: str, target: str | None, vocabulary: Vocabulary) -> int:
