@@ -59,7 +59,7 @@ class ServerClient:
         self.base_url, self.model = requests.base_url, requests.model
         self._accepted = AcceptedFields(sampling.extra_body)
         if self.base_url is None:
-            # A batch in a file has no second try without them.
+            # Requests in a file can't be sent again without `NEUTRAL_SAMPLING`.
             self._accepted.omit_neutral()
         self._constrain: dict[str, Any] = {}
         self.form = None if constraint is None else self._find_form(constraint)
