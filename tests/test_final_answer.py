@@ -22,6 +22,7 @@ READ = {
     "two thoughts": f"<think>{DRAFT}</think>{DRAFT}<think>hm</think>Action: {{go to <key>, pick up <key>}}",
     "a thought that names its tag": f"<think>I use <think> and {DRAFT}</think>Action: {{go to <key>, pick up <key>}}",
     "other tags": f"<reasoning>{DRAFT}</reasoning>[THINK]{DRAFT}[/THINK]Action: {{go to <key>, pick up <key>}}",
+    "tags of Cohere's models": f"<|START_THINKING|>{DRAFT}<|END_THINKING|>Action: {{go to <key>, pick up <key>}}",
     "channels of gpt-oss": (
         f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>"
         "Action: {go to <key>, pick up <key>}<|return|>"

@@ -148,6 +148,16 @@ def test_the_grammar_allows_exactly_what_may_follow():
         assert {model.pieces[token] for token in np.flatnonzero(grammar.allowed(tokens))} == pieces & beginnings
 
 
+@pytest.mark.parametrize("grammar", ["root ::= [^é]+", "root ::= [^a-z鍵]+", 'root ::= ("é" | "ü") [a-z]'])
+def test_tokens_are_allowed_as_llama_cpp_allows_them(grammar):
+    """Catches letters of several bytes that are passed over with the first byte that they share with others."""
+    model = client().model
+    mask = Grammar(model, grammar)
+    everything = mask._examine(mask._state([]), np.arange(model.num_tokens))
+    everything &= mask._can_be_drawn
+    np.testing.assert_array_equal(mask.allowed([]), everything)
+
+
 def test_what_the_grammar_forces_is_split_as_the_tokenizer_does():
     model = client().model
     grammar = Grammar(model, GRAMMAR)

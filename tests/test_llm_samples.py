@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -20,7 +21,7 @@ OPENAI = {"model", "messages", "temperature", "seed", "top_p", "max_tokens", "n"
 
 
 @contextmanager
-def choosing(choices, refuses=lambda body: None):
+def choosing(choices, refuses=lambda body: None, status=400):
     """A server that gives the choices that `choices` makes of a request, or refuses it for a reason."""
     bodies, lock = [], threading.Lock()
 
@@ -33,7 +34,7 @@ def choosing(choices, refuses=lambda body: None):
                 made = [] if reason else choices(body)
             answer = {"model": "m", "choices": made, "usage": {"prompt_tokens": 5, "completion_tokens": 2 * len(made)}}
             answer = {"error": {"message": reason}} if reason else answer
-            self.reply(400 if reason else 200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+            self.reply(status if reason else 200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     with listening(Handler) as url:
         yield url, bodies
@@ -48,9 +49,9 @@ def several(body):
     return [choice(f"{body['messages'][0]['content']}: {body['seed'] + i}") for i in range(body.get("n", 1))]
 
 
-def ask(url, questions=QUESTIONS, parallel=1, temperature=0.5, retries=1, extra_body=None):
+def ask(url, questions=QUESTIONS, parallel=1, temperature=0.5, retries=1, extra_body=None, timeout=5):
     sampling = Sampling(temperature, 16, 7, None, None, extra_body or {})
-    client = ServerClient(Requests(url, "m", parallel, 5, retries), sampling, None)
+    client = ServerClient(Requests(url, "m", parallel, timeout, retries), sampling, None)
     return client, list(client.ask(questions))
 
 
@@ -134,6 +135,40 @@ def test_an_outage_of_all_choices_is_asked_again_together(monkeypatch):
     assert [body["n"] for body in bodies] == [3, 3]
     assert len(answers) == 3
     assert client.request_stats() == {"requests": 2, "retries": 1}
+
+
+@pytest.mark.parametrize("status", [413, 500, 501])
+def test_a_server_that_fails_at_many_samples_is_asked_singly(status, monkeypatch):
+    """Catches a command that never comes to an end: llama-server had no n, and said so with the status 500."""
+    monkeypatch.setattr("jaxteach.llm.server_requests.INITIAL_BACKOFF_S", 0.0)
+    with choosing(several, lambda body: "Only one choice" if "n" in body else None, status) as (url, bodies):
+        _, answers = ask(url)
+    assert {question for question, _ in answers} == set(QUESTIONS)
+    assert sum("n" in body for body in bodies) <= 2, "it is tried once more"
+
+
+def test_a_server_that_is_too_slow_for_many_samples_is_asked_singly():
+    def slowly(body):
+        time.sleep(0.3 * body.get("n", 1))
+        return several(body)
+
+    with choosing(slowly) as (url, _):
+        _, answers = ask(url, QUESTIONS[:3], timeout=0.6)
+    assert {question for question, _ in answers} == set(QUESTIONS[:3])
+
+
+def test_a_choice_that_is_none_costs_no_other():
+    with choosing(lambda body: [None, *several(body)[1:]] if "n" in body else several(body)) as (url, _):
+        _, answers = ask(url)
+    assert {question for question, _ in answers} == set(QUESTIONS)
+
+
+def test_an_interrupted_answer_is_asked_for_again():
+    """Catches a plan in half a sentence that is taken for the model's last word."""
+    made = iter([[choice("Action: {explore}, but a bett", "abort")], [choice("Action: {wait}")]])
+    with choosing(lambda body: next(made)) as (url, _):
+        _, ((_, answer),) = ask(url, QUESTIONS[:1], temperature=0)
+    assert answer == "Action: {wait}"
 
 
 def test_a_lost_sample_is_asked_for_alone(tmp_path):

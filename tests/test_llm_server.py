@@ -215,6 +215,8 @@ def test_content_in_parts_is_read():
     parts = [
         {"type": "text", "text": "Action: "},
         {"type": "reasoning", "text": "no"},
+        {"type": "thinking", "text": "Action: {explore}"},
+        {"type": "text", "text": "Action: {explore}", "thought": True},
         {"type": "text", "text": "{wait}"},
     ]
     with scripted((200, completion(parts))) as (url, _):
@@ -322,6 +324,35 @@ def test_more_fields_and_headers_are_sent_and_part_of_the_identity(monkeypatch):
     assert "secret" not in json.dumps(asked.identity)
     assert asked.identity["extra_body"] == more
     assert client(url).identity != asked.identity
+
+
+@pytest.mark.parametrize(
+    ("base_url", "key", "headers", "words"),
+    [
+        ("http://[::1/v1", "k", {}, "--base_url must be like"),
+        ("http://localhost:99999/v1", "k", {}, "--base_url must be like"),
+        ("http://localhost:abc/v1", "k", {}, "--base_url must be like"),
+        ("http://é..x/v1", "k", {}, "--base_url must be like"),
+        ("http://localhost/v1", "clé", {}, "the key in OPENAI_API_KEY has characters that no key has"),
+        (
+            "http://localhost/v1",
+            "k",
+            {"X-Name": "secret\n"},
+            "the header 'X-Name' in --headers must be printable ASCII",
+        ),
+    ],
+)
+def test_what_can_t_be_sent_is_refused_and_not_shown(base_url, key, headers, words, monkeypatch):
+    """Catches a traceback, and a key in a message."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match=words) as refusal:
+        Requests(base_url, "m", 1, 1, 0, headers=headers)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_key_from_a_file_may_end_with_its_line(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key\n")
+    assert Requests("http://localhost/v1", "m", 1, 1, 0).connect().api_key == "key"
 
 
 def test_the_timeout_bounds_the_whole_answer():

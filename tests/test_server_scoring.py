@@ -99,7 +99,8 @@ class LlamaCppServer:
         assert (body["logprobs"], body["max_tokens"]) == (True, len(answer))
         row = ids(content_of(body)) + answer
         content = [{"token": "?", "logprob": log_prob(row, i)} for i in range(len(row) - len(answer), len(row))]
-        return {"choices": [{"index": 0, "logprobs": {"content": content}}]}
+        message = {"role": "assistant", "content": "".join(map(chr, answer))}
+        return {"choices": [{"index": 0, "message": message, "logprobs": {"content": content}}]}
 
 
 @contextmanager
@@ -208,9 +209,31 @@ class Shifted(Vllm):
         return answer
 
 
+class WithoutGrammar(LlamaCppServer):
+    """Writes what it likes."""
+
+    def reply(self, path, body):
+        answer = super().reply(path, body)
+        for choice in answer.get("choices", []):
+            choice["message"]["content"] = "x"
+        return answer
+
+
+class Infinite(Vllm):
+    """Gives probabilities that are none."""
+
+    def reply(self, path, body):
+        answer = super().reply(path, body)
+        for choice in answer.get("choices", []):
+            choice["logprobs"]["token_logprobs"][-2] = float("nan")
+        return answer
+
+
 @pytest.mark.parametrize(
     ("server", "words"),
     [
+        (WithoutGrammar(), "answers without the log-probabilities of given tokens"),
+        (Infinite(), "answers without the log-probabilities of given tokens"),
         (Hosted(), "gives no probabilities of given answers"),
         (Silent(), "answers without the log-probabilities of given tokens"),
         (Limited(), "answers without the log-probabilities of given tokens"),
@@ -223,7 +246,7 @@ def test_a_server_without_log_probs_is_refused_after_one_pair(server, words, mon
         scorer(url, retries=0).score(PROMPTS, CANDIDATES)
     assert "leave --score out" in str(refusal.value)
     assert "\n" not in str(refusal.value)
-    assert all(len(body["prompt"]) == 1 for body in scored(server, seen))
+    assert all(len(body.get("prompt", [0])) == 1 for body in scored(server, seen))
     assert len(scored(server, seen)) <= 1
 
 

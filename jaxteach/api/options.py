@@ -40,7 +40,9 @@ def names_as_keywords(**others: str) -> Iterator[None]:
     except UserError as error:
         if "python -m" in str(error):
             raise
-        raise type(error)(re.sub(r"--([a-z_]+)", lambda found: others.get(found[1], found[1]), str(error))) from None
+        raise type(error)(
+            re.sub(r"(?<!\w)--([a-z_]+)", lambda found: others.get(found[1], found[1]), str(error))
+        ) from None
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class AnswerStore:
 
     Args:
         path: the file; made when the first answer comes.
+        read_only: leaves the file as it is, with what a kill has cut off.
 
     Attributes:
         reused: how many answers were known before they were asked for.
@@ -34,8 +35,8 @@ class AnswerStore:
         UserError: the file can't be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        self.path, self._read_only = path, read_only
         self._known: dict[tuple[str, str, int], Answer] = {}
         self.reused, self.seconds, self.tokens = 0, 0.0, Counter[str]()
         try:
@@ -115,10 +116,11 @@ class AnswerStore:
             # What a kill cut off begins as our lines do; anything else is not ours to touch.
             if not (is_last and START.startswith(line[: len(START)])):
                 raise UserError(f"line {number} of {self.path} is not an answer; move the file away") from None
-            with self.path.open("r+b") as file:
-                file.truncate(self.path.stat().st_size - len(line.encode("utf-8")))
+            if not self._read_only:
+                with self.path.open("r+b") as file:
+                    file.truncate(self.path.stat().st_size - len(line.encode("utf-8")))
         else:
-            if is_last:
+            if is_last and not self._read_only:
                 with self.path.open("ab") as file:
                     file.write(b"\n")
 

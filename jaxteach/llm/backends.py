@@ -58,8 +58,12 @@ def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClie
         from jaxteach.llm.openai_client import Sampling, ServerClient  # noqa: PLC0415  an optional package
     except ImportError:
         raise UserError(NO_OPENAI) from None
+    extra_body = _json_object("--extra_body", config.extra_body)
+    ours = sorted({"messages", "model", "stream"} & set(extra_body))
+    if ours:
+        raise UserError(f"--extra_body can't have {ours[0]}, which is set for each request; leave it out")
     numbers = config.temperature, config.longest_answer, config.llm_seed, config.top_p
-    sampling = Sampling(*numbers, config.reasoning_effort, _json_object("--extra_body", config.extra_body))
+    sampling = Sampling(*numbers, config.reasoning_effort, extra_body)
     return ServerClient(_requests(config), sampling, constraint)
 
 

@@ -31,6 +31,8 @@ from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import PlanFile, save_plans
 from jaxteach.teacher.policy import task_domain
 
+MAX_REJECT: Final = 300
+"""Characters of a rejected answer in a plan file; the whole answers are in the answers file."""
 SCORING_KEYS: Final = ("backend", "model", "model_sha256", "base_url", "extra_body")
 """Keys of `identity` that scores depend on."""
 
@@ -196,17 +198,19 @@ def _effort(config: TeachConfig, client: Client | Scorer, store: AnswerStore) ->
     }
 
 
-def _cost(config: TeachConfig, tokens: Mapping[str, int]) -> dict[str, float]:
+def _cost(config: TeachConfig, tokens: Mapping[str, int]) -> dict[str, float | str]:
     """What the answers cost, where prices are given."""
     if config.llm.prices is None:
         return {}
+    if not tokens:
+        return {"cost": "unknown: the server tells no tokens"}
     used = (tokens.get(name, 0) for name in ("prompt_tokens", "completion_tokens"))
     return {"cost": round(sum(price * count / 1e6 for price, count in zip(config.llm.prices, used)), 6)}
 
 
 def _sorted(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Sorted, so that the order in which answers arrive does not matter."""
-    return {reason: sorted(map(str, answers)) for reason, answers in sorted(reasons.items())}
+    """The beginnings of answers, sorted, so that the order in which they arrive does not matter."""
+    return {reason: sorted(answer[:MAX_REJECT] for answer in answers) for reason, answers in sorted(reasons.items())}
 
 
 def _check_writable(out: Path) -> None:

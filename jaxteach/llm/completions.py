@@ -10,6 +10,13 @@ THOUGHTS: Final = ("reasoning", "reasoning_content", "thinking")
 """The fields in which servers keep thoughts apart from the answer."""
 
 
+ENDED: Final = ("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "tool_calls", "function_call")
+"""How servers call the end of an answer that the model has ended."""
+CUT_SHORT: Final = ("length", "max_tokens")
+"""How they call that of one that was too long."""
+TEXT_PARTS: Final = ("text", "output_text")
+
+
 class Malformed(Exception):
     """A body that holds no answer; the message says what it is instead, and follows the server's address."""
 
@@ -36,7 +43,7 @@ def read_completions(document: bytes | dict[str, Any]) -> list[Answer | Malforme
         message = error.get("message", error) if isinstance(error, dict) else error
         raise Malformed(f"answers with an error: {str(message)[:300]}")
     choices = document.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if not isinstance(choices, list) or not any(isinstance(choice, dict) for choice in choices):
         raise Malformed("answers without any choice; see its log")
     served = " ".join(str(document[name]) for name in ("model", "system_fingerprint") if document.get(name))
     read = [_read_choice(choice if isinstance(choice, dict) else {}, served) for choice in choices]
@@ -58,9 +65,12 @@ def _read_choice(choice: dict[str, Any], served: str) -> Answer | Malformed:
     if message.get("refusal"):
         return Answer(str(message["refusal"]), "refused", served=served)
     text, thoughts = _text(message.get("content")), _thoughts(message)
-    finish = "length" if choice.get("finish_reason") == "length" else "stop"
-    if choice.get("finish_reason") == "content_filter":
+    reason = str(choice.get("finish_reason") or "stop").lower()
+    if reason == "content_filter":
         return Answer(text or "", "refused", served=served)
+    if reason not in ENDED and reason not in CUT_SHORT:
+        return Malformed(f"interrupts its answers ({reason[:SHOWN]!r}); see its log")
+    finish = "length" if reason in CUT_SHORT else "stop"
     if not text and finish == "stop":
         what = "tool calls" if message.get("tool_calls") else "thoughts alone" if thoughts else "no content"
         return Malformed(f"answers with {what}; see its log and the model's chat template")
@@ -87,7 +97,8 @@ def read_document(body: bytes) -> dict[str, Any]:
 def _text(content: Any) -> str | None:
     """The text of a message, which may come in parts."""
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") != "reasoning"]
+        spoken = (part for part in content if isinstance(part, dict) and not part.get("thought"))
+        parts = [part.get("text") for part in spoken if part.get("type", "text") in TEXT_PARTS]
         return "".join(part for part in parts if isinstance(part, str))
     return content if isinstance(content, str) else None
 

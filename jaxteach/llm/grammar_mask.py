@@ -34,6 +34,9 @@ class Grammar:
         self._table = np.frombuffer(memoryview(self._data), np.dtype(fields))
         # int16[tokens], -1 for control tokens
         self._first_bytes = np.array([piece[0] if piece else -1 for piece in model.pieces], np.int16)
+        # llama.cpp compares control tokens by their names, though they add no text.
+        ends = [token for token in np.flatnonzero(self._first_bytes < 0).tolist() if model.is_end(token)]
+        self._can_be_drawn = (self._first_bytes >= 0) | np.isin(np.arange(model.num_tokens), ends)
         self._byte_tokens = {piece[0]: token for token, piece in enumerate(model.pieces) if len(piece) == 1}
 
     def allowed(self, tokens: Sequence[int]) -> np.ndarray:
@@ -80,8 +83,9 @@ class Grammar:
         """bool[tokens]; a token is examined only if its first byte may follow, or has no token of its own."""
         single = self._byte_tokens
         follow = self._examine(state, np.fromiter(single.values(), np.int32))
-        excluded = np.array([byte for byte, token in single.items() if not follow[token]], np.int16)
-        return self._examine(state, np.flatnonzero(~np.isin(self._first_bytes, excluded)))
+        # A byte of a longer letter may be refused although some of the letters with it may follow.
+        excluded = np.array([byte for byte, token in single.items() if byte < 128 and not follow[token]], np.int16)
+        return self._examine(state, np.flatnonzero(self._can_be_drawn & ~np.isin(self._first_bytes, excluded)))
 
     def _examine(self, state: Any, tokens: np.ndarray) -> np.ndarray:
         """bool[tokens], which of some tokens may follow."""

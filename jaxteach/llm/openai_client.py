@@ -176,12 +176,15 @@ class ServerClient:
             return [], self._split(group)
         body, neutral = self.body(group[0], len(group)), accepted.neutral
         try:
-            choices = await self._requests.post(connection, PATH, body, read_completions)
+            choices = await self._requests.post(connection, PATH, body, read_completions, divisible=len(group) > 1)
         except Unanswered as error:
             if error.refused and _is_filtered(error.error):
                 return [(question, Answer(message_of(error.error), "refused")) for question in group], []
             if error.refused and accepted.drop_refused_field(error.error, body, neutral):
                 return [], [group]
+            if error.may_be_too_large and len(group) > 1:
+                accepted.max_n = 1
+                return [], self._split(group)
             accepted.restore()
             raise
         accepted.confirm(neutral, len(group), len(choices))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mappi
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import openai
 
@@ -50,6 +50,12 @@ class Unanswered(Exception):
         """Whether the server refuses the request as it stands, so that another form may be taken."""
         return isinstance(self.error, openai.BadRequestError | openai.UnprocessableEntityError)
 
+    @property
+    def may_be_too_large(self) -> bool:
+        """Whether a smaller request might be answered: the server was too slow, or failed by itself."""
+        status = getattr(self.error, "status_code", 0)
+        return isinstance(self.error, openai.APITimeoutError | TimeoutError) or status == 413 or status >= 500
+
 
 class Requests:
     """Sends requests to an OpenAI-compatible server, with retries, and counts them.
@@ -80,14 +86,22 @@ class Requests:
         api_key_env: str = "OPENAI_API_KEY",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        parts = urlsplit(base_url or "http://none")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _split_url(base_url or "http://none")
+        if parts is None:
             raise UserError(f"--base_url must be like http://localhost:8000/v1, not {base_url}")
         if parts.username or parts.password or parts.query:
             raise UserError(f"--base_url must not hold a key; put it into the environment variable {api_key_env}")
         self.base_url, self.model, self.parallel = base_url, model, parallel
         self.timeout, self.retries, self.api_key_env = timeout, retries, api_key_env
         self._headers = dict(headers or {})
+        self._key = os.environ.get(api_key_env, "").strip() or NO_KEY
+        if not _is_plain(self._key):
+            raise UserError(f"the key in {api_key_env} has characters that no key has; set it again")
+        wrong = next(
+            (name for name, value in self._headers.items() if not (_is_plain(name) and _is_plain(value))), None
+        )
+        if wrong is not None:
+            raise UserError(f"the header {wrong!r} in --headers must be printable ASCII, and so must its value")
         self.sent = Counter(requests=0, retries=0)
 
     def url_outside_api(self, path: str) -> str:
@@ -96,12 +110,16 @@ class Requests:
 
     def connect(self) -> Connection:
         """A connection for many requests, a context manager."""
-        key = os.environ.get(self.api_key_env) or NO_KEY
         options: Any = {"default_headers": self._headers, "max_retries": 0, "timeout": None}
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key=key, **options)
+        return openai.AsyncOpenAI(base_url=self.base_url, api_key=self._key, **options)
 
     async def post(
-        self, connection: Connection, path: str, body: Mapping[str, Any], read: Callable[[bytes], Body]
+        self,
+        connection: Connection,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[bytes], Body],
+        divisible: bool = False,
     ) -> Body:
         """What `read` finds in the answer to a request, after as many attempts as it takes.
 
@@ -110,6 +128,7 @@ class Requests:
             path: below `base_url`, or a whole address.
             body: the request.
             read: raises `Malformed` for an outage that looks like an answer.
+            divisible: smaller requests may be sent instead, so that a slow answer is waited for twice at most.
 
         Raises:
             Unanswered: there is no answer.
@@ -122,7 +141,9 @@ class Requests:
                 return read(await asyncio.wait_for(request, self.timeout))
             except (openai.APIConnectionError, openai.APIStatusError, Malformed, TimeoutError) as error:
                 pause = _backoff(error, attempt)
-                if attempt == self.retries or pause is None:
+                is_slow = isinstance(error, openai.APITimeoutError | TimeoutError)
+                most = min(self.retries, 1) if divisible and is_slow else self.retries
+                if attempt >= most or pause is None:
                     raise Unanswered(self._explain(error, path), error) from None
                 await asyncio.sleep(pause)
             attempt += 1
@@ -176,6 +197,21 @@ class Requests:
             return f"{self.base_url} {error}"
         advice = "; start llama_cpp.server with --logits_all true" if _lacks_logits(error) else ""
         return f"{self.base_url} failed: {message_of(error)}{advice}"
+
+
+def _split_url(url: str) -> SplitResult | None:
+    """The parts of a web address; None for one that leads nowhere."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and url.isascii() and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable and ".." not in str(parts.hostname) else None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text may stand in a header."""
+    return text.isascii() and text.isprintable()
 
 
 def message_of(error: Exception) -> str:

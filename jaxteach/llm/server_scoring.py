@@ -5,6 +5,7 @@ its usual tokens, as in `LocalClient.score`.
 """
 
 import json
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -169,7 +170,9 @@ class VllmApi:
         choices = sorted(answer["choices"], key=lambda choice: choice["index"])
         given = [choice["logprobs"]["token_logprobs"] for choice in choices]
         # The first token has no probability; without it, all others would be taken for their neighbours.
-        if any(row[0] is not None for row in given):
+        lengths = [len(row) - len(p) - len(c) for row, p, c in zip(given, prompts, candidates, strict=True)]
+        # One more token is the one that is generated.
+        if any(row[0] is not None for row in given) or not {*lengths} <= {0, 1}:
             raise ValueError("other tokens")
         return [row[len(p) : len(p) + len(c)] for row, p, c in zip(given, prompts, candidates, strict=True)]
 
@@ -214,13 +217,16 @@ class LlamaCppPythonApi:
 
     def __init__(self, requests: Requests, extra_body: Mapping[str, Any]) -> None:
         self._requests = requests
+        self._texts: dict[tuple[int, ...], str] = {}
 
     async def encode_prompt(self, connection: Connection, text: str) -> Any:
         return text
 
     async def tokenize(self, connection: Connection, text: str) -> list[int]:
         body = {"model": self._requests.model, "input": text}
-        return _tokens(await _post_if_supported(self._requests, connection, "extras/tokenize", body)) or []
+        tokens = _tokens(await _post_if_supported(self._requests, connection, "extras/tokenize", body)) or []
+        self._texts[tuple(tokens)] = text
+        return tokens
 
     def body(self, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> tuple[str, dict[str, Any]]:
         (prompt,), (tokens,) = prompts, candidates
@@ -228,7 +234,10 @@ class LlamaCppPythonApi:
         return "chat/completions", {"messages": _messages(prompt), "grammar": _forcing_grammar(tokens), **fields}
 
     def log_probs(self, answer: Any, prompts: Sequence[Any], candidates: Sequence[list[int]]) -> list[list[float]]:
-        return [[token["logprob"] for token in answer["choices"][0]["logprobs"]["content"]]]
+        (choice,), (tokens,) = answer["choices"], candidates
+        if choice["message"]["content"].strip() != self._texts[tuple(tokens)].strip():
+            raise ValueError("other tokens")
+        return [[token["logprob"] for token in choice["logprobs"]["content"]]]
 
 
 def _batches(api: ScoringApi, num_prompts: int, num_candidates: int, size: int) -> list[list[Pair]]:
@@ -252,7 +261,10 @@ def _log_likelihoods(
         rows = api.log_probs(json.loads(content), prompts, candidates)
         if [len(row) for row in rows] != [len(candidate) for candidate in candidates]:
             raise ValueError("other tokens")
-        return [float(sum(row)) for row in rows]
+        sums = [float(sum(row)) for row in rows]
+        if not all(map(math.isfinite, sums)):
+            raise ValueError("no probabilities")
+        return sums
     except (ValueError, TypeError, LookupError, RecursionError):
         raise Malformed(NO_LOG_PROBS) from None
 

@@ -62,7 +62,7 @@ def _print_result(console: Console, result: TeacherResult) -> None:
 
 def _print_thoughts(console: Console, path: Path, task: str, vocabulary: Vocabulary) -> None:
     """What the model thought about each caption, of the answers that are kept beside the plan file."""
-    store, prompt = AnswerStore(answers_path(path)), task_prompt(task, vocabulary.object_names)
+    store, prompt = AnswerStore(answers_path(path), read_only=True), task_prompt(task, vocabulary.object_names)
     lines = [
         f"{text} {thoughts}"
         for text in vocabulary.texts

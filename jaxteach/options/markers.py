@@ -144,6 +144,8 @@ def refuse_idle(idle: Mapping[str, str], prefix: str = "") -> None:
 def is_of(value: Any, kind: Any) -> bool:
     """Whether a value is of a type; a whole number is a float too."""
     try:
+        if isinstance(value, str):
+            value.encode()
         msgspec.convert(value, kind)
     except ValueError:  # UnicodeEncodeError included
         return False

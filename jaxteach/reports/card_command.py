@@ -47,7 +47,7 @@ def write_card(config: TeachConfig, given: str) -> None:
             (folder / "card.md").write_text(card_markdown(card), "utf-8")
             write_manifest(folder)
             if out.exists():
-                shutil.rmtree(out)
+                os.rename(out, Path(holder) / "earlier")
             os.rename(folder, out)
     for row in alone_rows([alone.result for alone in played]):
         print(f"the teacher itself succeeds in {row['success']} of the episodes of {row['task']}")
@@ -99,6 +99,6 @@ def _copy_plans(plans: PlanFile, source: Path | None, out: Path, folder: Path) -
         return
     shutil.copyfile(source, folder / PLANS_NAME)
     for answers in (answers_path(source), answers_path(out / PLANS_NAME)):
-        if answers.is_file():
+        if answers.is_file() and not answers.is_symlink():
             shutil.copyfile(answers, answers_path(folder / PLANS_NAME))
             return

@@ -48,6 +48,8 @@ def check_manifest(folder: Path, max_bytes: Callable[[Path], float] = lambda fil
             _check_file(name, listed.get(name), found.get(name), max_bytes)
     except OSError as error:
         raise DamagedError(str(error)) from None
+    except RecursionError:
+        raise DamagedError("its folders are nested too deeply") from None
 
 
 def _check_file(
