@@ -467,6 +467,7 @@ def test_the_main_job_reaches_its_figure(tmp_path):
     assert result["success_rate"] >= 0.98
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path, monkeypatch, capsys):
     """It names the iteration; what was before it becomes the last checkpoint, from which it comes again at once."""
     monkeypatch.setattr(PPOConfig, "coefficient", lambda self, i, steps: jnp.where(i < 5, jnp.float32(1), jnp.nan))

@@ -67,6 +67,7 @@ def finer_model(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finer", [False, True])
 def test_every_token_is_the_likeliest_one_of_a_single_sequence(finer, request):
     """Catches a cell of another sequence that is attended to, and one that is missed, at any place of an answer."""
