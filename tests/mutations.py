@@ -1092,7 +1092,9 @@ def copy_of_the_code(folder: Path) -> Path:
 def run_tests(copy: Path, node_ids: list[str]) -> int:
     """What pytest returns; `FAILED` too for tests that do not end."""
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *node_ids]
+    # The slow ones too.
+    options = ["-q", "-x", "-n", "0", "-m", "", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *node_ids]
     try:
         done = subprocess.run(
             command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
