@@ -173,6 +173,8 @@ def test_every_command_is_left(folder):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < began + TIMEOUT_S
             time.sleep(0.1)
+        if arguments[0] in ("train", "sweep"):
+            assert any(line.startswith("compiled") for line in process.stdout), process.communicate()
         time.sleep(5)
         assert said in stop_twice(process)
 
