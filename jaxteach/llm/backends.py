@@ -49,7 +49,7 @@ def open_scorer(config: LLMConfig) -> Scorer:
         from jaxteach.llm.server_scoring import ServerScorer  # noqa: PLC0415  an optional package
     except ImportError:
         raise UserError(NO_OPENAI) from None
-    return ServerScorer(_requests(config), _json_object("--extra_body", config.extra_body))
+    return ServerScorer(_requests(config), _extra_body(config))
 
 
 def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClient":
@@ -58,12 +58,8 @@ def open_server(config: LLMConfig, constraint: Constraint | None) -> "ServerClie
         from jaxteach.llm.openai_client import Sampling, ServerClient  # noqa: PLC0415  an optional package
     except ImportError:
         raise UserError(NO_OPENAI) from None
-    extra_body = _json_object("--extra_body", config.extra_body)
-    ours = sorted({"messages", "model", "stream"} & set(extra_body))
-    if ours:
-        raise UserError(f"--extra_body can't have {ours[0]}, which is set for each request; leave it out")
     numbers = config.temperature, config.longest_answer, config.llm_seed, config.top_p
-    sampling = Sampling(*numbers, config.reasoning_effort, extra_body)
+    sampling = Sampling(*numbers, config.reasoning_effort, _extra_body(config))
     return ServerClient(_requests(config), sampling, constraint)
 
 
@@ -91,6 +87,15 @@ def _requests(config: LLMConfig) -> "Requests":
     headers = {name: str(value) for name, value in _json_object("--headers", config.headers).items()}
     limits = config.parallel, config.timeout, config.retries
     return Requests(config.base_url, str(config.model), *limits, config.api_key_env, headers)
+
+
+def _extra_body(config: LLMConfig) -> dict[str, Any]:
+    """The user's own fields of each request, whether answers are sampled or scored."""
+    extra_body = _json_object("--extra_body", config.extra_body)
+    ours = sorted({"messages", "model", "stream"} & set(extra_body))
+    if ours:
+        raise UserError(f"--extra_body can't have {ours[0]}, which is set for each request; leave it out")
+    return extra_body
 
 
 def _json_object(name: str, text: str | None) -> dict[str, Any]:

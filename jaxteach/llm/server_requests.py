@@ -25,8 +25,11 @@ FATAL: Final = (
     openai.NotFoundError,
     openai.APIConnectionError,
 )
+SLOW: Final = (openai.APITimeoutError, TimeoutError)
+"""How an answer that takes too long is raised, by the package and by `asyncio`."""
 
 Connection: TypeAlias = openai.AsyncOpenAI
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Body = TypeVar("Body")
@@ -54,7 +57,7 @@ class Unanswered(Exception):
     def may_be_too_large(self) -> bool:
         """Whether a smaller request might be answered: the server was too slow, or failed by itself."""
         status = getattr(self.error, "status_code", 0)
-        return isinstance(self.error, openai.APITimeoutError | TimeoutError) or status == 413 or status >= 500
+        return isinstance(self.error, SLOW) or status == 413 or status >= 500
 
 
 class Requests:
@@ -141,8 +144,7 @@ class Requests:
                 return read(await asyncio.wait_for(request, self.timeout))
             except (openai.APIConnectionError, openai.APIStatusError, Malformed, TimeoutError) as error:
                 pause = _backoff(error, attempt)
-                is_slow = isinstance(error, openai.APITimeoutError | TimeoutError)
-                most = min(self.retries, 1) if divisible and is_slow else self.retries
+                most = min(self.retries, 1) if divisible and isinstance(error, SLOW) else self.retries
                 if attempt >= most or pause is None:
                     raise Unanswered(self._explain(error, path), error) from None
                 await asyncio.sleep(pause)
@@ -189,7 +191,7 @@ class Requests:
             return f"{self.base_url} refuses the key in {self.api_key_env}"
         if isinstance(error, openai.NotFoundError):
             return f"{self.base_url} has no model {self.model!r}, or no path {path}"
-        if isinstance(error, openai.APITimeoutError | TimeoutError):
+        if isinstance(error, SLOW):
             return f"{self.base_url} did not answer in time; give a larger --timeout"
         if isinstance(error, openai.APIConnectionError):
             return f"can't reach a server at {self.base_url}: {error.__cause__ or error}"

@@ -29,7 +29,7 @@ def train_trials(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
     """As `sweep`, of trials that are known already; also their runs."""
     runs = [run for trial in trials for run in runs_of(trial, config.logdir, config.seeds_per_run)]
     seeds = sum(len(run.seed_list) for run in runs)
-    print(f"sweep {config.file}: {_count(runs)}, {seeds} seed{'s' * (seeds != 1)}", flush=True)
+    print(f"sweep {config.file}: {_count(len(runs), 'run')}, {_count(seeds, 'seed')}", flush=True)
     for line in dict.fromkeys(line for trial in trials for line in trial.idle):
         print(f"{line}, which some of the combinations have", file=sys.stderr)
     if config.show:
@@ -42,7 +42,7 @@ def train_trials(trials: list[Trial], config: SweepConfig) -> list[TrainConfig]:
         failures = dict(found)
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise UserError(f"{len(failures)} of {_count(runs)} failed: {reasons}")
+        raise UserError(f"{len(failures)} of {_count(len(runs), 'run')} failed: {reasons}")
     tasks = dict.fromkeys(run.task for run in runs)
     folders = " ".join(f"{config.logdir}/ppo/{task}/{sweep_name(config.file)}-*" for task in tasks)
     finished = (
@@ -69,7 +69,7 @@ def _show(runs: list[TrainConfig]) -> None:
         refused += state not in ("new", "begun", "finished")
         print(f"{state:>8}  {_name(run)}")
     if refused:
-        raise UserError(f"{refused} of {_count(runs)} can't be trained, for the reasons listed")
+        raise UserError(f"{refused} of {_count(len(runs), 'run')} can't be trained, for the reasons listed")
 
 
 def _failures_local(runs: list[TrainConfig], seeds_at_once: int) -> Iterator[tuple[str, str]]:
@@ -114,8 +114,8 @@ def _state_or_reason(run: TrainConfig) -> str:
         return printable(str(error))
 
 
-def _count(runs: list[TrainConfig]) -> str:
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _name(run: TrainConfig) -> str:

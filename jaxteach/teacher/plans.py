@@ -225,7 +225,7 @@ def _check_captions(captions: tuple[CaptionPlans, ...]) -> None:
         total = math.fsum(plan.probability for plan in caption.plans)
         if abs(total - 1) >= 1e-3:
             raise ValueError(f"the probabilities of caption {i} sum to {total:g}, not to 1")
-        key = (caption.sees, caption.holds, *sorted(caption.others, key=str))
+        key = (caption.caption, *sorted(caption.others, key=str))
         if key in known:
             raise ValueError(f"caption {i} appears twice")
         known.add(key)
