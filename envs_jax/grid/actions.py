@@ -1,0 +1,110 @@
+"""MiniGrid's actions: what the agent does to the cell in front of it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs_jax.grid.cells import (
+    EMPTY_WORD,
+    STATE_SHIFT,
+    WALL_WORD,
+    can_overlap,
+    can_pickup,
+    color_of,
+    is_opaque,
+    kind_of,
+    state_of,
+    unboxed,
+)
+from envs_jax.grid.constants import BOX, CLOSED, DOOR, EAST, KEY, LOCKED, NORTH, OPEN, SOUTH, WEST, Actions
+from envs_jax.grid.grid_state import GridState
+
+
+class Front(NamedTuple):
+    """The cell in front of an agent; one outside the grid counts as a wall."""
+
+    x: jax.Array  # int32[]
+    y: jax.Array  # int32[]
+    cell: jax.Array  # int32[], 0 outside the grid
+    inside: jax.Array  # bool[]
+    word: jax.Array  # uint32[]
+
+
+class Deed(NamedTuple):
+    """What an action did, for the rules of worlds."""
+
+    before: jax.Array  # uint32[], the cell in front of the agent before the action
+    after: jax.Array  # uint32[], the same cell after it
+    cell: jax.Array  # int32[], its index
+    entered: jax.Array  # bool[], whether the agent moved into it
+    dropped: jax.Array  # bool[], whether the agent laid down what it carried
+
+
+def look_ahead(state: GridState, width: int, height: int) -> Front:
+    """The cell in front of the agent."""
+    x, y = split_cell(state.agent_cell, height)
+    x += _signed(state.agent_dir == EAST, state.agent_dir == WEST)
+    y += _signed(state.agent_dir == SOUTH, state.agent_dir == NORTH)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    cell = jnp.where(inside, x * height + y, 0)
+    word = jnp.where(inside, state.cells.at[cell].get(mode="promise_in_bounds"), WALL_WORD)
+    return Front(x, y, cell, inside, word)
+
+
+def act(state: GridState, action: jax.Array, width: int, height: int) -> tuple[GridState, Deed]:
+    """The state after an action int32[]; the step is not counted."""
+    front = look_ahead(state, width, height)
+    word, carrying = front.word, state.carrying
+    is_door, empty_handed = kind_of(word) == DOOR, carrying == EMPTY_WORD
+    enters = (action == Actions.forward) & can_overlap(word)
+    picks = (action == Actions.pickup) & can_pickup(word) & empty_handed
+    drops = (action == Actions.drop) & (word == EMPTY_WORD) & ~empty_handed
+    toggles = action == Actions.toggle
+    after = jnp.where(picks, EMPTY_WORD, jnp.where(drops, carrying, word))
+    after = jnp.where(toggles & is_door, _toggled(word, carrying), after)
+    after = jnp.where(toggles & (kind_of(word) == BOX), unboxed(word), after)
+    turned = state.agent_dir + _signed(action == Actions.right, action == Actions.left)
+    state = put(state, front, after, width)._replace(
+        agent_cell=jnp.where(enters, front.cell, state.agent_cell),
+        agent_dir=turned & 3,
+        carrying=jnp.where(picks, word, jnp.where(drops, EMPTY_WORD, carrying)),
+    )
+    return state, Deed(word, after, front.cell, enters, drops)
+
+
+def put(state: GridState, front: Front, word: jax.Array, width: int) -> GridState:
+    """The state with another word in a cell, which a wall outside the grid is not."""
+    flips = is_opaque(word) != is_opaque(front.word)
+    x, y = (jnp.where(front.inside, part, 0).astype(jnp.uint32) for part in (front.x, front.y))
+    places = jnp.stack([x, width + y]).astype(jnp.int32)
+    bits = jnp.where(flips, jnp.stack([np.uint32(1) << y, np.uint32(1) << x]), np.uint32(0))
+    cells = jnp.where(front.inside, word, state.cells.at[front.cell].get(mode="promise_in_bounds"))
+    lines = state.opaque.at[places].get(mode="promise_in_bounds") ^ bits
+    return state._replace(
+        cells=state.cells.at[front.cell].set(cells, mode="promise_in_bounds"),
+        opaque=state.opaque.at[places].set(lines, mode="promise_in_bounds", unique_indices=True),
+    )
+
+
+def split_cell(cell: jax.Array, height: int) -> tuple[jax.Array, jax.Array]:
+    """int32[...] each, `(cell // height, cell % height)` of cells in 0..1023.
+
+    By a product, as XLA gives each integer division a pass of its own over the batch.
+    """
+    x = (cell * -(-(1 << 16) // height)) >> 16
+    return x, cell - x * height
+
+
+def _toggled(word: jax.Array, carrying: jax.Array) -> jax.Array:
+    """uint32[...], a door after a toggle."""
+    fits = (kind_of(carrying) == KEY) & (color_of(carrying) == color_of(word))
+    state = state_of(word)
+    toggled = jnp.where(state == LOCKED, jnp.where(fits, OPEN, LOCKED), CLOSED - state)
+    return (word & np.uint32(~(255 << STATE_SHIFT) & 0xFFFFFFFF)) | toggled.astype(jnp.uint32) << STATE_SHIFT
+
+
+def _signed(plus: jax.Array, minus: jax.Array) -> jax.Array:
+    """int32[...], 1 for `plus` less 1 for `minus`, bool[...] each."""
+    return plus.astype(jnp.int32) - minus.astype(jnp.int32)

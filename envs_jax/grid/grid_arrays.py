@@ -1,0 +1,83 @@
+"""Grids as MiniGrid's arrays: from object ids, colours and states to words, and back."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs_jax.grid.arrays import checked_integers
+from envs_jax.grid.cells import CONTENTS_SHIFT, EMPTY_WORD, STATE_SHIFT
+from envs_jax.grid.constants import AGENT, BALL, BOX, EMPTY, KEY, LOCKED, NUM_COLORS, UNSEEN
+from envs_jax.grid.grid_state import GridState
+
+HELD = (KEY, BALL, BOX)
+"""What an agent can carry, and a box can hold."""
+
+
+def pack_grid(grid: Any, contents: Any, shape: tuple[int, int]) -> np.ndarray:
+    """uint32[W * H], the words of a grid uint8[W, H, 3] and of what its boxes hold, uint8[W, H, 2] or None.
+
+    Raises:
+        ValueError: the arrays have other shapes, or numbers that stand for nothing.
+    """
+    cells = checked_integers("grid", grid, (*shape, 3), 0, 255)
+    kinds, colors, states = np.moveaxis(cells, -1, 0)
+    wrong = (kinds < EMPTY) | (kinds >= AGENT) | (colors >= NUM_COLORS) | (states > LOCKED)
+    if wrong.any():
+        x, y = np.argwhere(wrong)[0].tolist()
+        raise ValueError(f"the grid has {cells[x, y].tolist()} at ({x}, {y}), which is no object of MiniGrid's")
+    inner = np.zeros((*shape, 2)) if contents is None else checked_integers("contents", contents, (*shape, 2), 0, 255)
+    words = kinds | colors << 8 | states << STATE_SHIFT | _contents(inner, kinds == BOX) << CONTENTS_SHIFT
+    return words.astype(np.uint32).reshape(-1)
+
+
+def pack_carrying(carrying: Any, contents: Any) -> np.uint32:
+    """The word of what is carried, (object id, colour), and of what it holds.
+
+    Raises:
+        ValueError: it can't be carried.
+    """
+    kind, color = checked_integers("carrying", carrying, (2,), 0, 255).tolist()
+    if kind in (UNSEEN, EMPTY):
+        return EMPTY_WORD
+    if kind not in HELD or color >= NUM_COLORS:
+        raise ValueError(f"carrying must be nothing, (0, 0), or a key, a ball or a box, not {(kind, color)}")
+    inner = checked_integers("carrying_contents", contents, (2,), 0, 255)
+    return np.uint32(kind | color << 8 | int(_contents(inner, np.bool_(kind == BOX))) << CONTENTS_SHIFT)
+
+
+def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:
+    """int64[...], the byte for what boxes hold."""
+    kinds, colors = np.moveaxis(np.asarray(inner, np.int64), -1, 0)
+    holds = kinds > EMPTY
+    if (holds & (~is_box | ~np.isin(kinds, HELD) | (colors >= NUM_COLORS))).any():
+        raise ValueError("contents must be keys, balls or boxes, (0, 0) for nothing, where the grid has boxes")
+    return np.where(holds, kinds | colors << 4, 0)
+
+
+def unpack_state(state: GridState, width: int, height: int) -> dict[str, jax.Array]:
+    """The arrays that `MiniGridEnv.make_state` takes."""
+    carries = state.carrying != EMPTY_WORD
+    carrying = jnp.where(carries, _bytes(state.carrying)[:2], np.uint8(0)).astype(jnp.int32)
+    return {
+        "grid": _bytes(state.cells)[:, :3].reshape(width, height, 3),
+        "contents": _unpacked_contents(state.cells).reshape(width, height, 2),
+        "agent_pos": jnp.stack([state.agent_cell // height, state.agent_cell % height]),
+        "agent_dir": state.agent_dir,
+        "carrying": carrying,
+        "carrying_contents": _unpacked_contents(state.carrying),
+        "step_count": state.step_count,
+        "mission": state.mission,
+        "facts": state.facts,
+    }
+
+
+def _bytes(words: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(words, jnp.uint8)
+
+
+def _unpacked_contents(words: jax.Array) -> jax.Array:
+    """uint8[..., 2]"""
+    inner = words >> CONTENTS_SHIFT
+    return jnp.stack([inner & 15, inner >> 4], -1).astype(jnp.uint8)

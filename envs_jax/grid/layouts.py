@@ -1,0 +1,136 @@
+"""Fresh grids: rectangles of walls, objects and agents at random free cells, as MiniGrid's `_gen_grid` makes them.
+
+MiniGrid draws a place again until it is free; a draw among the free places has the same distribution.
+"""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, kind_of, object_word
+from envs_jax.grid.constants import BALL, BOX, DIR_TO_VEC, KEY, NUM_COLORS, WALL
+from envs_jax.grid.placement import uniform_below
+
+Number = int | jax.Array
+NOWHERE = -1
+
+
+class Layout:
+    """A grid in the making, inside a program that is traced.
+
+    Args:
+        width: cells along x.
+        height: cells along y.
+        words: random uint32[], one for each draw.
+
+    Attributes:
+        cells: uint32[W * H].
+        agent_cell: int32[], -1 as long as there is no agent.
+        agent_dir: int32[].
+    """
+
+    def __init__(self, width: int, height: int, words: Iterator[jax.Array]) -> None:
+        self.width, self.height, self._words = width, height, words
+        self._x, self._y = np.divmod(np.arange(width * height, dtype=np.int32), height)
+        self.cells: jax.Array = jnp.full(width * height, EMPTY_WORD, jnp.uint32)
+        self.agent_cell: jax.Array = jnp.int32(NOWHERE)
+        self.agent_dir: jax.Array = jnp.int32(0)
+
+    def cell(self, x: Number, y: Number) -> jax.Array:
+        """int32[], the index of a cell."""
+        return jnp.asarray(x * self.height + y, jnp.int32)
+
+    def area(self, x: Number, y: Number, width: Number, height: Number) -> jax.Array:
+        """bool[W * H], the cells of a rectangle."""
+        inside = (self._x >= x) & (self._x < x + width) & (self._y >= y) & (self._y < y + height)
+        return jnp.asarray(inside)
+
+    def fill(self, area: jax.Array, word: jax.Array | np.uint32) -> None:
+        """Puts the same into all cells of an area bool[W * H]."""
+        self.cells = jnp.where(area, word, self.cells)
+
+    def put(self, x: Number, y: Number, word: jax.Array | np.uint32) -> jax.Array:
+        """Puts an object into a cell; int32[], its index."""
+        cell = self.cell(x, y)
+        self.fill(np.arange(self.cells.shape[0], dtype=np.int32) == cell, word)
+        return cell
+
+    def wall_rect(self, x: Number, y: Number, width: Number, height: Number) -> None:
+        """Walls along the border of a rectangle."""
+        self.fill(self.area(x, y, width, height) & ~self.area(x + 1, y + 1, width - 2, height - 2), WALL_WORD)
+
+    def vert_wall(self, x: Number, y: Number, length: Number, word: np.uint32 = WALL_WORD) -> None:
+        """Walls, or another object, in a column downwards."""
+        self.fill(self.area(x, y, 1, length), word)
+
+    def horz_wall(self, x: Number, y: Number, length: Number, word: np.uint32 = WALL_WORD) -> None:
+        """As `vert_wall`, in a row to the right."""
+        self.fill(self.area(x, y, length, 1), word)
+
+    def rand_int(self, low: Number, high: Number) -> jax.Array:
+        """int32[], uniform in [low, high)."""
+        return (low + uniform_below(next(self._words), jnp.asarray(high - low))).astype(jnp.int32)
+
+    def draw(self, count: int) -> jax.Array:
+        """uint32[count], random words."""
+        return jnp.stack([next(self._words) for _ in range(count)])
+
+    def rand_color(self) -> jax.Array:
+        """int32[], one of the six colours."""
+        return self.rand_int(0, NUM_COLORS)
+
+    def rand_among(self, allowed: jax.Array) -> jax.Array:
+        """int32[], the index of one of the true entries of bool[n], uniform; n if there is none."""
+        counts = jnp.cumsum(allowed, dtype=jnp.int32)
+        chosen = uniform_below(next(self._words), counts[-1])
+        return (counts <= chosen).sum(dtype=jnp.int32)
+
+    def rand_object(self, kinds: tuple[int, ...] = (KEY, BALL, BOX)) -> jax.Array:
+        """uint32[], an object of a kind and a colour, both uniform."""
+        kind = jnp.asarray(np.array(kinds, np.int32))[self.rand_int(0, len(kinds))]
+        return object_word(kind, self.rand_color())
+
+    def free(self, area: jax.Array | None = None) -> jax.Array:
+        """bool[W * H], the empty cells of an area, or of the grid, without the agent's."""
+        free = (self.cells == EMPTY_WORD) & (np.arange(self.cells.shape[0], dtype=np.int32) != self.agent_cell)
+        return free if area is None else free & area
+
+    def place(
+        self, word: jax.Array | np.uint32, area: jax.Array | None = None, reject: jax.Array | None = None
+    ) -> jax.Array:
+        """Puts an object into a free cell of an area bool[W * H], not among `reject`; int32[], its index."""
+        free = self.free(area)
+        cell = self.rand_among(free if reject is None else free & ~reject)
+        self.fill(np.arange(self.cells.shape[0], dtype=np.int32) == cell, word)
+        return cell
+
+    def put_agent(self, x: Number, y: Number, direction: Number = 0) -> None:
+        """Puts the agent into a cell."""
+        self.agent_cell, self.agent_dir = self.cell(x, y), jnp.asarray(direction, jnp.int32)
+
+    def place_agent(self, area: jax.Array | None = None) -> None:
+        """Puts the agent into a free cell, in a random direction."""
+        self.agent_cell = jnp.int32(NOWHERE)
+        self.agent_cell = self.rand_among(self.free(area))
+        self.agent_dir = self.rand_int(0, 4)
+
+    def place_agent_off_objects(self, area: jax.Array) -> None:
+        """As `place_agent`, with nothing but a wall, or nothing at all, in front of the agent."""
+        self.agent_cell = jnp.int32(NOWHERE)
+        grid = self.cells.reshape(self.width, self.height)
+        padded = jnp.pad(grid, 1, constant_values=WALL_WORD)
+        ahead = [
+            padded[1 + dx : 1 + dx + self.width, 1 + dy : 1 + dy + self.height].reshape(-1)
+            for dx, dy in DIR_TO_VEC.tolist()
+        ]
+        clear = jnp.stack([self.free(area) & ((word == EMPTY_WORD) | (kind_of(word) == WALL)) for word in ahead])
+        chosen = self.rand_among(clear.reshape(-1))
+        self.agent_dir = chosen // self.cells.shape[0]
+        self.agent_cell = chosen - self.agent_dir * self.cells.shape[0]
+
+    def near(self, cell: jax.Array, inside: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+        """bool[W * H], the cells whose distances from a cell along x and y satisfy a condition."""
+        x, y = cell // self.height, cell % self.height
+        return inside(jnp.abs(self._x - x), jnp.abs(self._y - y))

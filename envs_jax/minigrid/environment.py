@@ -1,0 +1,296 @@
+"""What all MiniGrid worlds share: steps, observations, missions, and states from given arrays."""
+
+import itertools
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jumanji import specs
+from jumanji.env import Environment
+from jumanji.types import StepType, TimeStep
+
+from envs_jax.checks import checked_action, checked_integer, checked_odd, checked_steps
+from envs_jax.equality import EqualByArguments
+from envs_jax.grid.actions import Deed, act
+from envs_jax.grid.arrays import checked_integers
+from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of
+from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
+from envs_jax.grid.grid_arrays import pack_carrying, pack_grid, unpack_state
+from envs_jax.grid.grid_state import GridState, opaque_lines
+from envs_jax.grid.layouts import Layout
+from envs_jax.grid.placement import random_words
+from envs_jax.grid.views import egocentric_image, full_image
+
+MOST_CELLS = 32
+"""Cells along a side, at most."""
+
+
+class Observation(NamedTuple):
+    """What the agent observes."""
+
+    image: jax.Array  # uint8[V, V, 3], object id, colour and state of each cell in view, 0 where it can't see
+    direction: jax.Array  # int32[], 0 east, 1 south, 2 west, 3 north
+    mission: jax.Array  # int32[M], the parts of the mission, see the world
+
+
+class Judgement(NamedTuple):
+    """What a step is worth."""
+
+    success: jax.Array  # bool[], the episode ends with MiniGrid's reward
+    failure: jax.Array  # bool[], the episode ends without
+
+
+class MiniGridEnv(EqualByArguments, Environment[GridState, specs.DiscreteArray, Observation]):
+    """A world of MiniGrid, exact to the package `minigrid`.
+
+    - observation: `Observation`.
+    - action: int32 in 0..6, MiniGrid's `Actions`; another number raises an error or, in a compiled program, does
+      nothing.
+    - reward: float32, `1 - 0.9 * step_count / max_steps` for success.
+    - termination (discount 0): success or failure; truncation (discount 1): `max_steps`.
+
+    A world has a layout, its rules of success, and a mission: a text with gaps for colours, object types or other
+    words, which an observation has as their numbers.
+
+    Args:
+        width: cells along x, walls included, at most 32.
+        height: cells along y.
+        max_steps: steps until an episode is truncated.
+        agent_view_size: side of the square that the agent sees in front of it, odd, 3..15.
+        see_through_walls: whether walls and doors hide nothing.
+
+    Raises:
+        ValueError: a parameter has the wrong type, or a value for which there is no world.
+    """
+
+    mission_text: ClassVar[str] = ""
+    mission_parts: ClassVar[tuple[dict[int, str], ...]] = ()
+    """The words for each gap of the text, by their numbers."""
+    num_facts: int = 0
+    num_draws: int = 64
+    """Random words that a layout draws, at most."""
+    maximum_return = 1.0
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        max_steps: int,
+        agent_view_size: int = 7,
+        see_through_walls: bool = False,
+    ) -> None:
+        self.width = checked_integer("width", width, 3, MOST_CELLS)
+        self.height = checked_integer("height", height, 3, MOST_CELLS)
+        self.max_steps = checked_steps("max_steps", max_steps)
+        self.agent_view_size = checked_odd("agent_view_size", agent_view_size, 3, 15)
+        self.see_through_walls = see_through_walls
+        super().__init__()
+
+    def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
+        """Paints a fresh layout; the numbers of its mission, and its facts."""
+        raise NotImplementedError
+
+    def notice(self, state: GridState) -> GridState:
+        """The state with what the agent remembers of it."""
+        return state
+
+    def meant(self, action: jax.Array) -> jax.Array:
+        """The action that the world takes for an action int32[]."""
+        return action
+
+    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+        """What a step is worth, beside entering a goal or lava."""
+        return Judgement(jnp.bool_(False), jnp.bool_(False))
+
+    @cached_property
+    def observation_spec(self) -> specs.Spec[Observation]:
+        top = np.array([AGENT, NUM_COLORS - 1, LOCKED], np.uint8)
+        shape = (self.agent_view_size, self.agent_view_size, 3)
+        most = np.array([max(words) for words in self.mission_parts], np.int32)
+        return specs.Spec(
+            Observation,
+            "ObservationSpec",
+            image=specs.BoundedArray(shape, jnp.uint8, minimum=0, maximum=top, name="image"),
+            direction=specs.BoundedArray((), jnp.int32, minimum=0, maximum=3, name="direction"),
+            mission=specs.BoundedArray(most.shape, jnp.int32, minimum=0, maximum=most, name="mission"),
+        )
+
+    @cached_property
+    def action_spec(self) -> specs.DiscreteArray:
+        return specs.DiscreteArray(NUM_ACTIONS, name="action")
+
+    @cached_property
+    def reward_spec(self) -> specs.Array:
+        return specs.BoundedArray((), jnp.float32, minimum=0.0, maximum=1.0, name="reward")
+
+    @cached_property
+    def discount_spec(self) -> specs.BoundedArray:
+        return specs.BoundedArray((), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
+
+    def reset(self, key: jax.Array) -> tuple[GridState, TimeStep[Observation]]:
+        """A fresh layout; all its draws come from `key`."""
+        next_key, layout_key = jax.random.split(key)
+        layout = Layout(self.width, self.height, random_words(layout_key, self.num_draws))
+        mission, facts = self.generate(layout)
+        state = GridState(
+            key=next_key,
+            step_count=jnp.int32(0),
+            cells=layout.cells,
+            opaque=opaque_lines(layout.cells, self.width, self.height),
+            agent_cell=layout.agent_cell,
+            agent_dir=layout.agent_dir,
+            carrying=jnp.uint32(EMPTY_WORD),
+            mission=_stacked(mission),
+            facts=_stacked(facts),
+            **_without_memory(),
+        )
+        state = self.notice(state)
+        return state, TimeStep(
+            step_type=StepType.FIRST,
+            reward=jnp.float32(0),
+            discount=jnp.float32(1),
+            observation=self.observe(state),
+            extras={},
+        )
+
+    def step(self, state: GridState, action: ArrayLike) -> tuple[GridState, TimeStep[Observation]]:
+        """One step: count, act, judge, look.
+
+        Raises:
+            ValueError: the action is invalid, see `checked_action`.
+        """
+        action, before = self.meant(checked_action(action, NUM_ACTIONS)), state
+        state, deed = act(state, action, self.width, self.height)
+        state = self.notice(state._replace(step_count=state.step_count + 1))
+        judged = self.judge(before, state, action, deed)
+        success = judged.success | (deed.entered & (kind_of(deed.before) == GOAL))
+        terminated = success | judged.failure | (deed.entered & (kind_of(deed.before) == LAVA))
+        last = terminated | (state.step_count >= self.max_steps)
+        spent = state.step_count.astype(jnp.float32) / self.max_steps
+        return state, TimeStep(
+            step_type=jnp.where(last, StepType.LAST, StepType.MID),
+            reward=jnp.where(success, 1 - jnp.float32(0.9) * spent, jnp.float32(0)),
+            discount=1 - terminated.astype(jnp.float32),
+            observation=self.observe(state),
+            extras={},
+        )
+
+    def observe(self, state: GridState) -> Observation:
+        """The observation of a state."""
+        image = egocentric_image(state, self.width, self.height, self.agent_view_size, self.see_through_walls)
+        return Observation(image, state.agent_dir, state.mission)
+
+    def full_image(self, state: GridState) -> jax.Array:
+        """uint8[W, H, 3], the whole grid, as MiniGrid's `FullyObsWrapper` shows it."""
+        return full_image(state, self.width, self.height)
+
+    def make_state(
+        self,
+        grid: Any,
+        agent_pos: Any,
+        agent_dir: Any,
+        carrying: Any = (0, 0),
+        contents: Any = None,
+        carrying_contents: Any = (0, 0),
+        step_count: Any = 0,
+        mission: Any = (),
+        facts: Any = (),
+        key: jax.Array | None = None,
+    ) -> GridState:
+        """The state of a given world, drawn or recorded; runs on the host.
+
+        Args:
+            grid: uint8[W, H, 3], object id, colour and state of every cell, no agent.
+            agent_pos: int[2], (x, y).
+            agent_dir: int, 0 east, 1 south, 2 west, 3 north.
+            carrying: (object id, colour), (0, 0) for empty hands.
+            contents: uint8[W, H, 2], (object id, colour) of what the box in a cell holds, (0, 0) for nothing.
+            carrying_contents: (object id, colour) of what a carried box holds.
+            step_count: steps done in the episode.
+            mission: int[M], the mission's numbers, or its text.
+            facts: int[F], see the world.
+            key: PRNG key of the next draws; `jax.random.key(0)` by default.
+
+        Raises:
+            ValueError: the world is not one of this kind; the message says where.
+        """
+        shape = self.width, self.height
+        position = checked_integers("agent_pos", agent_pos, (2,), 0, max(shape) - 1)
+        if not (position < shape).all():
+            raise ValueError(f"agent_pos must be within a grid of {shape}, not {tuple(position.tolist())}")
+        cells = pack_grid(grid, contents, shape)
+        state = GridState(
+            key=jax.random.key(0) if key is None else key,
+            step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
+            cells=cells,
+            opaque=_opaque_lines(cells, *shape),
+            agent_cell=np.int32(position[0] * self.height + position[1]),
+            agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
+            carrying=pack_carrying(carrying, carrying_contents),
+            mission=self._checked_mission(mission),
+            facts=_checked_numbers("facts", facts, self.num_facts),
+            **_without_memory(),
+        )
+        return jax.device_put(state)
+
+    def _checked_mission(self, mission: Any) -> np.ndarray:
+        if isinstance(mission, str):
+            known = self.missions()
+            if mission not in known:
+                raise ValueError(f"{mission!r} is no mission of this world; one is {next(iter(known))!r}")
+            mission = known[mission]
+        numbers = _checked_numbers("mission", mission, len(self.mission_parts))
+        for words, number in zip(self.mission_parts, numbers.tolist()):
+            if number not in words:
+                raise ValueError(f"the mission's numbers must be among {sorted(words)}, not {number}")
+        return numbers
+
+    def to_arrays(self, state: GridState) -> dict[str, jax.Array]:
+        """The arguments that `make_state` takes for this state, less the key."""
+        return unpack_state(state, self.width, self.height)
+
+    def mission(self, state: GridState) -> str:
+        """The text of a state's mission; runs on the host."""
+        numbers = np.asarray(state.mission).tolist()
+        return self.mission_text.format(*(words[number] for words, number in zip(self.mission_parts, numbers)))
+
+    def missions(self) -> dict[str, tuple[int, ...]]:
+        """The numbers of every mission that the world can have, by its text."""
+        choices = itertools.product(*self.mission_parts)
+        return {
+            self.mission_text.format(*(words[number] for words, number in zip(self.mission_parts, numbers))): numbers
+            for numbers in choices
+        }
+
+
+COLORS: dict[int, str] = dict(IDX_TO_COLOR)
+"""The words for colours in missions."""
+
+
+def object_types(*kinds: int) -> dict[int, str]:
+    """The words for some object types in missions."""
+    return {kind: IDX_TO_OBJECT[kind] for kind in kinds}
+
+
+def carries(state: GridState, kind: jax.Array | int, color: jax.Array | int) -> jax.Array:
+    """bool[], whether the agent carries an object of a type and a colour."""
+    return (kind_of(state.carrying) == kind) & (color_of(state.carrying) == color)
+
+
+def _without_memory() -> dict[str, np.ndarray]:
+    return {"seen": np.zeros(0, bool), "history": np.zeros((0, 0), np.uint32)}
+
+
+def _checked_numbers(name: str, numbers: Any, count: int) -> np.ndarray:
+    given = np.asarray(numbers) if np.size(numbers) else np.zeros(0, np.int32)
+    return checked_integers(name, given, (count,), 0, 2**16)
+
+
+_opaque_lines = jax.jit(opaque_lines, static_argnums=(1, 2))
+
+
+def _stacked(numbers: list[Any]) -> jax.Array:
+    return jnp.stack([jnp.asarray(number, jnp.int32) for number in numbers]) if numbers else jnp.zeros(0, jnp.int32)

@@ -1,0 +1,66 @@
+"""Memory: an object at the start tells which way to go at the end of a corridor."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from envs_jax.checks import checked_flag, checked_odd
+from envs_jax.grid.actions import Deed
+from envs_jax.grid.cells import WALL_WORD, object_word
+from envs_jax.grid.constants import BALL, COLOR_TO_IDX, KEY, Actions
+from envs_jax.grid.grid_state import GridState
+from envs_jax.grid.layouts import Layout
+from envs_jax.minigrid.environment import Judgement, MiniGridEnv
+
+GREEN = COLOR_TO_IDX["green"]
+
+
+class Memory(MiniGridEnv):
+    """A corridor that ends between two objects, of which one is like the one at its start.
+
+    Picking up is a toggle here, as in MiniGrid.
+
+    - facts: the cells that end the episode with success and with failure.
+
+    Args:
+        size: cells a side, odd.
+        random_length: whether the corridor's length is drawn.
+        max_steps: `5 * size**2` by default.
+        agent_view_size: see `MiniGridEnv`.
+    """
+
+    mission_text = "go to the matching object at the end of the hallway"
+    num_facts = 2
+
+    def __init__(
+        self, size: int = 7, random_length: bool = False, max_steps: int | None = None, agent_view_size: int = 7
+    ) -> None:
+        size = checked_odd("size", size, 7, 31)
+        self.random_length = checked_flag("random_length", random_length)
+        super().__init__(size, size, 5 * size**2 if max_steps is None else max_steps, agent_view_size)
+
+    def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
+        middle = self.height // 2
+        end = layout.rand_int(4, self.width - 2) if self.random_length else self.width - 3
+        layout.wall_rect(0, 0, self.width, self.height)
+        for wall, inner in ((middle - 2, middle - 1), (middle + 2, middle + 1)):
+            layout.horz_wall(1, wall, 4)
+            layout.put(4, inner, WALL_WORD)
+            layout.horz_wall(5, inner, end - 5)
+        for top, length in ((0, middle), (middle + 1, middle)):
+            layout.vert_wall(end, top, length)
+        layout.vert_wall(end + 2, 0, self.height)
+        layout.put_agent(layout.rand_int(1, end + 1), middle)
+        start, above = layout.rand_int(0, 2), layout.rand_int(0, 2)
+        for x, y, is_ball in ((1, middle - 1, start), (end + 1, middle - 2, above), (end + 1, middle + 2, 1 - above)):
+            layout.put(x, y, object_word(jnp.where(is_ball == 1, BALL, KEY), GREEN))
+        up, down = layout.cell(end + 1, middle - 1), layout.cell(end + 1, middle + 1)
+        return [], [jnp.where(start == above, up, down), jnp.where(start == above, down, up)]
+
+    def meant(self, action: jax.Array) -> jax.Array:
+        return jnp.where(action == Actions.pickup, Actions.toggle, action)
+
+    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+        success, failure = state.agent_cell == state.facts
+        return Judgement(success, failure)
