@@ -12,6 +12,7 @@ from jumanji.env import Environment
 
 from envs_jax.doorkey import ColoredDoorKey, DoorKey, LavaDoorKey, TwoDoor
 from envs_jax.locked_hallway import WORLDS
+from envs_jax.minigrid import WORLDS as MINIGRID_WORLDS
 from envs_jax.mpe import SCENARIOS
 
 _TASKS: dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]] = {
@@ -28,7 +29,7 @@ _FIXED: Final = {task: ("num_rooms",) for task in WORLDS}
 
 
 def tasks() -> list[str]:
-    """The names that `make` knows."""
+    """The names that `make` knows, beside those of `envs_jax.minigrid.WORLDS`."""
     return list(_TASKS)
 
 
@@ -48,10 +49,15 @@ def register(task: str, world: Callable[..., Any]) -> None:
         raise ValueError(f"{task!r} can't name a task: use few letters, digits and . _ + - only")
     if not callable(world):
         raise ValueError(f"the task {task} needs a function or class that makes its world, not {world!r}")
-    taken = next((name for name in _TASKS if name.lower() == task.lower()), task)
-    if taken in _BUILT_IN or taken != task:
+    taken = next((name for name in _known() if name.lower() == task.lower()), task)
+    if taken in (*_BUILT_IN, *MINIGRID_WORLDS) or taken != task:
         raise ValueError(f"there is a task {taken} already; choose another name")
     _TASKS[task] = (world, {})
+
+
+def _known() -> dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]]:
+    """What makes each task's world, and with which parameters."""
+    return {**_TASKS, **MINIGRID_WORLDS}
 
 
 def _canonical(task: str) -> str:
@@ -60,9 +66,9 @@ def _canonical(task: str) -> str:
     Raises:
         ValueError: an unknown task; the message lists the known ones.
     """
-    by_lower = {name.lower(): name for name in _TASKS}
+    by_lower = {name.lower(): name for name in _known()}
     if not isinstance(task, str) or task.lower() not in by_lower:
-        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}")
+        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}, and those of envs_jax.minigrid.WORLDS")
     return by_lower[task.lower()]
 
 
@@ -73,7 +79,7 @@ def parameters(task: str) -> list[str]:
         ValueError: an unknown task; the message lists the known ones.
     """
     task = _canonical(task)
-    return [name for name in inspect.signature(_TASKS[task][0]).parameters if name not in _FIXED.get(task, ())]
+    return [name for name in inspect.signature(_known()[task][0]).parameters if name not in _FIXED.get(task, ())]
 
 
 def make(task: str, **overrides: Any) -> Any:
@@ -88,7 +94,7 @@ def make(task: str, **overrides: Any) -> Any:
             has the wrong type, or a value for which there is no world.
     """
     task = _canonical(task)
-    factory, defaults = _TASKS[task]
+    factory, defaults = _known()[task]
     fixed = {name: defaults[name] for name in _FIXED.get(task, ())}
     known = parameters(task)
     for name in sorted(set(overrides) - set(known)):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "traces"
+FOLDER = Path(__file__).resolve().parents[2] / "shared"
 
 
 @cache
-def load(name: str) -> dict[str, np.ndarray]:
+def load(name: str, recordings: str = "traces") -> dict[str, np.ndarray]:
     """The arrays of one recording; the test fails loudly where the recordings are absent."""
-    path = FOLDER / f"{name}.npz"
+    path = FOLDER / recordings / f"{name}.npz"
     if not path.is_file():
         pytest.fail(f"THE REFERENCE'S RECORDINGS ARE ABSENT: {path} is not there, so nothing was compared with it")
     with np.load(path) as archive:

@@ -44,7 +44,7 @@ def pack_carrying(carrying: Any, contents: Any) -> np.uint32:
     if kind not in HELD or color >= NUM_COLORS:
         raise ValueError(f"carrying must be nothing, (0, 0), or a key, a ball or a box, not {(kind, color)}")
     inner = checked_integers("carrying_contents", contents, (2,), 0, 255)
-    return np.uint32(kind | color << 8 | int(_contents(inner, np.bool_(kind == BOX))) << CONTENTS_SHIFT)
+    return np.uint32(kind | color << 8 | int(_contents(inner, np.array(kind == BOX))) << CONTENTS_SHIFT)
 
 
 def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:

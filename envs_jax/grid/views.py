@@ -70,7 +70,7 @@ def _lit_rows(
     Cells outside the grid are walls, which are seen where light reaches them.
     """
     half = view_size // 2
-    window = np.uint32((1 << view_size) - 1)
+    window = jnp.uint32((1 << view_size) - 1)
     ones = np.uint32(0xFFFFFFFF)
     # The bits of the grid's cells in the window, whose lowest bit is `across - half`.
     low = across - half

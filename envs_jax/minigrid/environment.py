@@ -43,7 +43,7 @@ class Judgement(NamedTuple):
     failure: jax.Array  # bool[], the episode ends without
 
 
-class MiniGridEnv(EqualByArguments, Environment[GridState, specs.DiscreteArray, Observation]):
+class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observation]):
     """A world of MiniGrid, exact to the package `minigrid`.
 
     - observation: `Observation`.
@@ -222,8 +222,7 @@ class MiniGridEnv(EqualByArguments, Environment[GridState, specs.DiscreteArray, 
         if not (position < shape).all():
             raise ValueError(f"agent_pos must be within a grid of {shape}, not {tuple(position.tolist())}")
         cells = pack_grid(grid, contents, shape)
-        state = GridState(
-            key=jax.random.key(0) if key is None else key,
+        fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
             cells=cells,
             opaque=_opaque_lines(cells, *shape),
@@ -234,7 +233,7 @@ class MiniGridEnv(EqualByArguments, Environment[GridState, specs.DiscreteArray, 
             facts=_checked_numbers("facts", facts, self.num_facts),
             **_without_memory(),
         )
-        return jax.device_put(state)
+        return jax.device_put(GridState(key=jax.random.key(0) if key is None else key, **fields))
 
     def _checked_mission(self, mission: Any) -> np.ndarray:
         if isinstance(mission, str):
@@ -251,6 +250,12 @@ class MiniGridEnv(EqualByArguments, Environment[GridState, specs.DiscreteArray, 
     def to_arrays(self, state: GridState) -> dict[str, jax.Array]:
         """The arguments that `make_state` takes for this state, less the key."""
         return unpack_state(state, self.width, self.height)
+
+    def render(self, state: GridState) -> np.ndarray:
+        """uint8[H, W, 3], RGB: the whole grid and the agent; runs on the host."""
+        from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
+
+        return render_state(self, state)
 
     def mission(self, state: GridState) -> str:
         """The text of a state's mission; runs on the host."""
@@ -280,7 +285,7 @@ def carries(state: GridState, kind: jax.Array | int, color: jax.Array | int) -> 
     return (kind_of(state.carrying) == kind) & (color_of(state.carrying) == color)
 
 
-def _without_memory() -> dict[str, np.ndarray]:
+def _without_memory() -> dict[str, Any]:
     return {"seen": np.zeros(0, bool), "history": np.zeros((0, 0), np.uint32)}
 
 

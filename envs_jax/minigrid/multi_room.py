@@ -51,13 +51,16 @@ class MultiRoom(MiniGridEnv):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         chain, color = self._draw_chain(jax.random.wrap_key_data(layout.draw(2), impl="threefry2x32")), None
         for room in range(self.num_rooms):
-            layout.wall_rect(*chain.top[room], *chain.size[room])
+            (left, top), (width, height) = chain.top[room], chain.size[room]
+            layout.wall_rect(left, top, width, height)
             if room > 0:
                 excluded = jnp.zeros(NUM_COLORS, bool) if color is None else np.arange(NUM_COLORS) == color
                 color = layout.rand_among(~excluded)
-                layout.put(*chain.door[room], object_word(DOOR, color, CLOSED))
-        layout.place_agent(layout.area(*chain.top[0], *chain.size[0]))
-        layout.place(GOAL_WORD, layout.area(*chain.top[-1], *chain.size[-1]))
+                door_x, door_y = chain.door[room]
+                layout.put(door_x, door_y, object_word(DOOR, color, CLOSED))
+        first, last = (layout.area(*chain.top[room], *chain.size[room]) for room in (0, -1))
+        layout.place_agent(first)
+        layout.place(GOAL_WORD, last)
         return [], []
 
     def _draw_chain(self, key: jax.Array) -> Chain:

@@ -146,7 +146,7 @@ class GoToDoor(GoToObject):
         for _ in places:
             colors.append(layout.rand_among(free))
             free = free.at[colors[-1]].set(False)
-        cells = [layout.put(*place, object_word(DOOR, color, CLOSED)) for place, color in zip(places, colors)]
+        cells = [layout.put(x, y, object_word(DOOR, color, CLOSED)) for (x, y), color in zip(places, colors)]
         layout.place_agent(layout.area(0, 0, width, height))
         number = layout.rand_int(0, len(places))
         return [one_of(colors, number)], [one_of(cells, number)]

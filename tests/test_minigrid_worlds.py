@@ -1,0 +1,255 @@
+"""MiniGrid's worlds against the package `minigrid`, and LLM4RL's against its recordings."""
+
+from collections import Counter
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import chi2_contingency
+
+import envs_jax
+from envs_jax.grid.constants import BALL, BOX, DOOR, EMPTY, GOAL, KEY, LAVA, WALL
+from envs_jax.minigrid import WORLDS
+from tests import traces
+from tests.minigrid_reference import carrying_of, contents_of, facts_of, make_reference, state_of
+
+IDS = [name for name in WORLDS if name.startswith("MiniGrid-")]
+FEW = [
+    "MiniGrid-Empty-Random-6x6-v0",
+    "MiniGrid-LavaCrossingS9N2-v0",
+    "MiniGrid-DoorKey-6x6-v0",
+    "MiniGrid-RedBlueDoors-6x6-v0",
+    "MiniGrid-BlockedUnlockPickup-v0",
+    "MiniGrid-KeyCorridorS3R2-v0",
+    "MiniGrid-Fetch-6x6-N2-v0",
+    "MiniGrid-PutNear-8x8-N3-v0",
+    "MiniGrid-MemoryS7-v0",
+    "MiniGrid-ObstructedMaze-2Dlhb-v1",
+    "MiniGrid-Dynamic-Obstacles-Random-5x5-v0",
+    "MiniGrid-MultiRoom-N4-S5-v1",
+]
+"""One of each family whose rules differ."""
+PROBABILITIES = [0.14, 0.14, 0.36, 0.12, 0.06, 0.16, 0.02]
+
+
+def play_beside(name, num_worlds, steps, seed):
+    """Random walks from worlds of MiniGrid's own making in both; what differs, and what happened, as counts."""
+    env, references = envs_jax.make(name), [make_reference(name) for _ in range(num_worlds)]
+    firsts = [reference.reset(seed=1000 * seed + i)[0] for i, reference in enumerate(references)]
+    states = [state_of(env, reference) for reference in references]
+    assert [env.mission(state) for state in states] == [first["mission"] for first in firsts]
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    images = np.asarray(jax.vmap(env.observe)(states).image)
+    differ, done = Counter(), Counter()
+    differ["first image"] = sum((ours != first["image"]).any() for ours, first in zip(images, firsts))
+    step, moves_too = jax.jit(jax.vmap(env.step)), "Dynamic" in name
+    alive, rng = np.ones(num_worlds, bool), np.random.default_rng(seed)
+    for _ in range(steps):
+        actions = rng.choice(7, num_worlds, p=PROBABILITIES).astype(np.int32)
+        before = [(carrying_of(reference), reference.grid.encode()) for reference in references]
+        theirs = [reference.step(int(actions[i])) if alive[i] else None for i, reference in enumerate(references)]
+        moves = [np.array([facts_of(reference) for reference in references], np.int32)] if moves_too else []
+        states, timestep = step(states, actions, *moves)
+        ours = jax.device_get((timestep, jax.vmap(env.to_arrays)(states)))
+        for i in np.flatnonzero(alive):
+            compare(differ, i, ours, theirs[i], references[i])
+            count_deeds(done, actions[i], before[i], references[i], theirs[i])
+            alive[i] = not (theirs[i][2] or theirs[i][3])
+    return +differ, done
+
+
+def compare(differ, i, ours, theirs, reference):
+    timestep, world = ours
+    obs, reward, terminated, truncated, _ = theirs
+    for name, equal in {
+        "image": (timestep.observation.image[i] == obs["image"]).all(),
+        "direction": timestep.observation.direction[i] == obs["direction"],
+        "reward": abs(timestep.reward[i] - reward) < 1e-6,
+        "termination": (timestep.discount[i] == 0) == terminated,
+        "end": (timestep.step_type[i] == 2) == (terminated or truncated),
+        "carrying": tuple(world["carrying"][i]) == tuple(carrying_of(reference)),
+        "grid": (world["grid"][i] == reference.grid.encode()).all(),
+        "contents": (world["contents"][i] == contents_of(reference)).all(),
+    }.items():
+        differ[name] += not equal
+
+
+def count_deeds(done, action, before, reference, theirs):
+    """What took effect."""
+    (carried, grid), after = before, reference.grid.encode()
+    done["success"] += theirs[1] > 0
+    done["failure"] += theirs[2] and theirs[1] <= 0
+    done["picked up"] += carried == (0, 0) and carrying_of(reference) != (0, 0)
+    done["dropped"] += carried != (0, 0) and carrying_of(reference) == (0, 0)
+    changed = (grid != after).any(-1)
+    done["door"] += action == 5 and (grid[changed][:, 0] == DOOR).any()
+    done["box"] += action == 5 and (grid[changed][:, 0] == BOX).any()
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_random_walks_equal_minigrid_s(name):
+    differ, _ = play_beside(name, 8, 60, 0)
+    assert not differ
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [IDS[start::4] for start in range(4)], ids=range(4))
+def test_every_world_equals_minigrid_s(names):
+    done = Counter()
+    for name in names:
+        differ, counts = play_beside(name, 25, 100, 1)
+        assert not differ, (name, differ)
+        done += counts
+    assert all(done[deed] for deed in ("success", "failure", "picked up", "dropped", "door", "box")), done
+
+
+def features(grid, contents, agent_pos, agent_dir, missions):
+    """int[n] each, by name: what a layout is like."""
+    kinds = grid[..., 0].reshape(len(grid), -1)
+    colors = grid[..., 1].reshape(len(grid), -1)
+    x, y = np.divmod(np.arange(kinds.shape[1]), grid.shape[2])
+    rows = np.arange(len(grid))
+    found = {
+        "agent x": agent_pos[:, 0],
+        "agent y": agent_pos[:, 1],
+        "direction": agent_dir,
+        "contents": contents.reshape(len(grid), -1).sum(1),
+        "mission": np.unique(missions, return_inverse=True)[1],
+        "door states": (grid[..., 2].reshape(len(grid), -1) * (kinds == DOOR)).sum(1),
+    }
+    for kind in (EMPTY, WALL, DOOR, KEY, BALL, BOX, GOAL, LAVA):
+        here = kinds == kind
+        count, first = here.sum(1), np.where(here.any(1), here.argmax(1), -1)
+        found |= {
+            f"{kind} number": count,
+            f"{kind} x": ((here * x).sum(1) * 2 / np.maximum(count, 1)).round().astype(int),
+            f"{kind} y": ((here * y).sum(1) * 2 / np.maximum(count, 1)).round().astype(int),
+            f"{kind} color": np.where(first >= 0, colors[rows, first], -1),
+            f"{kind} distance": np.where(
+                first >= 0, abs(agent_pos[:, 0] - x[first]) + abs(agent_pos[:, 1] - y[first]), -1
+            ),
+        }
+    return found
+
+
+def p_value(ours, theirs):
+    """How likely so different counts are for equal distributions; rare values count as one."""
+    values, numbers = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
+    table = np.array([np.bincount(part, minlength=len(values)) for part in np.split(numbers, [len(ours)])])
+    rare = table.sum(0) < 20
+    table = np.concatenate([table[:, ~rare], table[:, rare].sum(1, keepdims=True)], 1)
+    table = table[:, table.sum(0) > 0]
+    return chi2_contingency(table)[1] if table.shape[1] > 1 else 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*FEW, "MiniGrid-FourRooms-v0", "MiniGrid-LockedRoom-v0", "MiniGrid-GoToDoor-8x8-v0"])
+def test_fresh_layouts_are_distributed_as_minigrid_s(name):
+    count, env, reference = 1000, envs_jax.make(name), make_reference(name)
+    theirs = []
+    for seed in range(count):
+        reference.reset(seed=seed)
+        agent = [int(coordinate) for coordinate in reference.agent_pos], int(reference.agent_dir)
+        theirs.append((reference.grid.encode(), contents_of(reference), *agent, reference.mission))
+    states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(5), count))
+    arrays = jax.device_get(jax.vmap(env.to_arrays)(states))
+    missions = {numbers: text for text, numbers in env.missions().items()}
+    texts = [missions[tuple(numbers)] for numbers in arrays["mission"].tolist()]
+    ours = features(*(arrays[part] for part in ("grid", "contents", "agent_pos", "agent_dir")), texts)
+    other = features(*map(np.array, zip(*theirs)))
+    assert min(p_value(ours[feature], other[feature]) for feature in ours) > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("RandomBoxKey", "fuzz"),
+        *(pytest.param("KeyInBox", mode, marks=pytest.mark.slow) for mode in ("fuzz", "random", "always")),
+    ],
+)
+def test_every_recorded_transition(name, mode):
+    data = traces.load(f"{name.lower()}_{mode}", "traces_llm4rl")
+    env, before = envs_jax.make(name), traces.transition_frames(data)
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(recorded_state(env, data, frame) for frame in before))
+    np.testing.assert_array_equal(jax.vmap(env.observe)(states), data["obs"][before])
+    states, timestep = jax.jit(jax.vmap(env.step))(states, jnp.asarray(data["action"], jnp.int32))
+    arrays = jax.vmap(env.to_arrays)(states)
+    for ours, recorded in {"grid": "grid", "agent_pos": "agent_pos", "carrying": "carrying", "seen": "mask"}.items():
+        np.testing.assert_array_equal(arrays[ours], data[recorded][before + 1], err_msg=ours)
+    np.testing.assert_array_equal(timestep.observation, data["obs"][before + 1])
+    np.testing.assert_allclose(timestep.reward, data["reward"], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(timestep.discount == 0, data["terminated"])
+    np.testing.assert_array_equal(timestep.last(), data["terminated"] | data["truncated"])
+
+
+def recorded_state(env, data, frame):
+    (x, y), inner, carrying = data["box_pos"][frame], data["box_contains"][frame], data["carrying"][frame]
+    contents = np.zeros((env.size, env.size, 2), np.uint8)
+    if x < env.size:
+        contents[x, y] = inner
+    return env.make_state(
+        grid=data["grid"][frame],
+        contents=contents,
+        agent_pos=data["agent_pos"][frame],
+        agent_dir=data["agent_dir"][frame],
+        carrying=carrying,
+        carrying_contents=inner if carrying[0] == BOX else (0, 0),
+        seen=data["mask"][frame],
+        step_count=data["step_count"][frame],
+        facts=np.flatnonzero(data["grid"][frame][..., 0].reshape(-1) == DOOR),
+    )
+
+
+@pytest.mark.parametrize("name", ["KeyInBox", "RandomBoxKey"])
+def test_fresh_layouts_are_distributed_as_recorded(name):
+    data, env = traces.load(f"{name.lower()}_resets", "traces_llm4rl"), envs_jax.make(name)
+    states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(2), len(data["door_pos"])))
+    arrays = jax.device_get(jax.vmap(env.to_arrays)(states))
+    grid = arrays["grid"]
+    ours = {
+        "agent": arrays["agent_pos"] @ [32, 1],
+        "direction": arrays["agent_dir"],
+        "box": np.array([np.argwhere(cells[..., 0] == BOX)[0] for cells in grid]) @ [32, 1],
+        "in the box": arrays["contents"][..., 0].max((1, 2)),
+        "door": np.array([np.argwhere(cells[..., 0] == DOOR)[0] for cells in grid]) @ [32, 1],
+    }
+    theirs = {
+        "agent": data["agent_pos"].astype(int) @ [32, 1],
+        "direction": data["agent_dir"],
+        "box": data["box_pos"].astype(int) @ [32, 1],
+        "in the box": data["box_contains"][:, 0],
+        "door": data["door_pos"].astype(int) @ [32, 1],
+    }
+    assert min(p_value(ours[name], theirs[name]) for name in ours) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["MiniGrid-ObstructedMaze-Full-v1", "MiniGrid-LockedRoom-v0", "RandomBoxKey"])
+def test_states_from_arrays_are_the_states(name):
+    env = envs_jax.make(name)
+    state, timestep = jax.jit(env.reset)(jax.random.key(3))
+    made = env.make_state(**jax.device_get(env.to_arrays(state)), key=state.key)
+    chex.assert_trees_all_equal(state._replace(key=0), made._replace(key=0))
+    chex.assert_trees_all_equal_dtypes(state, made)
+    env.observation_spec.validate(timestep.observation)
+    assert env.render(state).ndim == 3
+
+
+MISTAKES = {
+    "no object": (dict(grid=np.full((8, 8, 3), 255)), "which is no object of MiniGrid's"),
+    "another shape": (dict(grid=np.zeros((3, 3, 3), np.uint8)), "grid must be integers of shape"),
+    "a wall in the hand": (dict(carrying=(WALL, 0)), "carrying must be nothing"),
+    "a place outside": (dict(agent_pos=(8, 1)), "agent_pos must be within"),
+    "another mission": (dict(mission="dance"), "is no mission of this world"),
+    "contents without a box": (dict(contents=np.full((8, 8, 2), KEY)), "contents must be keys, balls or boxes"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_worlds_that_are_none(mistake):
+    changes, told = MISTAKES[mistake]
+    env = envs_jax.make("MiniGrid-Fetch-8x8-N3-v0")
+    arrays = jax.device_get(env.to_arrays(jax.jit(env.reset)(jax.random.key(0))[0]))
+    with pytest.raises(ValueError, match=told):
+        env.make_state(**(arrays | changes))
