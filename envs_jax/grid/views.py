@@ -51,7 +51,7 @@ def look(state: GridState, width: int, height: int, view_size: int, see_through_
     if see_through_walls:
         return View(cells, inside, jnp.ones(view_size**2, bool))
     rows = _lit_rows(state, width, view_size, along, across, forward, along_x, length, breadth)
-    return View(cells, inside, _in_agent_s_frame(rows, right, view_size))
+    return View(cells, inside, _in_agent_s_frame(compute_once(jnp.stack(rows), state), right, view_size))
 
 
 def _lit_rows(
@@ -85,11 +85,11 @@ def _lit_rows(
     return spread_light(opaque, jnp.uint32(1 << half), window)
 
 
-def _in_agent_s_frame(rows: list[jax.Array], right: jax.Array, view_size: int) -> jax.Array:
-    """bool[V * V], row by row from the agent, left to right."""
+def _in_agent_s_frame(rows: jax.Array, right: jax.Array, view_size: int) -> jax.Array:
+    """bool[V * V] of rows uint32[V], row by row from the agent, left to right."""
     columns = np.arange(view_size, dtype=np.uint32)
     places = jnp.where(right > 0, columns, columns[::-1])
-    return ((jnp.stack(rows)[:, None] >> places[None]) & 1 == 1).reshape(-1)
+    return ((rows[:, None] >> places[None]) & 1 == 1).reshape(-1)
 
 
 def _ones(count: jax.Array) -> jax.Array:
