@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from jumanji.env import Environment
 
-from envs_jax.doorkey import ColoredDoorKey, DoorKey, LavaDoorKey, TwoDoor
+from envs_jax.doorkey import ColoredDoorKey, DoorKey, KeyInBox, LavaDoorKey, RandomBoxKey, TwoDoor
 from envs_jax.locked_hallway import WORLDS
 from envs_jax.minigrid import WORLDS as MINIGRID_WORLDS
 from envs_jax.mpe import SCENARIOS
@@ -18,18 +18,23 @@ from envs_jax.mpe import SCENARIOS
 _TASKS: dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]] = {
     "SimpleDoorKey": (DoorKey, {}),
     "LavaDoorKey": (LavaDoorKey, {}),
-    "ColoredDoorKey": (ColoredDoorKey, {"num_keys": 2}),
+    "ColoredDoorKey": (ColoredDoorKey, {}),
     "TwoDoor": (TwoDoor, {"world_size": 20, "room_size": (20, 20)}),
     **WORLDS,
     **SCENARIOS,
 }
 _BUILT_IN: Final = frozenset(_TASKS)
+_UNLISTED: Final[dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]]] = {
+    "KeyInBox": (KeyInBox, {}),
+    "RandomBoxKey": (RandomBoxKey, {}),
+    **MINIGRID_WORLDS,
+}
 _FIXED: Final = {task: ("num_rooms",) for task in WORLDS}
 """What a task's name tells, so that it can't be another."""
 
 
 def tasks() -> list[str]:
-    """The names that `make` knows, beside those of `envs_jax.minigrid.WORLDS`."""
+    """The names that `make` knows, beside KeyInBox, RandomBoxKey and those of `envs_jax.minigrid.WORLDS`."""
     return list(_TASKS)
 
 
@@ -50,14 +55,14 @@ def register(task: str, world: Callable[..., Any]) -> None:
     if not callable(world):
         raise ValueError(f"the task {task} needs a function or class that makes its world, not {world!r}")
     taken = next((name for name in _known() if name.lower() == task.lower()), task)
-    if taken in (*_BUILT_IN, *MINIGRID_WORLDS) or taken != task:
+    if taken in (*_BUILT_IN, *_UNLISTED) or taken != task:
         raise ValueError(f"there is a task {taken} already; choose another name")
     _TASKS[task] = (world, {})
 
 
 def _known() -> dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]]:
     """What makes each task's world, and with which parameters."""
-    return {**_TASKS, **MINIGRID_WORLDS}
+    return {**_TASKS, **_UNLISTED}
 
 
 def _canonical(task: str) -> str:

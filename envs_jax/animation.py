@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jumanji.env import Environment
 
-from envs_jax.doorkey import DoorKey
 from envs_jax.grid.render import render_observation, render_views
 from envs_jax.locked_hallway import LockedHallway
 from envs_jax.locked_hallway import Observation as HallwayObservation
+from envs_jax.minigrid.historical import HistoricalEnv
 from envs_jax.mpe import ParticleWorld
 from envs_jax.mpe.render import camera_of, render_particles
 
@@ -73,7 +73,7 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     _check_single(env, frame)
     if isinstance(frame, HallwayObservation):
         return render_views(frame.view)
-    if isinstance(env, DoorKey) and not hasattr(frame, "step_count"):
+    if isinstance(env, HistoricalEnv) and not hasattr(frame, "step_count"):
         return render_observation(frame)
     return env.render(frame)
 
@@ -93,11 +93,11 @@ def _check_single(env: Environment[Any, Any, Any], frame: Any) -> None:
     """Raises `ValueError` for what is not a state or observation of one world."""
     if hasattr(frame, "step_count"):
         extra = np.ndim(frame.step_count)
-    elif not isinstance(env, DoorKey | LockedHallway):
+    elif not isinstance(env, HistoricalEnv | LockedHallway):
         return  # The states of users' worlds may have any form.
     elif isinstance(env, LockedHallway) and isinstance(frame, HallwayObservation):
         extra = frame.view.ndim - 4
-    elif isinstance(env, DoorKey) and isinstance(frame, jax.Array | np.ndarray):
+    elif isinstance(env, HistoricalEnv) and isinstance(frame, jax.Array | np.ndarray):
         extra = frame.ndim - 3
     else:
         extra = -1

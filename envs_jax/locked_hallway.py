@@ -20,8 +20,8 @@ from envs_jax.grid.constants import AGENT, LOCKED, NUM_ACTIONS, NUM_COLORS, Acti
 from envs_jax.grid.egocentric import look, view_tables
 from envs_jax.grid.hallway import HallwayState, from_arrays, lay_out, to_arrays
 from envs_jax.grid.hallway_step import act_in_order, front_cells
+from envs_jax.grid.layouts import NOWHERE
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
-from envs_jax.grid.state import NOWHERE
 
 
 class Observation(NamedTuple):

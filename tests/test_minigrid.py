@@ -11,9 +11,8 @@ from minigrid.core.world_object import Door, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
 import envs_jax
-from envs_jax.grid.arrays import unpack_cells
-from envs_jax.grid.egocentric import _light
-from envs_jax.grid.observe import see
+from envs_jax.grid.historical import see, unpack_seen
+from envs_jax.grid.visibility import spread_light
 
 STEPS, WORLDS = 80, 10
 
@@ -65,8 +64,8 @@ def walk(env, state, actions):
 
     def step(state, action):
         state, _ = env.step(state, action)
-        now = unpack_cells(see(state, env.size, env.view_size), env.size)
-        return state, env.to_arrays(state) | {"visible": now}
+        now = unpack_seen(see(state, env.size, env.view_size), env.size**2)
+        return state, env.to_arrays(state) | {"visible": now.reshape(env.size, env.size)}
 
     return jax.lax.scan(step, state, actions)[1]
 
@@ -150,4 +149,7 @@ def test_light_spreads_as_minigrid_s(size):
         for x, y in np.argwhere(wall):
             grid.set(x, y, Wall())
         expected.append(grid.process_vis((size // 2, size - 1)))
-    np.testing.assert_array_equal(_light(walls), expected)
+    bits = np.uint32(1) << np.arange(size, dtype=np.uint32)
+    rows = [jnp.asarray((walls[:, :, ahead] * bits).sum(1, dtype=np.uint32)) for ahead in reversed(range(size))]
+    lit = spread_light(rows, jnp.uint32(1 << size // 2), jnp.uint32((1 << size) - 1))
+    np.testing.assert_array_equal(np.stack(lit[::-1], 1)[:, None] & bits[:, None] > 0, expected)

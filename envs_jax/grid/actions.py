@@ -19,7 +19,7 @@ from envs_jax.grid.cells import (
     unboxed,
 )
 from envs_jax.grid.constants import BOX, CLOSED, DOOR, EAST, KEY, LOCKED, NORTH, OPEN, SOUTH, WEST, Actions
-from envs_jax.grid.grid_state import GridState
+from envs_jax.grid.state import GridState
 
 
 class Front(NamedTuple):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.grid.cells import WALL_WORD
 from envs_jax.grid.constants import AGENT, DIR_TO_VEC, NUM_COLORS, OPEN, WEST
 from envs_jax.grid.hallway import HallwayState, Layout, hand_words, object_word, paint
-from envs_jax.grid.observe import WALL_WORD
 from envs_jax.grid.visibility import spread_light
 
 

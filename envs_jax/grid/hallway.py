@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.grid.arrays import checked_integers, describe_cell
+from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD
 from envs_jax.grid.constants import COLOR_TO_IDX, DOOR, EMPTY, GREY, KEY, LOCKED, NUM_COLORS, UNSEEN, WALL
-from envs_jax.grid.observe import EMPTY_WORD, WALL_WORD
-from envs_jax.grid.state import NOWHERE
+from envs_jax.grid.layouts import NOWHERE
 
 
 class HallwayState(NamedTuple):

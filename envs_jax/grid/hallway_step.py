@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.grid.actions import _signed as signed
 from envs_jax.grid.constants import CLOSED, LOCKED, OPEN, Actions
 from envs_jax.grid.egocentric import cell_step
 from envs_jax.grid.hallway import HallwayState, Layout
-from envs_jax.grid.state import NOWHERE
-from envs_jax.grid.step import signed
+from envs_jax.grid.layouts import NOWHERE
 
 
 def act_in_order(

@@ -51,10 +51,14 @@ class Layout:
         """Puts the same into all cells of an area bool[W * H]."""
         self.cells = jnp.where(area, word, self.cells)
 
+    def set_cell(self, cell: jax.Array, word: jax.Array | np.uint32) -> None:
+        """Puts an object into the cell with an index int32[]."""
+        self.fill(np.arange(self.cells.shape[0], dtype=np.int32) == cell, word)
+
     def put(self, x: Number, y: Number, word: jax.Array | np.uint32) -> jax.Array:
         """Puts an object into a cell; int32[], its index."""
         cell = self.cell(x, y)
-        self.fill(np.arange(self.cells.shape[0], dtype=np.int32) == cell, word)
+        self.set_cell(cell, word)
         return cell
 
     def wall_rect(self, x: Number, y: Number, width: Number, height: Number) -> None:
@@ -69,13 +73,17 @@ class Layout:
         """As `vert_wall`, in a row to the right."""
         self.fill(self.area(x, y, length, 1), word)
 
+    def word(self) -> jax.Array:
+        """uint32[], the next random word."""
+        return next(self._words)
+
     def rand_int(self, low: Number, high: Number) -> jax.Array:
         """int32[], uniform in [low, high)."""
-        return (low + uniform_below(next(self._words), jnp.asarray(high - low))).astype(jnp.int32)
+        return (low + uniform_below(self.word(), jnp.asarray(high - low))).astype(jnp.int32)
 
     def draw(self, count: int) -> jax.Array:
         """uint32[count], random words."""
-        return jnp.stack([next(self._words) for _ in range(count)])
+        return jnp.stack([self.word() for _ in range(count)])
 
     def rand_color(self) -> jax.Array:
         """int32[], one of the six colours."""
@@ -84,7 +92,7 @@ class Layout:
     def rand_among(self, allowed: jax.Array) -> jax.Array:
         """int32[], the index of one of the true entries of bool[n], uniform; n if there is none."""
         counts = jnp.cumsum(allowed, dtype=jnp.int32)
-        chosen = uniform_below(next(self._words), counts[-1])
+        chosen = uniform_below(self.word(), counts[-1])
         return (counts <= chosen).sum(dtype=jnp.int32)
 
     def rand_object(self, kinds: tuple[int, ...] = (KEY, BALL, BOX)) -> jax.Array:
@@ -103,7 +111,7 @@ class Layout:
         """Puts an object into a free cell of an area bool[W * H], not among `reject`; int32[], its index."""
         free = self.free(area)
         cell = self.rand_among(free if reject is None else free & ~reject)
-        self.fill(np.arange(self.cells.shape[0], dtype=np.int32) == cell, word)
+        self.set_cell(cell, word)
         return cell
 
     def put_agent(self, x: Number, y: Number, direction: Number = 0) -> None:

@@ -1,30 +1,39 @@
-"""The state of a one-room world."""
+"""The state of a MiniGrid world."""
 
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-NOWHERE = -1
+from envs_jax.grid.cells import is_opaque
 
 
-class RoomState(NamedTuple):
-    """One room in the corner of a square world of `size` cells a side.
+class GridState(NamedTuple):
+    """A grid of W x H cells with one agent.
 
-    A cell (x, y) has the index `x * size + y`; -1 is nowhere. D, K and L are the numbers of
-    doors, keys and lava cells that the task has, F its frame stack.
+    A cell (x, y) has the index `x * H + y`. M is the number of parts of the world's mission, F that of its facts. In
+    worlds whose observation is historical, S is W * H and K the number of frames before the last one; both are 0 in
+    others, which have no words for `seen`.
     """
 
-    key: jax.Array  # PRNG key of the next reset
+    key: jax.Array  # PRNG key of the next draws
     step_count: jax.Array  # int32[]
-    room_size: jax.Array  # int32[2], (columns, rows) with the walls
-    door_cell: jax.Array  # int32[D]
-    door_color: jax.Array  # int32[D]
-    door_state: jax.Array  # int32[D], open, closed or locked
-    key_cell: jax.Array  # int32[K], -1 while carried
-    key_color: jax.Array  # int32[K]
-    lava_cell: jax.Array  # int32[L]
+    cells: jax.Array  # uint32[W * H], a word a cell, see `envs_jax.grid.cells`
+    opaque: jax.Array  # uint32[W + H], what stops light: bit y of word x, and bit x of word W + y
     agent_cell: jax.Array  # int32[]
-    agent_dir: jax.Array  # int32[]
-    carried: jax.Array  # int32[], index of the carried key, -1: none
+    agent_dir: jax.Array  # int32[], 0 east, 1 south, 2 west, 3 north
+    carrying: jax.Array  # uint32[], a word, `EMPTY_WORD` for empty hands
+    mission: jax.Array  # int32[M], see the world
+    facts: jax.Array  # int32[F], what the world's rules need to know beside the grid, see the world
     seen: tuple[jax.Array, ...]  # uint32[] each, bit `cell % 32` of word `cell // 32`: the cell was seen
-    history: jax.Array  # uint32[F - 1, size * size], painted frames before this one, oldest first
+    history: jax.Array  # uint32[K, S], painted frames, oldest first
+
+
+def opaque_lines(cells: jax.Array, width: int, height: int) -> jax.Array:
+    """uint32[W + H], `GridState.opaque` of cells uint32[W * H]."""
+    opaque = is_opaque(cells).reshape(width, height)
+    rows, columns = (np.uint32(1) << np.arange(length, dtype=np.uint32) for length in (height, width))
+    along_x = jnp.where(opaque, rows[None, :], np.uint32(0)).sum(1, dtype=jnp.uint32)
+    along_y = jnp.where(opaque, columns[:, None], np.uint32(0)).sum(0, dtype=jnp.uint32)
+    return jnp.concatenate([along_x, along_y])

@@ -8,9 +8,9 @@ import numpy as np
 
 from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import WALL_WORD, object_word
-from envs_jax.grid.constants import AGENT, COLOR_TO_IDX, EAST, NO_DIRECTION, NORTH, SOUTH
-from envs_jax.grid.grid_state import GridState
-from envs_jax.grid.visibility import spread_light
+from envs_jax.grid.constants import AGENT, COLOR_TO_IDX, EAST, NORTH, SOUTH
+from envs_jax.grid.state import GridState
+from envs_jax.grid.visibility import shift_bits, spread_light
 
 
 class View(NamedTuple):
@@ -74,13 +74,13 @@ def _lit_rows(
     ones = np.uint32(0xFFFFFFFF)
     # The bits of the grid's cells in the window, whose lowest bit is `across - half`.
     low = across - half
-    inside = _shifted(_ones(breadth), -low) & window
+    inside = shift_bits(_ones(breadth), -low) & window
     opaque = []
     for step in range(view_size):
         line = along + forward * step
         on_grid = (line >= 0) & (line < length)
         place = jnp.where(on_grid, jnp.where(along_x, line, width + line), 0)
-        word = _shifted(state.opaque.at[place].get(mode="promise_in_bounds"), -low)
+        word = shift_bits(state.opaque.at[place].get(mode="promise_in_bounds"), -low)
         opaque.append(jnp.where(on_grid, (word & inside) | (window & ~inside), ones))
     return spread_light(opaque, jnp.uint32(1 << half), window)
 
@@ -95,30 +95,6 @@ def _in_agent_s_frame(rows: jax.Array, right: jax.Array, view_size: int) -> jax.
 def _ones(count: jax.Array) -> jax.Array:
     """uint32[], `count` low bits, count in 1..32."""
     return np.uint32(0xFFFFFFFF) >> (32 - count).astype(jnp.uint32)
-
-
-def _shifted(word: jax.Array, shift: jax.Array) -> jax.Array:
-    """`word << shift`, or `word >> -shift` for a negative one; uint32."""
-    up, down = word << shift.astype(jnp.uint32), word >> (-shift).astype(jnp.uint32)
-    return jnp.where(shift >= 0, up, down)
-
-
-def remember(state: GridState, width: int, height: int, view_size: int) -> GridState:
-    """The state with what the agent sees now among what it has seen."""
-    view = look(state, width, height, view_size)
-    return state._replace(seen=state.seen.at[view.cells].max(view.lit & view.inside, mode="promise_in_bounds"))
-
-
-def historical_frame(state: GridState) -> jax.Array:
-    """uint32[W * H], each cell that was seen with its present content, and the agent's direction at its cell.
-
-    The bytes of a word are object id, colour, state and direction (4 where there is no agent); the agent's own cell
-    shows what it carries.
-    """
-    is_agent = np.arange(state.cells.shape[0], dtype=np.int32) == state.agent_cell
-    words = jnp.where(is_agent, state.carrying, state.cells) & np.uint32(0x00FFFFFF)
-    direction = jnp.where(is_agent, state.agent_dir, NO_DIRECTION).astype(jnp.uint32)
-    return compute_once(jnp.where(state.seen, words, np.uint32(0)) | direction << 24, state)
 
 
 def full_image(state: GridState, width: int, height: int) -> jax.Array:

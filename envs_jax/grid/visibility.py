@@ -37,3 +37,9 @@ def view_window(centre: jax.Array, view_size: int, length: int) -> jax.Array:
     """The bits of a view `view_size` wide around bit `centre`, clipped to `length` bits; uint32."""
     view = jnp.uint32((1 << view_size) - 1) << centre.astype(jnp.uint32)
     return (view >> (view_size // 2)) & jnp.uint32((1 << length) - 1)
+
+
+def shift_bits(word: jax.Array, shift: jax.Array) -> jax.Array:
+    """`word << shift`, or `word >> -shift` for a negative one; uint32."""
+    up, down = word << shift.astype(jnp.uint32), word >> (-shift).astype(jnp.uint32)
+    return jnp.where(shift >= 0, up, down)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from envs_jax.minigrid.boxes import KeyInBox, RandomBoxKey
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap, SimpleCrossing
 from envs_jax.minigrid.environment import MiniGridEnv
@@ -82,7 +81,5 @@ WORLDS: dict[str, tuple[type[MiniGridEnv], dict[str, Any]]] = {
     "MiniGrid-MultiRoom-N4-S5-v0": (MultiRoom, {"num_rooms": 6, "max_room_size": 5}),
     "MiniGrid-MultiRoom-N4-S5-v1": (MultiRoom, {"num_rooms": 4, "max_room_size": 5}),
     "MiniGrid-MultiRoom-N6-v0": (MultiRoom, {"num_rooms": 6}),
-    "KeyInBox": (KeyInBox, {}),
-    "RandomBoxKey": (RandomBoxKey, {}),
 }
 """The class of each world, and its parameters."""

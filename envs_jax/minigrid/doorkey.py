@@ -3,13 +3,15 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 from envs_jax.checks import checked_integer
 from envs_jax.grid.actions import Deed
+from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import GOAL_WORD, cell_word, is_open_door
 from envs_jax.grid.constants import CLOSED, COLOR_TO_IDX, DOOR, KEY, LOCKED
-from envs_jax.grid.grid_state import GridState
 from envs_jax.grid.layouts import Layout
+from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import Judgement, MiniGridEnv
 
 YELLOW, RED, BLUE = (COLOR_TO_IDX[name] for name in ("yellow", "red", "blue"))
@@ -68,6 +70,9 @@ class RedBlueDoors(MiniGridEnv):
         red = layout.put(left, layout.rand_int(1, size - 1), cell_word(DOOR, RED, CLOSED))
         blue = layout.put(left + size - 1, layout.rand_int(1, size - 1), cell_word(DOOR, BLUE, CLOSED))
         return [], [red, blue]
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        return find_cells(grid, DOOR, 1, RED) + find_cells(grid, DOOR, 1, BLUE)
 
     def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
         red_before, blue_before = is_open_door(before.cells[before.facts])

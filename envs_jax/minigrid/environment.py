@@ -15,13 +15,12 @@ from jumanji.types import StepType, TimeStep
 from envs_jax.checks import checked_action, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Deed, act
-from envs_jax.grid.arrays import checked_integers
+from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
 from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of
 from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
-from envs_jax.grid.grid_arrays import pack_carrying, pack_grid, unpack_state
-from envs_jax.grid.grid_state import GridState, opaque_lines
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
+from envs_jax.grid.state import GridState, opaque_lines
 from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
@@ -92,6 +91,14 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         """Paints a fresh layout; the numbers of its mission, and its facts."""
         raise NotImplementedError
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        """The facts of a world that `make_state` is given without them, from its grid uint8[W, H, 3] and mission.
+
+        Raises:
+            ValueError: the grid does not tell them.
+        """
+        return []
 
     def notice(self, state: GridState) -> GridState:
         """The state with what the agent remembers of it."""
@@ -197,7 +204,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         carrying_contents: Any = (0, 0),
         step_count: Any = 0,
         mission: Any = (),
-        facts: Any = (),
+        facts: Any = None,
         key: jax.Array | None = None,
     ) -> GridState:
         """The state of a given world, drawn or recorded; runs on the host.
@@ -211,7 +218,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             carrying_contents: (object id, colour) of what a carried box holds.
             step_count: steps done in the episode.
             mission: int[M], the mission's numbers, or its text.
-            facts: int[F], see the world.
+            facts: int[F], see the world; by default those of a fresh world with this grid and mission.
             key: PRNG key of the next draws; `jax.random.key(0)` by default.
 
         Raises:
@@ -221,7 +228,9 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         position = checked_integers("agent_pos", agent_pos, (2,), 0, max(shape) - 1)
         if not (position < shape).all():
             raise ValueError(f"agent_pos must be within a grid of {shape}, not {tuple(position.tolist())}")
-        cells = pack_grid(grid, contents, shape)
+        cells, numbers = pack_grid(grid, contents, shape), self._checked_mission(mission)
+        if facts is None:
+            facts = self.find_facts(np.asarray(grid), numbers.tolist())
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
             cells=cells,
@@ -229,7 +238,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             agent_cell=np.int32(position[0] * self.height + position[1]),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
             carrying=pack_carrying(carrying, carrying_contents),
-            mission=self._checked_mission(mission),
+            mission=numbers,
             facts=_checked_numbers("facts", facts, self.num_facts),
             **_without_memory(),
         )
@@ -286,7 +295,7 @@ def carries(state: GridState, kind: jax.Array | int, color: jax.Array | int) -> 
 
 
 def _without_memory() -> dict[str, Any]:
-    return {"seen": np.zeros(0, bool), "history": np.zeros((0, 0), np.uint32)}
+    return {"seen": (), "history": np.zeros((0, 0), np.uint32)}
 
 
 def _checked_numbers(name: str, numbers: Any, count: int) -> np.ndarray:

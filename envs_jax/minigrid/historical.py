@@ -12,9 +12,8 @@ from jumanji.types import TimeStep
 
 from envs_jax.checks import MOST_FRAMES, checked_count
 from envs_jax.grid.constants import AGENT, LOCKED, NO_DIRECTION, NUM_COLORS
-from envs_jax.grid.grid_state import GridState
-from envs_jax.grid.observe import unpack_words
-from envs_jax.grid.views import historical_frame, remember
+from envs_jax.grid.historical import historical_frame, pack_seen, see, unpack_frames, unpack_seen
+from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import MiniGridEnv
 
 
@@ -45,10 +44,10 @@ class HistoricalEnv(MiniGridEnv):
         return specs.BoundedArray(shape, jnp.uint8, minimum=0, maximum=top, name="observation")
 
     def notice(self, state: GridState) -> GridState:
-        if state.seen.shape[0] == 0:
-            state = state._replace(seen=jnp.zeros(self.size**2, bool))
-            return self._repeat_first_frame(remember(state, self.size, self.size, self.view_size))
-        return remember(state, self.size, self.size, self.view_size)
+        now = see(state, self.size, self.view_size)
+        if not state.seen:
+            return self._repeat_first_frame(state._replace(seen=now))
+        return state._replace(seen=tuple(map(jnp.bitwise_or, state.seen, now)))
 
     def step(self, state: GridState, action: ArrayLike) -> tuple[GridState, TimeStep[Any]]:
         """As `MiniGridEnv.step`; the frame before joins the history."""
@@ -61,20 +60,22 @@ class HistoricalEnv(MiniGridEnv):
         """uint8[size, size, 4 * frame_stack], the observation of a state."""
         frame = historical_frame(state)
         if self.frame_stack == 1:
-            return unpack_words(frame, self.size)
-        return unpack_words(jnp.concatenate([state.history, frame[None]]), self.size)
+            return unpack_frames(frame, self.size)
+        return unpack_frames(jnp.concatenate([state.history, frame[None]]), self.size)
 
     def make_state(self, *args: Any, seen: Any, **named: Any) -> GridState:
         """As `MiniGridEnv.make_state`, with `seen`, bool[size, size], the cells seen so far in the episode."""
         if np.shape(seen) != (self.size, self.size):
             raise ValueError(f"seen must have shape {(self.size, self.size)}, not {np.shape(seen)}")
-        state = super().make_state(*args, **named)._replace(seen=jnp.asarray(seen, bool).reshape(-1))
-        return self._repeat_first_frame(state)
+        words = jax.device_put(pack_seen(np.asarray(seen, bool)))
+        return self._repeat_first_frame(super().make_state(*args, **named)._replace(seen=words))
 
     def to_arrays(self, state: GridState) -> dict[str, jax.Array]:
         """The arguments that `make_state` takes for this state, less the key."""
-        return super().to_arrays(state) | {"seen": state.seen.reshape(self.size, self.size)}
+        return super().to_arrays(state) | {"seen": unpack_seen(state.seen, self.size**2).reshape(self.size, self.size)}
 
     def _repeat_first_frame(self, state: GridState) -> GridState:
-        frames = jnp.broadcast_to(historical_frame(state), (self.frame_stack - 1, self.size**2))
-        return state._replace(history=frames)
+        shape = self.frame_stack - 1, self.size**2
+        if self.frame_stack == 1:
+            return state._replace(history=jnp.zeros(shape, jnp.uint32))
+        return state._replace(history=jnp.broadcast_to(historical_frame(state), shape))

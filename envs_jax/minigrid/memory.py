@@ -4,13 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from envs_jax.checks import checked_flag, checked_odd
 from envs_jax.grid.actions import Deed
 from envs_jax.grid.cells import WALL_WORD, object_word
 from envs_jax.grid.constants import BALL, COLOR_TO_IDX, KEY, Actions
-from envs_jax.grid.grid_state import GridState
 from envs_jax.grid.layouts import Layout
+from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import Judgement, MiniGridEnv
 
 GREEN = COLOR_TO_IDX["green"]
@@ -57,6 +58,15 @@ class Memory(MiniGridEnv):
             layout.put(x, y, object_word(jnp.where(is_ball == 1, BALL, KEY), GREEN))
         up, down = layout.cell(end + 1, middle - 1), layout.cell(end + 1, middle + 1)
         return [], [jnp.where(start == above, up, down), jnp.where(start == above, down, up)]
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        kinds = grid[..., 0]
+        places = np.argwhere((kinds == KEY) | (kinds == BALL))
+        if len(places) != 3:
+            raise ValueError(f"a world of this kind has 3 keys and balls, the grid has {len(places)}")
+        start, upper, lower = (tuple(place) for place in places)
+        up, down = (int(x * self.height + y + step) for (x, y), step in ((upper, 1), (lower, -1)))
+        return [up, down] if kinds[start] == kinds[upper] else [down, up]
 
     def meant(self, action: jax.Array) -> jax.Array:
         return jnp.where(action == Actions.pickup, Actions.toggle, action)

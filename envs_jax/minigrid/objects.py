@@ -4,13 +4,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from envs_jax.checks import checked_integer
 from envs_jax.grid.actions import Deed, split_cell
+from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of, object_word
 from envs_jax.grid.constants import BALL, BOX, CLOSED, DOOR, KEY, NUM_COLORS, Actions
-from envs_jax.grid.grid_state import GridState
 from envs_jax.grid.layouts import Layout
+from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv, carries, object_types
 
 TYPES = object_types(KEY, BALL, BOX)
@@ -112,6 +114,9 @@ class GoToObject(MiniGridEnv):
         target = one_of(words, number)
         return [color_of(target), kind_of(target)], [one_of(cells, number)]
 
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        return find_cells(grid, mission[1], 1, mission[0])
+
     def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
         done, toggled = action == Actions.done, action == Actions.toggle
         beside = is_beside(state, state.facts[0], self.height)
@@ -150,6 +155,9 @@ class GoToDoor(GoToObject):
         layout.place_agent(layout.area(0, 0, width, height))
         number = layout.rand_int(0, len(places))
         return [one_of(colors, number)], [one_of(cells, number)]
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        return find_cells(grid, DOOR, 1, mission[0])
 
 
 class PutNear(MiniGridEnv):
@@ -191,6 +199,9 @@ class PutNear(MiniGridEnv):
             part for word in (one_of(words, moved), one_of(words, other)) for part in (color_of(word), kind_of(word))
         ]
         return parts, [one_of(cells, other)]
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        return find_cells(grid, mission[3], 1, mission[2])
 
     def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
         color, kind, _, _ = state.mission

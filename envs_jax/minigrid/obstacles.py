@@ -12,11 +12,12 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import checked_action, checked_flag, checked_integer
 from envs_jax.grid.actions import look_ahead
+from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, GOAL_WORD, cell_word, kind_of
 from envs_jax.grid.constants import BALL, COLOR_TO_IDX, GOAL, NUM_ACTIONS, Actions
-from envs_jax.grid.grid_state import GridState
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
+from envs_jax.grid.state import GridState
 from envs_jax.minigrid.empty import REACH_GOAL
 from envs_jax.minigrid.environment import MiniGridEnv, Observation
 
@@ -70,6 +71,9 @@ class DynamicObstacles(MiniGridEnv):
         else:
             layout.put_agent(1, 1)
         return [], [layout.place(OBSTACLE) for _ in range(self.num_facts)]
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        return find_cells(grid, BALL, self.num_facts)
 
     def meant(self, action: jax.Array) -> jax.Array:
         return jnp.where(action > Actions.forward, Actions.left, action)

@@ -8,10 +8,11 @@ import numpy as np
 
 from envs_jax.checks import checked_integer
 from envs_jax.grid.actions import Deed
+from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, is_open_door, object_word
 from envs_jax.grid.constants import BALL, BOX, CLOSED, DIR_TO_VEC, DOOR, KEY, LOCKED, Actions
-from envs_jax.grid.grid_state import GridState
 from envs_jax.grid.layouts import Layout, Number
+from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv, carries, object_types
 
 EAST, SOUTH, WEST, NORTH = range(4)
@@ -126,6 +127,9 @@ class Unlock(RoomGrid):
         rooms.place(0, 0, object_word(KEY, color))
         rooms.place_agent(0, 0)
         return [], [door]
+
+    def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
+        return find_cells(grid, DOOR, 1)
 
     def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
         opened = (action == Actions.toggle) & is_open_door(state.cells[state.facts[0]])

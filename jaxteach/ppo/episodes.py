@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.doorkey import DoorKey
+from envs_jax.minigrid.historical import HistoricalEnv
 from envs_jax.vector import select_copies
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.base import forward
@@ -135,7 +135,7 @@ def unfinished_message(outcome: Episodes, max_steps: int) -> str | None:
 
 def frame_of(world: AgentAxisWrapper, state: Any, obs: Any) -> Any:
     """What a film shows: the observation in a DoorKey world, else the state without its keys."""
-    if isinstance(world.env, DoorKey):
+    if isinstance(world.env, HistoricalEnv):
         return obs[0]
     return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)
 

@@ -28,7 +28,7 @@ from envs_jax.grid.constants import (
     WALL,
     Actions,
 )
-from envs_jax.grid.observe import EMPTY_WORD
+from envs_jax.grid.cells import EMPTY_WORD
 from envs_jax.small_gather import pick
 
 NOTHING: Final = -1
