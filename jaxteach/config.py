@@ -247,7 +247,7 @@ class LLMConfig:
     """the server's prices of a million tokens of prompts and of answers: the cost is written into the plan file"""
     structured: Annotated[Flag, MODEL] = False
     """the model can answer nothing but plans; a server is tried first, since many ignore such constraints"""
-    parallel: Annotated[int, Bounds(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
+    parallel: Annotated[int, Bounds(1, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
     """answers decoded side by side, or requests in flight"""
     context: Annotated[Count, GGUF, ON_RESUME, NOT_LEARNT] = 8192
     """tokens in the cache of a GGUF model, all answers together"""
@@ -278,11 +278,12 @@ class TeachConfig:
     out: Path | None = None
     """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl; with --card, the folder to
     write, <plans>_card when left out"""
-    show: Path | None = None
-    """instead of asking, print the plans of a file and the success of the teacher itself"""
+    show: str | None = None
+    """instead of asking, print the plans and the success of the teacher itself, of a plan file, a folder from --card,
+    or the "recorded" or "scripted" plans of a task"""
     card: str | None = None
-    """instead of asking, write a folder to share: a plan file, a folder from --card, "recorded" or "scripted", with a
-    page about the teacher, card.html; --plans takes the folder"""
+    """instead of asking, write a folder to share, with a page about the teacher, card.html, of the same as for --show;
+    --plans takes the folder"""
     export_batch: Path | None = None
     """instead of asking, write the requests to this file, for OpenAI's Batch API or vllm run-batch"""
     import_batch: Annotated[Path | None, OnlyWith("out"), ASKS] = None
@@ -320,8 +321,10 @@ class TeachConfig:
         batch = self.export_batch or self.import_batch
         if batch is not None and (self.llm.backend != "openai" or self.llm.model is None):
             raise UserError("batches need --backend openai and --model, the model that answers them")
-        if batch is not None and (self.llm.structured or self.debate_rounds):
-            raise UserError("batches can't be tried with --structured, and hold no debates; leave both out")
+        if batch is not None and self.llm.structured:
+            raise UserError("--structured tries first what a server obeys, which a batch can't; leave --structured out")
+        if batch is not None and self.debate_rounds:
+            raise UserError("a debate asks in rounds, and a batch only once; leave --debate_rounds out")
         if batch is not None and self.score:
             raise UserError("batches hold answers, and --score asks for none; leave one of them out")
         if self.score and self.llm.backend == "random":

@@ -6,7 +6,9 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
+from jaxteach.llm.backends import open_local
 from jaxteach.llm.client import Question
 from jaxteach.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.llm.grammar_mask import Grammar
@@ -14,6 +16,7 @@ from jaxteach.llm.llama_cpp_client import LocalClient
 from jaxteach.llm.noise import GumbelNoise
 from jaxteach.llm.parse import answer_text, parse_answer
 from jaxteach.llm.tree_decoding import Choices, shared_start
+from jaxteach.options.markers import check_values
 from jaxteach.teacher.tasks.doorkey_captions import Captions
 from tests.language_model import MODEL, write_model
 
@@ -96,6 +99,12 @@ def test_narrow_limits_change_no_answer(parallel, context):
     assert len(set(wide)) > 3
     # A batch's size moves the last bits of the logits, which may tip a draw.
     assert sum(a == b for a, b in zip(wide, narrow)) >= 8
+
+
+def test_answers_may_be_decoded_one_at_a_time():
+    config = LLMConfig(model=str(MODEL), parallel=1, max_tokens=3, temperature=0.0, threads=1, context=512)
+    check_values(config)
+    assert len(set(answers(open_local(config, None)))) == len(PROMPTS)
 
 
 def test_draws_depend_on_seed_and_sample_alone():
