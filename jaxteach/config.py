@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import tyro
 
 from jaxteach.errors import UserError, did_you_mean
-from jaxteach.options.legacy import NAMES, current_value
+from jaxteach.options.legacy import current_options
 from jaxteach.options.markers import (
     NOT_LEARNT,
     ON_RESUME,
@@ -210,7 +210,7 @@ class TeacherConfig:
 
     plans: str = "shipped"
     """a plan file or a folder that shares one, or what ships with jaxteach: "recorded" answers of a model, or a
-    "scripted" file written by hand; "none" to begin without plans and use --online"""
+    "scripted" file written by hand; "none" for no plans, in training until it has asked for them"""
     hard_planner: Flag = False
     """sample one plan at every step, instead of mixing all plans"""
 
@@ -589,7 +589,7 @@ def with_options(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig
     Raises:
         UserError: training has no such option; the message names its nearest relative.
     """
-    changed = {NAMES.get(name, name): current_value(name, value) for name, value in options.items()}
+    changed = current_options(options)
     parts = {part: replace(getattr(config, part), **_taken(changed, kind)) for part, kind in PARTS.items()}
     own = {name: changed.pop(name) for name in OWN if name in changed}
     for name in changed:
@@ -628,12 +628,12 @@ def from_json(document: Any) -> TrainConfig:
     if not isinstance(document, dict):
         raise UserError("config.json is not a jaxteach run's: it is not an object")
     written_by = document.get(VERSION_NAME, "of an unknown version")
-    values = {name: current_value(name, value) for name, value in document.items() if name != VERSION_NAME}
+    values = current_options({name: value for name, value in document.items() if name != VERSION_NAME})
     parts = {name: values.get(name, {}) for name in PARTS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise UserError("config.json is not a jaxteach run's: a part of it is not an object")
     parts["llm"] = _with_todays_names(parts["llm"])
-    parts["ppo"] = _with_todays_weights({name: current_value(name, value) for name, value in parts["ppo"].items()})
+    parts["ppo"] = _with_todays_weights(current_options(parts["ppo"]))
     unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
         raise UserError(
@@ -651,7 +651,7 @@ def _with_todays_names(llm: dict[str, Any]) -> dict[str, Any]:
     """An older run's options for a model as they are today: what was the longest answer is now left to the default."""
     if "grammar" in llm and llm.get("max_tokens") == 128 and llm.get("backend") != "openai":
         llm = llm | {"max_tokens": None}
-    return {NAMES.get(name, name): value for name, value in llm.items()}
+    return current_options(llm)
 
 
 def _with_todays_weights(ppo: dict[str, Any]) -> dict[str, Any]:

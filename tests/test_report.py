@@ -281,6 +281,7 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
     page = Page((tmp_path / "r" / "report.html").read_text("utf-8"))
     assert all(line in page.text for line in lines)
     assert "Few seeds (the fewest: 2)" in page.text
+    assert "AULC is the area under the learning curve" in page.text
 
 
 @pytest.mark.parametrize("columns", [3, 1])

@@ -92,7 +92,7 @@ def alone_sentences(played: list[FilmedResult], config: TeachConfig) -> list[str
     sentences = [
         f"Here the teacher itself acts, its actions sampled, in {config.episodes:,} episodes of each "
         f"task{config.world.arguments}. In brackets are {CONFIDENCE:.0%} intervals over the episodes: Wilson's for "
-        "success, Student's for means.",
+        "success, percentile bootstraps for means.",
     ]
     if any(alone.result.conflict_share is not None for alone in played):
         sentences.append(f"'{TOGETHER}' is the share of steps in which two agents pursue the same object.")
