@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -107,15 +108,24 @@ def _measure_one(axis: str, line: str, value: int, make: Callable[[], Program], 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """A PNG with a panel for each thing that grows."""
     from matplotlib.figure import Figure  # noqa: PLC0415  # measuring needs no drawing
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
-    axes = list(dict.fromkeys(row["axis"] for row in rows))
+    axes, lines = (list(dict.fromkeys(row[name] for row in rows)) for name in ("axis", "line"))
     figure = Figure((3.4 * len(axes), 3.6), layout="constrained")
     for panel, axis in zip(figure.subplots(1, len(axes), squeeze=False)[0], axes):
         for line in dict.fromkeys(row["line"] for row in rows if row["axis"] == axis):
             points = [(row["value"], row["ns"]) for row in rows if (row["axis"], row["line"]) == (axis, line)]
-            panel.plot(*zip(*points), "o-", markersize=3, label=line)
+            panel.plot(*zip(*points), "o-", markersize=3, label=line, color=f"C{lines.index(line)}")
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
+        # Whole decades, so that what hardly grows looks flat.
+        exponents = np.log10([row["ns"] for row in rows if row["axis"] == axis])
+        panel.set_ylim(10 ** np.floor(exponents.min()), 10 ** np.ceil(exponents.max()))
+        for ticks in (panel.xaxis, panel.yaxis):
+            ticks.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            ticks.set_minor_formatter(NullFormatter())
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.3)
         panel.set_xlabel(axis)
         panel.set_ylabel("nanoseconds a step")
         panel.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1))  # above the panel, where it covers no curve

@@ -1,6 +1,7 @@
 """Imports Jumanji's interface without its environments, which take half a second and bring Matplotlib along."""
 
 import sys
+import threading
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
@@ -8,6 +9,8 @@ from typing import Any, Final
 
 PACKAGE, REGISTRATION = "jumanji", "jumanji.registration"
 INTERFACE: Final = ("env", "specs", "types")
+_LOCK: Final = threading.RLock()
+_waiting: Final = [REGISTRATION, PACKAGE]
 
 
 class _LazyModule(ModuleType):
@@ -19,12 +22,15 @@ class _LazyModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__version__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        modules = [sys.modules[module] for module in (REGISTRATION, PACKAGE)]
-        for module in modules:
-            module.__class__ = ModuleType
-        for module in modules:
-            module.__loader__.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-        return getattr(self, name)
+        with _LOCK:
+            modules = [sys.modules[module] for module in _waiting]
+            # What the modules themselves lack while they load is an error.
+            _waiting.clear()
+            for module in modules:
+                module.__loader__.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+            for module in modules:
+                module.__class__ = ModuleType
+        return ModuleType.__getattribute__(self, name)
 
 
 def _lazy_module(name: str) -> ModuleType:

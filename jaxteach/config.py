@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import tyro
 
 from jaxteach.errors import UserError, did_you_mean
-from jaxteach.options.legacy import NAMES, current_value
+from jaxteach.options.legacy import current_options
 from jaxteach.options.markers import (
     NOT_LEARNT,
     ON_RESUME,
@@ -210,7 +210,7 @@ class TeacherConfig:
 
     plans: str = "shipped"
     """a plan file or a folder that shares one, or what ships with jaxteach: "recorded" answers of a model, or a
-    "scripted" file written by hand; "none" to begin without plans and use --online"""
+    "scripted" file written by hand; "none" for no plans, in training until it has asked for them"""
     hard_planner: Flag = False
     """sample one plan at every step, instead of mixing all plans"""
 
@@ -247,7 +247,7 @@ class LLMConfig:
     """the server's prices of a million tokens of prompts and of answers: the cost is written into the plan file"""
     structured: Annotated[Flag, MODEL] = False
     """the model can answer nothing but plans; a server is tried first, since many ignore such constraints"""
-    parallel: Annotated[int, Bounds(2, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
+    parallel: Annotated[int, Bounds(1, 2**16), MODEL, ON_RESUME, NOT_LEARNT] = 64
     """answers decoded side by side, or requests in flight"""
     context: Annotated[Count, GGUF, ON_RESUME, NOT_LEARNT] = 8192
     """tokens in the cache of a GGUF model, all answers together"""
@@ -278,11 +278,12 @@ class TeachConfig:
     out: Path | None = None
     """the plan file to write; answers are kept as they arrive in <out>.answers.jsonl; with --card, the folder to
     write, <plans>_card when left out"""
-    show: Path | None = None
-    """instead of asking, print the plans of a file and the success of the teacher itself"""
+    show: str | None = None
+    """instead of asking, print the plans and the success of the teacher itself, of a plan file, a folder from --card,
+    or the "recorded" or "scripted" plans of a task"""
     card: str | None = None
-    """instead of asking, write a folder to share: a plan file, a folder from --card, "recorded" or "scripted", with a
-    page about the teacher, card.html; --plans takes the folder"""
+    """instead of asking, write a folder to share, with a page about the teacher, card.html, of the same as for --show;
+    --plans takes the folder"""
     export_batch: Path | None = None
     """instead of asking, write the requests to this file, for OpenAI's Batch API or vllm run-batch"""
     import_batch: Annotated[Path | None, OnlyWith("out"), ASKS] = None
@@ -320,8 +321,10 @@ class TeachConfig:
         batch = self.export_batch or self.import_batch
         if batch is not None and (self.llm.backend != "openai" or self.llm.model is None):
             raise UserError("batches need --backend openai and --model, the model that answers them")
-        if batch is not None and (self.llm.structured or self.debate_rounds):
-            raise UserError("batches can't be tried with --structured, and hold no debates; leave both out")
+        if batch is not None and self.llm.structured:
+            raise UserError("--structured tries first what a server obeys, which a batch can't; leave --structured out")
+        if batch is not None and self.debate_rounds:
+            raise UserError("a debate asks in rounds, and a batch only once; leave --debate_rounds out")
         if batch is not None and self.score:
             raise UserError("batches hold answers, and --score asks for none; leave one of them out")
         if self.score and self.llm.backend == "random":
@@ -586,7 +589,7 @@ def with_options(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig
     Raises:
         UserError: training has no such option; the message names its nearest relative.
     """
-    changed = {NAMES.get(name, name): current_value(name, value) for name, value in options.items()}
+    changed = current_options(options)
     parts = {part: replace(getattr(config, part), **_taken(changed, kind)) for part, kind in PARTS.items()}
     own = {name: changed.pop(name) for name in OWN if name in changed}
     for name in changed:
@@ -625,12 +628,12 @@ def from_json(document: Any) -> TrainConfig:
     if not isinstance(document, dict):
         raise UserError("config.json is not a jaxteach run's: it is not an object")
     written_by = document.get(VERSION_NAME, "of an unknown version")
-    values = {name: current_value(name, value) for name, value in document.items() if name != VERSION_NAME}
+    values = current_options({name: value for name, value in document.items() if name != VERSION_NAME})
     parts = {name: values.get(name, {}) for name in PARTS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise UserError("config.json is not a jaxteach run's: a part of it is not an object")
     parts["llm"] = _with_todays_names(parts["llm"])
-    parts["ppo"] = _with_todays_weights({name: current_value(name, value) for name, value in parts["ppo"].items()})
+    parts["ppo"] = _with_todays_weights(current_options(parts["ppo"]))
     unknown = _unknown(TrainConfig, values) + [name for part in PARTS for name in _unknown(PARTS[part], parts[part])]
     if unknown:
         raise UserError(
@@ -648,7 +651,7 @@ def _with_todays_names(llm: dict[str, Any]) -> dict[str, Any]:
     """An older run's options for a model as they are today: what was the longest answer is now left to the default."""
     if "grammar" in llm and llm.get("max_tokens") == 128 and llm.get("backend") != "openai":
         llm = llm | {"max_tokens": None}
-    return {NAMES.get(name, name): value for name, value in llm.items()}
+    return current_options(llm)
 
 
 def _with_todays_weights(ppo: dict[str, Any]) -> dict[str, Any]:

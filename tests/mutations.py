@@ -979,8 +979,8 @@ MODELS: Final = [
         "samples-are-one",
         "all samples of a question have one answer",
         "jaxteach/llm/answer_cache.py",
-        "self._known[asker, digest, question.sample] = answer",
-        "self._known[asker, digest, 0] = answer",
+        "self._known[asker, _digest(question.prompt), question.sample] = answer",
+        "self._known[asker, _digest(question.prompt), 0] = answer",
         "test_llm_answers.py::test_nothing_is_asked_twice",
     ),
     Mutation(
@@ -1070,7 +1070,7 @@ MODELS: Final = [
         "the tokens of answers from an earlier run are not counted",
         "jaxteach/llm/answer_cache.py",
         """                self.reused += 1
-                self.tokens.update(answer.usage)
+                self._count(answer)
 """,
         """                self.reused += 1
 """,

@@ -264,7 +264,7 @@ MISTAKES = {
     "idle plans": ({"teacher": None, "plans": "x.json"}, "plans has no effect"),
     "twice": ({"seeds": 1, "seed_list": (1,)}, "seeds= and seed_list= say the same"),
     "seeds": ({"seeds": "one"}, "seeds are integers"),
-    "negative": ({"seeds": -1}, "seed_list must be"),
+    "negative": ({"seeds": -1}, "^seeds must be"),
     "no network": ({"network": 3}, "a network is a flax module"),
     "no teacher": ({"teacher": 3}, "a teacher is None, the path of a plan file, a Teacher or a Domain"),
     "plans": ({"teacher": "none.json"}, "can't read the plan file none.json"),

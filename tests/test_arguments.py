@@ -102,6 +102,14 @@ def test_the_command_jaxteach(line, code, told):
     assert code == 0 or len(output.splitlines()) == 1
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_the_package_lists_its_commands(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxteach", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["train", "eval", "teach", "sweep", "report"]
+
+
 def test_the_command_jaxteach_imports_modules_of_the_current_folder(tmp_path):
     """Catches a plug-in that only `python -m jaxteach.train` finds, since the script lies in another folder."""
     script, folder = tmp_path / "bin" / "jaxteach", tmp_path / "work"

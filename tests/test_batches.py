@@ -43,6 +43,12 @@ def answered(path, form):
     return "\n".join(lines) + "\n"
 
 
+def test_a_batch_needs_no_key(teach, monkeypatch):
+    """Catches a key that is refused although nothing is sent."""
+    monkeypatch.setenv("OPENAI_API_KEY", "cl\u00e9")
+    assert "12 requests written" in teach(*ASKED, "--export_batch", "requests.jsonl")
+
+
 def test_requests_are_those_of_the_batch_api(teach, tmp_path):
     written = teach(*ASKED, "--temperature", 0.3, "--export_batch", "requests.jsonl")
     assert "12 requests written to requests.jsonl" in written
@@ -60,7 +66,11 @@ def test_answers_become_plans_with_what_they_cost(teach, tmp_path, form):
     teach(*ASKED, "--export_batch", "requests.jsonl")
     (tmp_path / "answers.jsonl").write_text(answered(tmp_path / "requests.jsonl", form))
     more = ["--import_batch", "answers.jsonl", "--prices", 1, 2, "--out", "plans.json"]
-    assert "12 answers taken from answers.jsonl" in teach(*ASKED, *more)
+    assert "12 answers taken from answers.jsonl\n" in teach(*ASKED, *more)
+    again = teach(*ASKED, *more[:-1], "again.json")
+    assert "12 answers taken from answers.jsonl\n" in again
+    (tmp_path / "again.json").unlink()
+    assert "0 answers taken from answers.jsonl, 12 were kept already\n" in teach(*ASKED, *more[:-1], "again.json")
     plans = load_plans("plans.json", "SimpleDoorKey")
     assert {plan.skills for entry in plans.captions for plan in entry.plans} == {(("explore", None),)}
     made = plans.provenance
@@ -78,6 +88,10 @@ def test_missing_failed_and_foreign_answers_are_told(teach, tmp_path):
     assert "2 answers are missing; give --base_url" in teach(*ASKED, *out)
     (tmp_path / "answers.jsonl").write_text(lines[0].replace('"custom_id": "', '"custom_id": "x'))
     assert "line 1 of answers.jsonl answers another question" in teach(*ASKED, *out)
+    (tmp_path / "answers.jsonl").write_text("\n".join(lines))
+    assert "was asked with other options for sampling" in teach(*ASKED, "--temperature", 0.1, *out)
     (tmp_path / "answers.jsonl").write_text("hello")
     assert "line 1 of answers.jsonl is not a batch's answer" in teach(*ASKED, *out)
+    for option in (["--structured"], ["--debate_rounds", 2]):
+        assert f"leave {option[0]} out" in teach(*ASKED, *option, "--export_batch", "r.jsonl")
     assert "batches need --backend openai" in teach("--task", "SimpleDoorKey", "--export_batch", "r.jsonl")

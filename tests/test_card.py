@@ -17,6 +17,7 @@ import jaxteach.eval
 import jaxteach.teach
 from jaxteach.api.registry import register_task
 from jaxteach.config import TeacherConfig, TrainConfig
+from jaxteach.evaluation.intervals import mean_interval
 from jaxteach.reports.agreement import overlap
 from jaxteach.system.command import run_command
 from jaxteach.tasks import TASKS
@@ -119,6 +120,18 @@ def markdown_rows(text, heading):
     part = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [re.split(r" ?(?<!\\)\| ?", line)[1:-1] for line in part.splitlines() if line.startswith("|")]
     return [[cell.replace("\\", "").replace("&lt;", "<").replace("&gt;", ">") for cell in row] for row in rows[2:]]
+
+
+def test_an_interval_of_a_mean_stays_within_the_values():
+    """Catches a mean return whose interval exceeds the largest return there is."""
+    values = np.array([0.9] * 19 + [0.0])
+    low, high = mean_interval(values)
+    assert 0 <= low < values.mean() < high <= 0.9
+    assert mean_interval(values) == (low, high)
+    normal = np.random.default_rng(0).normal(size=400)
+    reach = 1.96 * normal.std() / 20
+    assert mean_interval(normal) == pytest.approx((normal.mean() - reach, normal.mean() + reach), abs=0.01)
+    assert mean_interval(np.ones(5)) is None
 
 
 def test_an_overlap_by_hand():
@@ -372,7 +385,7 @@ def test_an_earlier_card_of_the_same_plans_is_renewed(tiny, monkeypatch):
     ("arguments", "words"),
     [
         (["--card", "recorded"], "--card recorded needs --task"),
-        (["--card", "none", "--task", "SimpleDoorKey"], "has no plans to write about"),
+        (["--card", "none", "--task", "SimpleDoorKey"], "--card none has no plans"),
         (["--card", "recorded", "--task", "simple_spread"], "no recorded plans ship for simple_spread"),
         (["--card", "none.json"], "can't read the plan file none.json"),
         (["--card", "x", "--show", "y"], "give one of --out"),

@@ -85,6 +85,20 @@ def test_a_resumed_run_counts_cached_answers(made, monkeypatch):
         assert after[name] == before[name]
 
 
+def test_a_plan_file_of_cached_answers_tells_what_the_server_refused(monkeypatch, tmp_path):
+    out = tmp_path / "plans.json"
+    refuses = lambda body: "unknown field min_p" if "min_p" in body else None  # noqa: E731
+    with choosing(plans_and_rejects, refuses) as (url, _):
+        asked = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--out", out]
+        teach(monkeypatch, *asked)
+        before = load_plans(out, "SimpleDoorKey").provenance
+        out.unlink()
+        teach(monkeypatch, *asked)
+    after = load_plans(out, "SimpleDoorKey").provenance
+    assert (after["requests"], "min_p" in after["fields_refused_by_server"]) == (0, True)
+    assert after["fields_refused_by_server"] == before["fields_refused_by_server"]
+
+
 def test_show_prints_it_and_thoughts_where_they_are_asked_for(made, monkeypatch, capsys):
     out, *_ = made
     capsys.readouterr()

@@ -443,7 +443,7 @@ def test_hostile_plans_are_shown_without_their_tricks(tmp_path, capsys):
     provenance = {name: name, "rejects": {name: {name: [name]}}}
     write_json(tmp_path / "plans.json", PLANS | {"captions": [caption], "provenance": provenance})
     with pytest.raises(SystemExit):
-        run_command(lambda: show(TeachConfig(show=tmp_path / "plans.json"), tmp_path / "plans.json"))
+        run_command(lambda: show(TeachConfig(show=str(tmp_path / "plans.json")), str(tmp_path / "plans.json")))
     captured = capsys.readouterr()
     assert "a caption that the task never shows" in captured.err
     shown = captured.out + captured.err

@@ -56,6 +56,24 @@ def test_jumanji_works_after_the_lazy_import(use):
     assert "jumanji" in loaded_after(f"import envs_jax\n{use}")
 
 
+def test_many_threads_may_use_jumanji_first():
+    """Catches a thread that sees the registry while another one loads it."""
+    program = """
+import sys, threading
+import envs_jax, jumanji
+sys.setswitchinterval(1e-6)
+start, made = threading.Barrier(8), []
+def use():
+    start.wait()
+    made.append((jumanji.make, jumanji.registration.registered_environments()))
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(made) == 8
+"""
+    assert "jumanji" in loaded_after(program)
+
+
 def test_what_is_imported_is_declared():
     """Catches a package that is here only because another one needs it."""
     requirements = [Requirement(text) for text in metadata.requires("jaxteach") or []]

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from jaxteach.training.loop import TrainingLoop
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 120
@@ -77,6 +80,7 @@ domain = PlainDomain(words, 2, caption=lambda obs: jnp.int32(0), actions=lambda 
 register_task(Line, TrainConfig("Line", total_steps=100, network="mlp", num_envs=4), domain)
 """
 PLANS = {"sees": ["exit"], "holds": None, "plans": [{"p": 1.0, "skills": [["wait", None]]}]}
+NOTHING_SAVED = "nothing is saved yet: a checkpoint comes every 25 iterations (--save_interval)"
 SHORT = ["--task", "Line", "--plans", "plans.json", "--num_eval", "2", "--final_eval", "2", "--n_itr", "1"]
 
 
@@ -157,13 +161,15 @@ def command(folder, name, *arguments, **variables):
 def test_every_command_is_left(folder):
     """Catches a command that computes where no signal is heard, or that does not say how to go on."""
     commands = {
-        ("train", *SHORT, "--savedir", "new"): "stopped after 0 steps; no checkpoint is written yet; go on: "
+        ("train", *SHORT, "--savedir", "new"): "stopped after 0 steps; "
+        + NOTHING_SAVED
+        + "; go on: "
         + shlex.join(["python", "-m", "jaxteach.train", *SHORT, "--savedir", "new", "--resume"]),
         ("eval", "--task", "Line", "--loaddir", "done"): "stopped",
         ("eval", "--task", "Line", "--eval_teacher", "--plans", "plans.json"): "stopped",
         ("teach", "--show", "plans.json"): "stopped",
         ("report", "log/ppo/Line/done"): "stopped",
-        ("sweep", "s.toml"): "no checkpoint is written yet; the same command goes on with the sweep",
+        ("sweep", "s.toml"): NOTHING_SAVED + "; the same command goes on with the sweep",
     }
     for number, (arguments, said) in enumerate(commands.items()):
         mark = folder / f"traced {number}"
@@ -177,6 +183,15 @@ def test_every_command_is_left(folder):
             assert any(line.startswith("compiled") for line in process.stdout), process.communicate()
         time.sleep(5)
         assert said in stop_twice(process)
+
+
+def test_training_without_a_checkpoint_says_that_nothing_is_saved():
+    writer, config = (
+        SimpleNamespace(kept=lambda seconds: None),
+        SimpleNamespace(save_interval=25, steps_per_iteration=2),
+    )
+    loop = SimpleNamespace(writers=[writer], config=config, _done=3)
+    assert TrainingLoop._last_words(loop) == f" after 6 steps; {NOTHING_SAVED}"
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ ROOMS = (
     "api",
 )
 """The rooms of jaxteach, from the bottom up; the commands are above all of them."""
-COMMANDS = {"__init__", "train", "eval", "teach", "sweep", "report"}
+COMMANDS = {"__init__", "__main__", "train", "eval", "teach", "sweep", "report"}
 LONGEST = 60
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 

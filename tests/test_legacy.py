@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxteach.config import TrainConfig, default_config, from_json, with_options
+from jaxteach.errors import UserError
 from jaxteach.eval import main as eval_main
 from jaxteach.options.legacy import current_arguments
 from jaxteach.report import main as report_main
@@ -89,3 +90,5 @@ def test_former_names_stand_for_the_present_ones(tmp_path):
     assert {trial.config.network for trial in trials} == {"mlp"}
     assert trials[0].name == "old-distill_schedule-halving", "the folders of a former sweep are found again"
     assert with_options(TrainConfig("simple_spread"), {"network": "team"}).network == "mlp"
+    with pytest.raises(UserError, match="grammar is an older name of structured; leave it out"):
+        with_options(TrainConfig("simple_spread"), {"grammar": True, "structured": False})

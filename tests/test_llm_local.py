@@ -6,16 +6,19 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from jaxteach.config import LLMConfig
 from jaxteach.errors import UserError
+from jaxteach.llm.backends import open_local
 from jaxteach.llm.client import Question
 from jaxteach.llm.grammar import candidate_plans, plan_grammar
 from jaxteach.llm.grammar_mask import Grammar
 from jaxteach.llm.llama_cpp_client import LocalClient
 from jaxteach.llm.noise import GumbelNoise
 from jaxteach.llm.parse import answer_text, parse_answer
-from jaxteach.llm.tree_decoding import Choices, shared_start
+from jaxteach.llm.tree_decoding import Choices, Model, shared_start
+from jaxteach.options.markers import check_values
 from jaxteach.teacher.tasks.doorkey_captions import Captions
-from tests.language_model import MODEL, write_model
+from tests.language_model import MODEL, write_model, write_sentencepiece
 
 OBJECTS = ["key", "door"]
 WORDS = Captions(num_keys=1, num_doors=1, colored=False)
@@ -98,6 +101,12 @@ def test_narrow_limits_change_no_answer(parallel, context):
     assert sum(a == b for a, b in zip(wide, narrow)) >= 8
 
 
+def test_answers_may_be_decoded_one_at_a_time():
+    config = LLMConfig(model=str(MODEL), parallel=1, max_tokens=3, temperature=0.0, threads=1, context=512)
+    check_values(config)
+    assert all(answers(open_local(config, None)))
+
+
 def test_draws_depend_on_seed_and_sample_alone():
     one, again, other = (answers(client(0.8, 8, seed=seed), samples=3) for seed in (0, 0, 1))
     assert one == again
@@ -166,6 +175,19 @@ def test_what_the_grammar_forces_is_split_as_the_tokenizer_does():
     assert grammar.forced(model.tokenize("Action: {", special=False, start=False)) == []
     go = model.tokenize("Action: {go", special=False, start=False)
     assert model.detokenize(grammar.forced(go)) == b" to <"
+
+
+def test_forced_text_keeps_its_words_with_a_vocabulary_of_sentencepiece(tmp_path, monkeypatch):
+    """Catches answers that are spelt letter by letter, since SentencePiece puts a blank before each text."""
+    write_sentencepiece(tmp_path / "words.gguf", ["\u2581Action", "Action", "\u2581to"])
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    monkeypatch.setattr(llama_cpp, "llama_model_default_params", lambda: params)
+    model = Model(str(tmp_path / "words.gguf"))
+    grammar = Grammar(model, 'root ::= "Action: {" ("go to <key>" | "explore") "}"')
+    assert [model.pieces[token] for token in grammar.forced([])] == [b"Action", b":", b" ", b"{"]
+    letters = [grammar._byte_tokens[byte] for byte in b"Action: {go"]
+    assert [model.pieces[token] for token in grammar.forced(letters)][:2] == [b" to", b" "]
 
 
 def test_draws_follow_the_distribution():

@@ -180,6 +180,15 @@ def test_a_lost_sample_is_asked_for_alone(tmp_path):
     assert [body.get("n") for body in bodies] == [2, None]
 
 
+def test_the_choices_of_a_response_are_kept_together(tmp_path):
+    """Catches a kill that loses choices which were paid with the first one."""
+    store = AnswerStore(tmp_path / "answers.jsonl")
+    with choosing(several) as (url, _):
+        client = ServerClient(Requests(url, "m", 1, 5.0, 1), Sampling(0.5, 16, 7), None)
+        next(store.complete(client, QUESTIONS[:3]))
+    assert len(store.path.read_text().splitlines()) == 3
+
+
 def test_requests_disable_the_servers_penalties():
     with choosing(several) as (url, bodies):
         _, _ = ask(url)
@@ -216,6 +225,26 @@ def test_a_refused_prompt_changes_nothing_for_the_others():
     assert len(given) == len(QUESTIONS) - 3
     assert NEUTRAL_SAMPLING.keys() <= bodies[-1].keys()
     assert bodies[-1]["n"] == 3
+    assert client.refused_fields == []
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_one_refusal_without_a_reason_does_not_switch_n_off(parallel):
+    """Catches a single bad prompt, among many, after which each sample is a request and each prompt is paid again."""
+    bad = lambda body: "bad request" if body["messages"][0]["content"] == "prompt 1" else None  # noqa: E731
+    with choosing(several, bad) as (url, bodies):
+        with pytest.raises(UserError, match="bad request"):
+            ask(url, parallel=parallel)
+        good = [body.get("n") for body in bodies if body["messages"][0]["content"] != "prompt 1"]
+    assert good == [3] * (PROMPTS - 1)
+
+
+@pytest.mark.parametrize("parallel", [1, 8])
+def test_a_server_that_refuses_n_without_a_reason_is_asked_singly(parallel):
+    with choosing(several, lambda body: "bad request" if "n" in body else None) as (url, bodies):
+        client, answers = ask(url, parallel=parallel)
+    assert {question for question, _ in answers} == set(QUESTIONS)
+    assert sum("n" in body for body in bodies) == min(parallel, PROMPTS)
     assert client.refused_fields == []
 
 

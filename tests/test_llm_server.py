@@ -153,7 +153,7 @@ def test_a_server_that_refuses_ends_the_run_with_one_sentence(status, words):
 
 
 def test_a_server_that_is_too_slow_is_told():
-    with serving(Behaviour(delay=1.0)) as url, pytest.raises(UserError, match="did not answer in time"):
+    with serving(Behaviour(delay=1.0)) as url, pytest.raises(UserError, match="a smaller --parallel"):
         list(client(url, timeout=0.2, retries=0).ask(QUESTIONS[:1]))
 
 

@@ -32,6 +32,16 @@ TRAIN = TrainConfig("SimpleDoorKey")
 ALL = [TRAIN, EvalConfig("SimpleDoorKey"), TeachConfig(), SweepConfig(file="s.toml"), ReportConfig(runs=())]
 
 
+def test_no_help_names_an_option_of_another_command(capsys):
+    """Catches a part that commands share, and that speaks of an option which one of them lacks."""
+    for kind in (EvalConfig, TeachConfig, SweepConfig, ReportConfig):
+        with pytest.raises(SystemExit):
+            parse(kind, "jaxteach", ["--help"])
+        said = capsys.readouterr().out
+        assert "--online" not in said
+        assert len(said) > 500
+
+
 def is_number(kind):
     return kind in (int, float) or any(is_number(part) for part in get_args(kind) if part is not Ellipsis)
 

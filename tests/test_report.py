@@ -281,6 +281,19 @@ def test_runs_that_cannot_be_read_are_told_and_left_out(tmp_path, monkeypatch, c
     page = Page((tmp_path / "r" / "report.html").read_text("utf-8"))
     assert all(line in page.text for line in lines)
     assert "Few seeds (the fewest: 2)" in page.text
+    assert "AULC is the area under the learning curve" in page.text
+
+
+def test_a_label_stands_once_in_a_row_of_pictures(tmp_path, monkeypatch):
+    """Catches a legend with each label twice, where tasks have other numbers of seeds."""
+    figures = []
+    monkeypatch.setattr(plots.plt, "close", figures.append)
+    runs = [make_run(tmp_path / name / "taught", seeds) for name, seeds in (("a", (0,)), ("b", (0, 1)))]
+    one, two = (group_runs([load_run(run)])[0] for run in runs)
+    plots.compact_curves({"SimpleDoorKey": one, "TwoDoor": two}, 0.95)
+    (figure,) = figures
+    assert [text.get_text() for text in figure.legends[0].texts] == ["taught"]
+    assert [axis.get_title("left") for axis in figure.axes] == ["SimpleDoorKey, n = 1", "TwoDoor, n = 2"]
 
 
 @pytest.mark.parametrize("columns", [3, 1])

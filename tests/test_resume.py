@@ -426,7 +426,7 @@ def test_a_run_goes_on_with_its_own_plans_alone(whole, tmp_path, monkeypatch, ca
     mine.unlink()
     assert state_of(config) == "finished"
     (run / "sessions.json").unlink()
-    with pytest.raises(UserError, match="has other options: plans: "):
+    with pytest.raises(UserError, match="has other options: --plans "):
         check_resumable(with_mine, config, run, digest_of(with_mine))
     check_resumable(config, config, run, digest_of(config))
 

@@ -56,6 +56,14 @@ def test_the_line_fits_the_terminal(width, more):
     assert re.search(r"\d:\d\d:\d\d left$", line.rstrip())
 
 
+@pytest.mark.parametrize(("seeds", "unit"), [(1, "9 steps/s  "), (3, "9 steps/s, all seeds  ")])
+def test_the_speed_of_several_seeds_is_labelled(seeds, unit):
+    out = io.StringIO()
+    with TrainingProgress(Console(file=out, width=160), 100, 0, seeds) as progress:
+        progress.show(1, POINT, 132_359.0, 1.0)
+    assert unit in out.getvalue()
+
+
 def test_a_very_narrow_terminal_keeps_the_time_left():
     """Catches a line that breaks in two."""
     line, longest = last_line(30, 25)

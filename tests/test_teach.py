@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.openai_client import Sampling, ServerClient
 from jaxteach.llm.server_requests import Requests
+from jaxteach.llm.show import plan_table
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import CaptionPlans, Plan, PlanFile, load_plans, save_plans
+from jaxteach.teacher.tasks.doorkey_captions import Captions
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.command_line import teach
 from tests.language_model import MODEL
@@ -57,6 +60,8 @@ def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, ca
     out = tmp_path / "plans.json"
     teach(monkeypatch, *LOCAL, "--structured", "--out", out)
     plans = load_plans(out, "SimpleDoorKey")
+    said = capsys.readouterr().out
+    assert f"see how the teacher itself does: python -m jaxteach.teach --show {out}\n" in said
     assert len(plans.captions) == 6
     facts = plans.provenance
     assert facts["model"] == MODEL.name
@@ -65,7 +70,7 @@ def test_a_local_model_writes_a_plan_file_that_teaches(monkeypatch, tmp_path, ca
     assert facts["rejected"] == 0
     assert {len(facts["model_sha256"]), len(facts["prompt_sha256"])} == {64}
     assert len(kept(out)) == ANSWERS
-    assert "Agent sees <key>, holds" in capsys.readouterr().out
+    assert "Agent sees <key>, holds" in said
     assert make_teacher("SimpleDoorKey", plans=str(out)).table.probabilities.sum(1).min() == pytest.approx(1)
 
     teach(monkeypatch, "--show", out, "--episodes", 20)
@@ -80,7 +85,9 @@ def test_without_the_grammar_rejects_are_counted_and_kept(monkeypatch, tmp_path,
     """The small model says no plans by itself; with --structured the same file of answers serves again."""
     out = tmp_path / "plans.json"
     line = refuse(monkeypatch, capsys, *LOCAL, "--max_tokens", 8, "--out", out)
-    assert "none of the answers is a plan" in line
+    assert re.search(rf"none of the {ANSWERS} answers is a plan: \d+ x cut off", line)
+    assert "; one to 'Agent sees <nothing>" in line
+    assert all(advice in line for advice in ("--structured", "a larger model", "--max_tokens"))
     assert not out.exists()
     assert len(kept(out)) == ANSWERS
     answers = kept(out)
@@ -106,6 +113,17 @@ def test_scores_are_probabilities_of_whole_plans(monkeypatch, tmp_path):
     assert "exact probabilities" in plans.provenance["mode"]
 
 
+def test_plans_that_hardly_occur_are_counted_not_listed():
+    """Catches a screen full of plans of 0.000, as --score gives them."""
+    moves = [("explore", None), ("wait", None), ("goto", "key"), ("pickup", "key")]
+    plans = [Plan(p, (move,)) for p, move in zip((0.9985, 0.001, 0.0004, 0.0001), moves)]
+    entry = CaptionPlans(("key",), None, tuple(plans))
+    table = plan_table(PlanFile(("SimpleDoorKey",), (entry,)), Captions(num_keys=1, num_doors=1, colored=False))
+    probabilities, texts = ([str(cell) for cell in column.cells] for column in table.columns[1:])
+    assert probabilities == ["0.999", "0.001", ""]
+    assert texts[-1] == "2 more, each less likely than 0.001"
+
+
 def test_showing_plans_reports_episodes_that_never_end(tmp_path, monkeypatch, capsys):
     words, actions = Words([["key"]], ["key"]), {("goto", "key"): 1}
     domain = PlainDomain(words, 3, caption=lambda obs: 0, actions=lambda obs: actions)
@@ -113,7 +131,9 @@ def test_showing_plans_reports_episodes_that_never_end(tmp_path, monkeypatch, ca
     plans = PlanFile(("Endless",), (CaptionPlans(("key",), None, (Plan(1.0, (("goto", "key"),)),)),))
     save_plans(plans, tmp_path / "plans.json")
     teach(monkeypatch, "--show", tmp_path / "plans.json", "--episodes", 3)
-    assert "3 of 3 episodes had not ended after max_steps 5 steps" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 of 3 episodes had not ended after max_steps 5 steps" in said
+    assert "it never succeeds: students may learn more slowly than with --no_teacher" in said
 
 
 def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
@@ -186,6 +206,8 @@ def test_the_servers_key_comes_from_the_environment_and_stays_there(monkeypatch,
         (["--task", "SimpleDoorKey", "--out", "OUT", "--samples", "0"], "--samples must be within 1..1048576, not 0"),
         (["--task", "SimpleDoorKey", "--out", "no/such/folder", "--model", "m"], "the folder no/such does not exist"),
         (["--show", "none.json"], "can't read the plan file none.json"),
+        (["--show", "recorded"], "--show recorded needs --task"),
+        (["--show", "recorded", "--task", "simple_spread"], "no recorded plans ship for simple_spread"),
         (["--show", ""], "--show is empty; give it a value"),
         (["--task", "SimpleDoorKey", "--out="], "--out is empty; give it a value"),
         (

@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jaxteach.api.objects import Objects, teacher_as_plans
 from jaxteach.config import TrainConfig, default_config, with_options
 from jaxteach.errors import UserError
-from jaxteach.options.legacy import NAMES
+from jaxteach.options.legacy import current_options
 from jaxteach.options.markers import is_of, options_of, refuse_idle, without_effect
 from jaxteach.system.plugins import import_plugins
 from jaxteach.tasks import OBJECT
@@ -28,20 +28,21 @@ DEFAULT: Final = "default"
 
 @contextmanager
 def names_as_keywords(**others: str) -> Iterator[None]:
-    """Rewrites `--name` as `name` in the block's `UserError`s, for callers in Python.
+    """Rewrites `--name` as `name`, and `--seed_list` as `seeds`, in the block's `UserError`s, for callers in Python.
 
     Messages that name a command stay as they are.
 
     Args:
         others: the keyword for an option whose name differs, such as `num_eval="episodes"`.
     """
+    names = {"seed_list": "seeds"} | others
     try:
         yield
     except UserError as error:
         if "python -m" in str(error):
             raise
         raise type(error)(
-            re.sub(r"(?<!\w)--([a-z_]+)", lambda found: others.get(found[1], found[1]), str(error))
+            re.sub(r"(?<!\w)--([a-z_]+)", lambda found: names.get(found[1], found[1]), str(error))
         ) from None
 
 
@@ -67,7 +68,7 @@ def named_options(
     import_plugins()
     if task is None:
         raise UserError("a task is a name, such as SimpleDoorKey, or an environment, not None")
-    flat = {NAMES.get(name, name): _plain(name, value) for name, value in options.items()}
+    flat = {name: _plain(name, value) for name, value in current_options(options).items()}
     if seeds is not None:
         flat = _with(flat, "seeds", "seed_list", _seeds(seeds))
     if isinstance(network, str):
@@ -127,7 +128,7 @@ _KINDS: Final = {option.name: option.kind for option in options_of(TrainConfig("
 
 def _plain(name: str, value: Any) -> Any:
     """A value as the command line gives it: NumPy's numbers as Python's, 1e5 as a whole number, paths as text."""
-    kind = _KINDS.get(NAMES.get(name, name))
+    kind = _KINDS.get(name)
     if isinstance(value, Tracer):
         raise UserError(
             f"{name} can't be traced here; give it to the update of make_train, as update(state, {name}=...)"

@@ -174,7 +174,7 @@ class Run:
             raise UserError(f"there is no run {self.folder}")
         return read_summary(self.folder)
 
-    @names_as_keywords(num_eval="episodes", env_seed_list="env_seed", seed_list="seeds")
+    @names_as_keywords(num_eval="episodes", env_seed_list="env_seed")
     def evaluate(
         self,
         episodes: int = 1000,

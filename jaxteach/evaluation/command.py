@@ -13,7 +13,7 @@ from envs_jax.animation import animate, has_pictures
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
-from jaxteach.evaluation.intervals import mean_interval, wilson_interval
+from jaxteach.evaluation.intervals import CONFIDENCE, mean_interval, wilson_interval
 from jaxteach.evaluation.students import load_students
 from jaxteach.options.markers import to_plain
 from jaxteach.ppo.distillation import initial_memory
@@ -66,7 +66,8 @@ def evaluate(config: EvalConfig) -> Path:
     for key, value in result.items():
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
         interval = intervals.get(key)
-        print(f"{key:>13}: {text}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+        between = f", {CONFIDENCE:.0%} interval [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+        print(f"{key:>13}: {text}{between}")
     by_player = {
         who: _summary(_concat([outcomes[who, seed] for seed in config.env_seed_list])) for who in players.params
     }

@@ -4,6 +4,9 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000
+DRAWN_AT_ONCE = 2**22
+"""Values, which bounds the memory of a bootstrap."""
 
 
 def wilson_interval(happened: np.ndarray) -> tuple[float, float]:
@@ -14,9 +17,19 @@ def wilson_interval(happened: np.ndarray) -> tuple[float, float]:
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Student's interval of a mean, from [n]; None where all values are equal."""
+    """A percentile bootstrap's interval of a mean, from [n]; None where all values are equal.
+
+    It is within the range of the values, as Student's need not be. The draws are the same at every call.
+    """
     if np.ptp(values) == 0:
         return None
-    mean, error = float(np.mean(values, dtype=float)), float(stats.sem(values.astype(float)))
-    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return mean - reach, mean + reach
+    found = stats.bootstrap(
+        (values.astype(float),),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        batch=max(1, DRAWN_AT_ONCE // len(values)),
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)

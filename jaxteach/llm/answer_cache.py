@@ -30,6 +30,7 @@ class AnswerStore:
         reused: how many answers were known before they were asked for.
         seconds: spent waiting for clients.
         tokens: of all answers that were asked for, the known ones too, as far as the servers tell.
+        refused_fields: the fields of requests that the servers of these answers refuse.
 
     Raises:
         UserError: the file can't be read.
@@ -39,6 +40,7 @@ class AnswerStore:
         self.path, self._read_only = path, read_only
         self._known: dict[tuple[str, str, int], Answer] = {}
         self.reused, self.seconds, self.tokens = 0, 0.0, Counter[str]()
+        self.refused_fields: set[str] = set()
         try:
             self._read()
         except FileNotFoundError:
@@ -56,22 +58,27 @@ class AnswerStore:
                 unknown.append(question)
             else:
                 self.reused += 1
-                self.tokens.update(answer.usage)
+                self._count(answer)
                 yield question, answer
-        if unknown:
-            for question, text in self._timed(client.ask(unknown)):
-                answer = text if isinstance(text, Answer) else Answer(text)
-                self.tokens.update(answer.usage)
-                # A refusal may be another one's mistake: it is asked about again.
-                if answer.finish != "refused":
-                    self._keep(asker, question, answer)
-                yield question, answer
+        together: list[tuple[Question, Answer]] = []
+        for question, text in self._timed(client.ask(unknown)) if unknown else ():
+            answer = text if isinstance(text, Answer) else Answer(text)
+            self._count(answer)
+            together.append((question, answer))
+            if answer.following:
+                continue
+            # A refusal may be another one's mistake: it is asked about again.
+            self._keep(asker, [pair for pair in together if pair[1].finish != "refused"])
+            yield from together
+            together = []
 
-    def keep(self, client: Client, question: Question, answer: Answer) -> None:
-        """Keeps an answer that came on another way, unless there is one."""
+    def keep(self, client: Client, question: Question, answer: Answer) -> bool:
+        """Keeps an answer that came on another way, unless there is one; whether it was kept."""
         key = _digest(client.identity), _digest(question.prompt), question.sample
-        if key not in self._known:
-            self._keep(key[0], question, answer)
+        is_new = key not in self._known
+        if is_new:
+            self._keep(key[0], [(question, answer)])
+        return is_new
 
     def answers_to(self, prompt: str) -> list[Answer]:
         """All answers to a prompt that the file has, of every client, in the order of their samples."""
@@ -87,6 +94,10 @@ class AnswerStore:
             yield
         finally:
             self.seconds += monotonic() - began
+
+    def _count(self, answer: Answer) -> None:
+        self.tokens.update(answer.usage)
+        self.refused_fields |= set(filter(None, answer.refused_fields.split(", ")))
 
     def _timed(self, answers: Iterator[tuple[Question, Answer]]) -> Iterator[tuple[Question, Answer]]:
         """The same answers, timed."""
@@ -110,8 +121,8 @@ class AnswerStore:
             entry = json.loads(line)
             key = str(entry["asked"]), str(entry["prompt"]), int(entry["sample"])
             usage = {str(name): int(count) for name, count in dict(entry.get("usage") or {}).items()}
-            more = str(entry.get("finish", "stop")), str(entry.get("thoughts", "")), usage, str(entry.get("served", ""))
-            self._known[key] = Answer(str(entry["answer"]), *more)
+            finish, *texts = (str(entry.get(name, "")) for name in ("finish", "thoughts", "served", "refused_fields"))
+            self._known[key] = Answer(str(entry["answer"]), finish or "stop", texts[0], usage, *texts[1:])
         except (ValueError, TypeError, KeyError, RecursionError):
             # What a kill cut off begins as our lines do; anything else is not ours to touch.
             if not (is_last and START.startswith(line[: len(START)])):
@@ -124,18 +135,26 @@ class AnswerStore:
                 with self.path.open("ab") as file:
                     file.write(b"\n")
 
-    def _keep(self, asker: str, question: Question, answer: Answer) -> None:
-        digest = _digest(question.prompt)
-        entry: dict[str, Any] = {"asked": asker, "prompt": digest, "sample": question.sample, "answer": str(answer)}
-        names = ("finish", "thoughts", "usage", "served")
-        more = {name: getattr(answer, name) for name in names}
-        entry |= {name: value for name, value in more.items() if value and value != "stop"}
+    def _keep(self, asker: str, pairs: Sequence[tuple[Question, Answer]]) -> None:
+        """Keeps answers in one write, so that a kill loses none of one response, or all."""
+        lines = b"".join(_line(asker, *pair) for pair in pairs)
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            if lines:
+                with self.path.open("ab", buffering=len(lines) + 1) as file:
+                    file.write(lines)
         except OSError as error:
             raise UserError(f"can't write to {self.path}: {error.strerror}") from None
-        self._known[asker, digest, question.sample] = answer
+        for question, answer in pairs:
+            self._known[asker, _digest(question.prompt), question.sample] = answer
+
+
+def _line(asker: str, question: Question, answer: Answer) -> bytes:
+    """An answer as the file has it."""
+    key = {"asked": asker, "prompt": _digest(question.prompt), "sample": question.sample}
+    entry: dict[str, Any] = key | {"answer": str(answer)}
+    more = {name: getattr(answer, name) for name in ("finish", "thoughts", "usage", "served", "refused_fields")}
+    entry |= {name: value for name, value in more.items() if value and value != "stop"}
+    return (json.dumps(entry) + "\n").encode()
 
 
 def answers_path(plans: Path) -> Path:

@@ -72,7 +72,8 @@ def open_local(config: LLMConfig, grammar: str | None) -> "LocalClient":
     except ImportError:
         raise UserError("--backend llama-cpp needs a compiler and a package: pip install llama-cpp-python") from None
     sampling = config.temperature, config.longest_answer, config.llm_seed, grammar
-    return LocalClient(config.model, *sampling, config.parallel, config.context, config.threads)
+    # One sequence holds the prompts' common prefix.
+    return LocalClient(config.model, *sampling, max(2, config.parallel), config.context, config.threads)
 
 
 def _check_server(config: LLMConfig) -> None:

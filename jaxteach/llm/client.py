@@ -21,12 +21,16 @@ class Answer(str):
         thoughts: what a reasoning model thought, where the server keeps that apart.
         usage: numbers of tokens, "prompt_tokens" and "completion_tokens", as far as they are known.
         served: what the server says it serves: a model, and its fingerprint if it has one.
+        refused_fields: the fields that the server refuses and was asked without, with commas between.
+        following: how many more answers of the same response follow.
     """
 
     finish: str = "stop"
     thoughts: str = ""
     usage: dict[str, int]
     served: str = ""
+    refused_fields: str = ""
+    following: int = 0
 
     def __new__(
         cls,
@@ -35,9 +39,11 @@ class Answer(str):
         thoughts: str = "",
         usage: dict[str, int] | None = None,
         served: str = "",
+        refused_fields: str = "",
     ) -> "Answer":
         answer = super().__new__(cls, text)
         answer.finish, answer.thoughts, answer.usage, answer.served = finish, thoughts, usage or {}, served
+        answer.refused_fields = refused_fields
         return answer
 
 
@@ -59,7 +65,7 @@ class Client(Protocol):
         ...
 
     def request_stats(self) -> dict[str, Any]:
-        """What was sent to a server: "requests", "retries" and "fields_refused_by_server"; empty without one."""
+        """What was sent to a server: "requests" and "retries"; empty without one."""
         ...
 
 

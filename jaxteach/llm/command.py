@@ -1,6 +1,7 @@
 """Makes plan files from a language model's answers."""
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -18,13 +19,14 @@ from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client, open_scorer, open_server
 from jaxteach.llm.batches import export_batch, import_batch
-from jaxteach.llm.client import Client, Scorer
+from jaxteach.llm.client import Client, Question, Scorer
 from jaxteach.llm.debate import count_questions, debate
 from jaxteach.llm.joint_captions import frequent_situations, rollout_captions
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
 from jaxteach.llm.show import plan_table, print_rejects
 from jaxteach.llm.teacher_alone import conflicts, teacher_from_plans
+from jaxteach.system.command import program_name
 from jaxteach.system.interrupt import on_interrupt
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import Vocabulary
@@ -33,6 +35,8 @@ from jaxteach.teacher.policy import task_domain
 
 MAX_REJECT: Final = 300
 """Characters of a rejected answer in a plan file; the whole answers are in the answers file."""
+MAX_EXAMPLE: Final = 80
+"""Characters of a rejected answer in a message."""
 SCORING_KEYS: Final = ("backend", "model", "model_sha256", "base_url", "extra_body")
 """Keys of `identity` that scores depend on."""
 
@@ -58,6 +62,8 @@ def teach(config: TeachConfig, out: Path) -> None:
     console.print(plan_table(plans, vocabulary))
     print_rejects(console, plans)
     console.print(f"plans written to {out}; train with --plans {out}", highlight=False, soft_wrap=True)
+    show = [*shlex.split(program_name("teach")), "--show", str(out), *config.world.arguments.split()[1:]]
+    console.print(f"see how the teacher itself does: {shlex.join(show)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _plans_from_answers(
@@ -67,10 +73,7 @@ def _plans_from_answers(
     counts, client = _ask(config, vocabulary, prompt, store)
     entries = [entry for count in counts if (entry := count.entry(vocabulary))]
     if not entries:
-        raise UserError(
-            f"none of the answers is a plan; they are kept in {store.path}; "
-            "try --structured, which allows only plans, or a better model"
-        )
+        raise UserError(_all_rejected(counts, vocabulary, store))
     provenance = _provenance(config, prompt, vocabulary, counts, client.identity)
     served = str(provenance.get("served", ""))
     if served and str(config.llm.model) not in served:
@@ -91,8 +94,8 @@ def export(config: TeachConfig, path: Path) -> None:
     task = canonical_task(str(config.task))
     vocabulary = _vocabulary(config.world.make(task), task)
     prompt = task_prompt(task, vocabulary.object_names)
-    questions = questions_about(prompt, vocabulary, range(len(vocabulary.texts)), config.llm.answers_per_caption)
-    export_batch(open_server(config.llm, None), list(questions), path)
+    questions = _questions(config, vocabulary, prompt)
+    export_batch(open_server(config.llm, None), questions, path)
     print(f"{len(questions)} requests written to {path}; give their answers to --import_batch, with the same options")
 
 
@@ -152,11 +155,38 @@ def _batch_client(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt, s
     """The client of a batch, after its answers were taken from their file; None without a batch."""
     if config.import_batch is None:
         return None
-    client, captions = open_server(config.llm, None), range(len(vocabulary.texts))
-    questions = questions_about(prompt, vocabulary, captions, config.llm.answers_per_caption)
-    kept, failed = import_batch(client, list(questions), store, config.import_batch)
-    print(f"{kept} answers taken from {config.import_batch}" + (f", {failed} have failed" if failed else ""))
+    client = open_server(config.llm, None)
+    kept, known, failed = import_batch(client, _questions(config, vocabulary, prompt), store, config.import_batch)
+    others = [f", {count} {what}" for count, what in ((known, "were kept already"), (failed, "have failed")) if count]
+    print(f"{kept} answers taken from {config.import_batch}{''.join(others)}")
     return client
+
+
+def _questions(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt) -> list[Question]:
+    """The questions about every caption of the task."""
+    return [*questions_about(prompt, vocabulary, range(len(vocabulary.texts)), config.llm.answers_per_caption)]
+
+
+def _all_rejected(counts: list[AnswerCounts], vocabulary: Vocabulary, store: AnswerStore) -> str:
+    """Why no answer is a plan, with an example."""
+    by_reason = _rejects_by_reason(counts)
+    first = next(count for count in counts if count.rejects)
+    example = next(answer for answers in first.rejects.values() for answer in answers)
+    reasons = ", ".join(f"{number} x {reason}" for reason, number in by_reason.most_common())
+    begins = f"one to {vocabulary.texts[first.caption]!r} begins {' '.join(example.split())[:MAX_EXAMPLE]!r}"
+    return (
+        f"none of the {by_reason.total()} answers is a plan: {reasons}; {begins}; all are kept in "
+        f"{store.path}; try --structured, which allows only plans, a larger model, "
+        "or a larger --max_tokens where answers are cut off"
+    )
+
+
+def _rejects_by_reason(counts: list[AnswerCounts]) -> Counter[str]:
+    """How many answers were rejected, by reason."""
+    by_reason = Counter[str]()
+    for count in counts:
+        by_reason.update({reason: len(answers) for reason, answers in count.rejects.items()})
+    return by_reason
 
 
 def _provenance(
@@ -172,9 +202,7 @@ def _provenance(
         described |= {"mode": "sampled answers", "samples_per_caption": config.llm.answers_per_caption}
     rejects = {vocabulary.texts[count.caption]: count.rejects for count in counts if count.rejects}
     served = sorted(set().union(*(count.served for count in counts)))
-    by_reason = Counter[str]()
-    for reasons in rejects.values():
-        by_reason.update({reason: len(answers) for reason, answers in reasons.items()})
+    by_reason = _rejects_by_reason(counts)
     return {
         "source": "python -m jaxteach.teach",
         **described,
@@ -194,6 +222,7 @@ def _effort(config: TeachConfig, client: Client | Scorer, store: AnswerStore) ->
         **_cost(config, store.tokens),
         **({} if config.score else {"answers_from_cache": store.reused}),
         **client.request_stats(),
+        **({"fields_refused_by_server": ", ".join(sorted(store.refused_fields))} if store.refused_fields else {}),
         "seconds_asking": round(store.seconds, 1),
     }
 

@@ -66,10 +66,17 @@ class Grammar:
     def _split(self, run: bytes) -> list[int]:
         """The tokens of a text within an answer, which may end in the midst of a letter of several bytes."""
         text, length = codecs.utf_8_decode(run, "ignore", False)
-        tokens = self._model.tokenize(text, special=False, start=False) if text else []
-        if self._model.detokenize(tokens) != run[:length]:
-            tokens = [self._byte_tokens[byte] for byte in run[:length]]
-        return tokens + [self._byte_tokens[byte] for byte in run[length:]]
+        # SentencePiece puts a blank before a text and joins it to the first word; a line end keeps them apart.
+        for before in ("", "\n"):
+            tokens = self._model.tokenize(before + text, special=False, start=False) if text else []
+            while tokens and self._model.detokenize(tokens) != run[:length]:
+                tokens = tokens[1:]
+            if tokens:
+                return tokens + self._bytes(run[length:])
+        return self._bytes(run)
+
+    def _bytes(self, run: bytes) -> list[int]:
+        return [self._byte_tokens[byte] for byte in run]
 
     def _state(self, tokens: Sequence[int]) -> Any:
         text = self._model.detokenize(tokens)

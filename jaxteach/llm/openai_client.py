@@ -91,8 +91,7 @@ class ServerClient:
 
     def request_stats(self) -> dict[str, Any]:
         """See `Client`."""
-        refused = self.refused_fields
-        return {**self._requests.sent, **({"fields_refused_by_server": ", ".join(refused)} if refused else {})}
+        return dict(self._requests.sent)
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """See `Client`."""
@@ -171,8 +170,8 @@ class ServerClient:
 
     async def _answer(self, connection: Connection, group: Group) -> tuple[list[tuple[Question, Answer]], list[Group]]:
         """The answers to a group as far as they come, and groups of what is to be asked again."""
-        accepted = self._accepted
-        if len(group) > accepted.max_n:
+        accepted, prompt = self._accepted, group[0].prompt
+        if len(self._split(group)) > 1:
             return [], self._split(group)
         body, neutral = self.body(group[0], len(group)), accepted.neutral
         try:
@@ -180,22 +179,24 @@ class ServerClient:
         except Unanswered as error:
             if error.refused and _is_filtered(error.error):
                 return [(question, Answer(message_of(error.error), "refused")) for question in group], []
-            if error.refused and accepted.drop_refused_field(error.error, body, neutral):
+            if error.refused and accepted.drop_refused_field(error.error, body, prompt, neutral):
                 return [], [group]
             if error.may_be_too_large and len(group) > 1:
                 accepted.max_n = 1
                 return [], self._split(group)
-            accepted.restore()
+            accepted.restore(prompt)
             raise
-        accepted.confirm(neutral, len(group), len(choices))
+        accepted.confirm(prompt, neutral, len(group), len(choices))
         pairs = list(zip(group, choices))
         answers = [(question, choice) for question, choice in pairs if isinstance(choice, Answer)]
+        for number, (_, answer) in enumerate(answers, 1):
+            answer.following, answer.refused_fields = len(answers) - number, ", ".join(self.refused_fields)
         empty = [[question] for question, choice in pairs if not isinstance(choice, Answer)]
         return answers, empty + self._split(group[len(choices) :])
 
     def _split(self, group: Group) -> list[Group]:
         """A group in parts that the server answers in one request."""
-        size = self._accepted.max_n
+        size = 1 if group and group[0].prompt in self._accepted.suspects_n else self._accepted.max_n
         return [group[i : i + size] for i in range(0, len(group), size)]
 
 

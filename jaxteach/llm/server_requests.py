@@ -97,7 +97,8 @@ class Requests:
         self.base_url, self.model, self.parallel = base_url, model, parallel
         self.timeout, self.retries, self.api_key_env = timeout, retries, api_key_env
         self._headers = dict(headers or {})
-        self._key = os.environ.get(api_key_env, "").strip() or NO_KEY
+        # Batches in files need no key.
+        self._key = (os.environ.get(api_key_env, "").strip() if base_url else "") or NO_KEY
         if not _is_plain(self._key):
             raise UserError(f"the key in {api_key_env} has characters that no key has; set it again")
         wrong = next(
@@ -192,7 +193,7 @@ class Requests:
         if isinstance(error, openai.NotFoundError):
             return f"{self.base_url} has no model {self.model!r}, or no path {path}"
         if isinstance(error, SLOW):
-            return f"{self.base_url} did not answer in time; give a larger --timeout"
+            return f"{self.base_url} did not answer in time; give a larger --timeout or a smaller --parallel"
         if isinstance(error, openai.APIConnectionError):
             return f"can't reach a server at {self.base_url}: {error.__cause__ or error}"
         if isinstance(error, Malformed):

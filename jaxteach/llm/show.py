@@ -1,6 +1,7 @@
 """Prints plan files: the plans, where they come from, and how the teacher does by itself."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from rich.console import Console
@@ -17,28 +18,36 @@ from jaxteach.llm.prompts import task_prompt
 from jaxteach.llm.teacher_alone import TeacherResult, evaluate_teacher, teacher_from_plans
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import PlanFile, load_plans, plans_path
+from jaxteach.teacher.loading import named_plans
+from jaxteach.teacher.plans import PlanFile
+
+LEAST_SHOWN: Final = 0.001
+"""Plans that are less likely are left out."""
 
 
-def show(config: TeachConfig, path: Path) -> None:
-    """Prints the plans of a file, the success of the teacher itself, and how often agents' plans conflict.
+def show(config: TeachConfig, given: str) -> None:
+    """Prints plans, the success of the teacher itself, and how often agents' plans conflict.
+
+    Args:
+        config: the options.
+        given: as of `named_plans`.
 
     Raises:
-        UserError: the file can't be used.
+        UserError: the plans can't be used.
     """
-    path = plans_path(path)
-    plans = load_plans(path, None if config.task is None else canonical_task(config.task))
+    task = None if config.task is None else canonical_task(config.task)
+    plans, path = named_plans("--show", given, task)
     console = Console()
     for name, value in provenance_rows(plans.provenance):
         _print_line(console, f"{name:>20}: {' '.join(value.split())}")
     print_rejects(console, plans)
-    tasks = [canonical_task(name) for name in (plans.tasks if config.task is None else [config.task])]
-    vocabulary = teacher_from_plans(plans, tasks[0], config.world).vocabulary
-    console.print(plan_table(plans, vocabulary))
+    tasks = [canonical_task(name) for name in plans.tasks] if task is None else [task]
+    teachers = [teacher_from_plans(plans, each, config.world) for each in tasks]
+    console.print(plan_table(plans, teachers[0].vocabulary))
     if config.thoughts:
-        _print_thoughts(console, path, tasks[0], vocabulary)
-    for task in tasks:
-        _print_result(console, evaluate_teacher(plans, task, config.world, config.episodes))
+        _print_thoughts(console, path, tasks[0], teachers[0].vocabulary)
+    for each, teacher in zip(tasks, teachers):
+        _print_result(console, evaluate_teacher(plans, teacher, each, config.world.make(each), config.episodes))
 
 
 def _print_line(console: Console, line: str) -> None:
@@ -52,6 +61,8 @@ def _print_result(console: Console, result: TeacherResult) -> None:
         f"the teacher itself succeeds in {np.mean(success):.3f} of {len(success)} episodes of {result.task}, "
         f"mean return {np.mean(result.outcome.episode_return):.3f}"
     )
+    if not np.any(success):
+        console.print("it never succeeds: students may learn more slowly than with --no_teacher", highlight=False)
     if result.unfinished is not None:
         console.print(result.unfinished)
     if result.conflict_share is not None:
@@ -60,8 +71,11 @@ def _print_result(console: Console, result: TeacherResult) -> None:
         console.print(f"two agents pursue the same object in {result.conflict_share:.3f} of the steps{without}")
 
 
-def _print_thoughts(console: Console, path: Path, task: str, vocabulary: Vocabulary) -> None:
+def _print_thoughts(console: Console, path: Path | None, task: str, vocabulary: Vocabulary) -> None:
     """What the model thought about each caption, of the answers that are kept beside the plan file."""
+    if path is None:
+        _print_line(console, "no thoughts ship with jaxteach")
+        return
     store, prompt = AnswerStore(answers_path(path), read_only=True), task_prompt(task, vocabulary.object_names)
     lines = [
         f"{text} {thoughts}"
@@ -78,10 +92,13 @@ def plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
     texts = caption_texts(vocabulary)
     table = Table("caption", "p", "plan")
     for entry in plans.captions:
-        for i, plan in enumerate(entry.plans):
+        shown = [plan for plan in entry.plans if plan.probability >= LEAST_SHOWN]
+        rows = [(f"{plan.probability:.3f}", plan_text(plan.skills)) for plan in shown]
+        if len(shown) < len(entry.plans):
+            rows.append(("", f"{len(entry.plans) - len(shown)} more, each less likely than {LEAST_SHOWN}"))
+        for i, row in enumerate(rows):
             caption = whole_caption(entry, texts, "\n  ") if i == 0 else ""
-            row = [Text(text) for text in (caption, f"{plan.probability:.3f}", plan_text(plan.skills))]
-            table.add_row(*row, end_section=plan is entry.plans[-1])
+            table.add_row(*map(Text, (caption, *row)), end_section=i == len(rows) - 1)
     return table
 
 

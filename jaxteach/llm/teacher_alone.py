@@ -43,19 +43,20 @@ class TeacherResult:
     conflict_share_without_debate: float | None
 
 
-def evaluate_teacher(plans: PlanFile, task: str, config: WorldConfig, episodes: int, filmed: int = 0) -> TeacherResult:
-    """Plays episodes in which the teacher itself acts, its actions sampled, and films the first `filmed` of them.
+def evaluate_teacher(
+    plans: PlanFile, teacher: Teacher, task: str, world: AgentAxisWrapper, episodes: int, filmed: int = 0
+) -> TeacherResult:
+    """Plays episodes in which a task's teacher itself acts, its actions sampled, and films the first `filmed` of them.
 
-    Raises:
-        UserError: the task has no teacher in this world, or the plans are not for it.
+    `plans` are the teacher's.
     """
-    world, teacher = config.make(task), teacher_from_plans(plans, task, config)
     outcome, film = _play(world, teacher, episodes, filmed)
     share = share_without_debate = None
     if world.num_agents > 1:
         share, undebated = conflicts(world, teacher), _without_others(plans)
         if undebated != plans:
-            share_without_debate = conflicts(world, teacher_from_plans(undebated, task, config))
+            alone = dataclasses.replace(teacher, table=table_for(undebated, teacher.domain))
+            share_without_debate = conflicts(world, alone)
     unfinished = unfinished_message(outcome, world.max_steps)
     return TeacherResult(task, teacher, outcome, film, unfinished, share, share_without_debate)
 

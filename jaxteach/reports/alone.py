@@ -12,7 +12,7 @@ from jaxteach.config import TeachConfig
 from jaxteach.evaluation.command import FPS
 from jaxteach.evaluation.intervals import CONFIDENCE, mean_interval, wilson_interval
 from jaxteach.evaluation.videos import LONGEST_EPISODE, Film, filmed_episode
-from jaxteach.llm.teacher_alone import TeacherResult, evaluate_teacher
+from jaxteach.llm.teacher_alone import TeacherResult, evaluate_teacher, teacher_from_plans
 from jaxteach.reports.statistics import NOTHING, Interval, interval_text
 from jaxteach.teacher.plans import PlanFile
 
@@ -46,7 +46,8 @@ def play_teacher(plans: PlanFile, task: str, config: TeachConfig, folder: Path) 
     world = config.world.make(task)
     drawn = has_pictures(world.env) and world.max_steps <= LONGEST_EPISODE
     count = min(FILMED, config.episodes) if drawn else 0
-    result = evaluate_teacher(plans, task, config.world, config.episodes, count)
+    teacher = teacher_from_plans(plans, task, config.world)
+    result = evaluate_teacher(plans, teacher, task, world, config.episodes, count)
     films = []
     for episode in range(count):
         frames, caption = filmed_episode(result.outcome, result.film, episode)
@@ -91,7 +92,7 @@ def alone_sentences(played: list[FilmedResult], config: TeachConfig) -> list[str
     sentences = [
         f"Here the teacher itself acts, its actions sampled, in {config.episodes:,} episodes of each "
         f"task{config.world.arguments}. In brackets are {CONFIDENCE:.0%} intervals over the episodes: Wilson's for "
-        "success, Student's for means.",
+        "success, percentile bootstraps for means.",
     ]
     if any(alone.result.conflict_share is not None for alone in played):
         sentences.append(f"'{TOGETHER}' is the share of steps in which two agents pursue the same object.")

@@ -14,7 +14,8 @@ from jaxteach.reports.card_page import card_html, card_markdown
 from jaxteach.runs.files import writing
 from jaxteach.runs.manifest import MANIFEST, write_manifest
 from jaxteach.tasks import canonical_task
-from jaxteach.teacher.plans import PLAN_SOURCES, PLANS_NAME, PlanFile, find_plans, load_plans, plans_path, save_plans
+from jaxteach.teacher.loading import named_plans
+from jaxteach.teacher.plans import PLANS_NAME, PlanFile, load_plans, save_plans
 
 
 def write_card(config: TeachConfig, given: str) -> None:
@@ -24,13 +25,13 @@ def write_card(config: TeachConfig, given: str) -> None:
 
     Args:
         config: the options.
-        given: a plan file, a folder that shares one, or one of `PLAN_SOURCES`.
+        given: as of `named_plans`.
 
     Raises:
         UserError: the plans can't be used, or the folder exists and is another's, or can't be written.
     """
     task = None if config.task is None else canonical_task(config.task)
-    plans, source = _plans(given, task)
+    plans, source = named_plans("--card", given, task)
     out = config.out or _default_folder(given, source, task)
     _check_free(out, plans)
     tasks = [canonical_task(name) for name in plans.tasks] if task is None else [task]
@@ -52,18 +53,6 @@ def write_card(config: TeachConfig, given: str) -> None:
     for row in alone_rows([alone.result for alone in played]):
         print(f"the teacher itself succeeds in {row['success']} of the episodes of {row['task']}")
     print(f"written: {out / 'card.html'}, {out / 'card.md'}; share the folder, and train with --plans {out}")
-
-
-def _plans(given: str, task: str | None) -> tuple[PlanFile, Path | None]:
-    """The plans, and their file; None for those that ship with the package."""
-    if given == "none":
-        raise UserError("--card none has no plans to write about; give a plan file")
-    if given not in PLAN_SOURCES:
-        path = plans_path(given)
-        return load_plans(path, task), path
-    if task is None:
-        raise UserError(f"--card {given} needs --task, the task of the plans that ship with jaxteach")
-    return find_plans(given, task), None
 
 
 def _default_folder(given: str, source: Path | None, task: str | None) -> Path:

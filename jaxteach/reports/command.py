@@ -118,6 +118,8 @@ def _notes(lines: list[RunGroup]) -> list[str]:
         "Final figures are those of the finished student, in the episodes of summary.json; steps and seconds to a "
         "success are those of the first evaluation that shows it. Seconds count from the command's start, compilation "
         "included, and seeds and runs that train side by side share them.",
+        "AULC is the area under the learning curve, of the mean return over iterations; the normalised AULC divides it "
+        "by the largest possible return times the number of iterations.",
     ]
     unfinished = [line.label for line in lines if not all(curve.judged for curve in line.curves.values())]
     if unfinished:

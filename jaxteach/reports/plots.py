@@ -70,8 +70,11 @@ def compact_curves(tasks: dict[str, list[RunGroup]], threshold: float, by_return
         for line, colour in zip(lines, _colours(len(lines))):
             _draw(axis, line, "env_steps", "return_mean" if task in by_return else "success_rate", colour)
         _furnish(axis, "env_steps", "return_mean" if task in by_return else "success_rate", threshold)
-        axis.set_title(task, loc="left")
-    handles = {label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels())}
+        counts = sorted({line.seeds for line in lines})
+        axis.set_title(f"{task}, n = {' or '.join(map(str, counts))}", loc="left")
+    # A label stands once, though the number of seeds differs between tasks.
+    labelled = [zip(*axis.get_legend_handles_labels()) for axis in axes[0]]
+    handles = {label.rpartition(", n = ")[0]: handle for pairs in labelled for handle, label in pairs}
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=len(handles), fontsize="small")
     return _png(figure)
 

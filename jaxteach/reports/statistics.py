@@ -5,9 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from jaxteach.evaluation.intervals import CONFIDENCE
+from jaxteach.evaluation.intervals import CONFIDENCE, RESAMPLES
 
-RESAMPLES = 2000
 BATCH = 100
 FEW = 10
 """With fewer seeds than this, a bootstrap's interval is rough, and rather too narrow."""

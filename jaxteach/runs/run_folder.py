@@ -196,8 +196,13 @@ def check_resumable(config: TrainConfig, stored: TrainConfig, folder: Path, plan
             )
         changed.pop("plans", None)
     if changed:
-        differences = "; ".join(f"{name}: {a}, not {b}" for name, (a, b) in changed.items())
+        differences = "; ".join(f"--{name} {_typed(old)}, not {_typed(new)}" for name, (new, old) in changed.items())
         raise UserError(f"the run to resume has other options: {differences}")
+
+
+def _typed(value: Any) -> str:
+    """A value as on a command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def further(folder: Path, config: TrainConfig, done: int) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from jaxteach.cli import read_options
 from jaxteach.config import PARTS, TrainConfig, default_config
 from jaxteach.errors import UserError, did_you_mean
-from jaxteach.options.legacy import NAMES
+from jaxteach.options.legacy import current_options
 from jaxteach.runs.files import fit_for_a_folder, read_text
 
 MAX_BYTES = 2**20
@@ -101,15 +101,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{path}: {name} in [grid] must be a list of values, such as [1, 2]")
-    return _with_current_names(path, fixed), _with_current_names(path, grid)
-
-
-def _with_current_names(path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    renamed = {NAMES.get(name, name): value for name, value in options.items()}
-    if len(renamed) < len(options):
-        both = next(name for name in options if NAMES.get(name) in options)
-        raise UserError(f"{path}: {both} is an older name of {NAMES[both]}; leave it out")
-    return renamed
+    return current_options(fixed, f"{path}: "), current_options(grid, f"{path}: ")
 
 
 def _check_options(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> None:

@@ -14,7 +14,14 @@ from jaxteach.system.plugins import place_of, plugins
 FULL_TRACEBACK = "JAX_TRACEBACK_FILTERING"
 """JAX's own variable; with "off", errors in users' modules keep their traceback too."""
 
-COMMANDS = ("train", "eval", "teach", "sweep", "report")
+COMMANDS = {
+    "train": "trains a student on a task",
+    "eval": "evaluates a trained student, or the teacher itself",
+    "teach": "asks a language model for a teacher's plans, and shows or shares them",
+    "sweep": "trains with all combinations of lists of options",
+    "report": "compares runs",
+}
+"""The commands, and what each does."""
 PROGRAM = "jaxteach"
 
 
@@ -30,6 +37,8 @@ def main() -> None:
         print(f"jaxteach {metadata.version('jaxteach')}")
     elif command in ("-h", "--help"):
         print(f"usage: jaxteach {{{','.join(COMMANDS)}}} ...; jaxteach COMMAND --help lists the options of a command")
+        for name, what in COMMANDS.items():
+            print(f"  {name:8}{what}")
     else:
         advice = did_you_mean(command, COMMANDS, f"there are {', '.join(COMMANDS)}")
         _fail(f"jaxteach has no command {command!r}; {advice}")

@@ -1,11 +1,12 @@
-"""The teacher that a run's options name, and the plans that it has."""
+"""The teacher and the plans that options name."""
 
+from pathlib import Path
 from typing import Final
 
 from jaxteach.config import TeacherConfig, TrainConfig, WorldConfig, as_typed
 from jaxteach.errors import UserError
 from jaxteach.tasks import OBJECT
-from jaxteach.teacher.plans import PLAN_SOURCES, MisfitError, PlanFile, find_plans
+from jaxteach.teacher.plans import PLAN_SOURCES, MisfitError, PlanFile, find_plans, load_plans, plans_path
 from jaxteach.teacher.policy import Teacher, make_teacher
 
 GIVEN: Final[dict[str, Teacher]] = {}
@@ -33,6 +34,27 @@ def load_teacher(task: str, config: TeacherConfig, world: WorldConfig) -> Teache
     except ValueError as error:
         way_out = "; leave that option out, or train with --no_teacher" if world.arguments else ""
         raise UserError(f"{as_typed(str(error), task)}{way_out if not isinstance(error, UserError) else ''}") from None
+
+
+def named_plans(option: str, given: str, task: str | None) -> tuple[PlanFile, Path | None]:
+    """The plans that an option such as --card gives, and their file; None for those that ship with the package.
+
+    Args:
+        option: its name.
+        given: a plan file, a folder that shares one, or one of `PLAN_SOURCES`.
+        task: the task, None for those of the file.
+
+    Raises:
+        UserError: there are no such plans, or they can't be read.
+    """
+    if given == "none":
+        raise UserError(f"{option} none has no plans; give a plan file")
+    if given not in PLAN_SOURCES:
+        path = plans_path(given)
+        return load_plans(path, task), path
+    if task is None:
+        raise UserError(f"{option} {given} needs --task, the task of the plans that ship with jaxteach")
+    return find_plans(given, task), None
 
 
 def plans_of(config: TrainConfig) -> PlanFile | None:

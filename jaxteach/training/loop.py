@@ -89,7 +89,7 @@ def train_group(configs: Sequence[TrainConfig], started: float, arguments: Seque
             so_far = f"goes on after iteration {done} ({steps:,} steps, {wall_s:.1f} s)"
             console.print(so_far if done else "has no checkpoint yet: begins anew", highlight=False, soft_wrap=True)
         console.print(compile_notice(experiment.world), highlight=False, soft_wrap=True)
-        with TrainingProgress(console, experiment.config.iterations, done) as progress:
+        with TrainingProgress(console, experiment.config.iterations, done, len(experiment.seeds)) as progress:
             online = _online_teacher(experiment, folders[0], done)
             TrainingLoop(experiment, writers, progress, online, started).run(state, done)
     return folders
@@ -331,7 +331,10 @@ class TrainingLoop:
         if not is_main_process():
             return ""
         kept = self.writers[0].kept(PATIENCE_S / 2)
-        what = "no checkpoint is written yet" if kept is None else f"the checkpoint of iteration {kept} is kept"
+        none = (
+            f"nothing is saved yet: a checkpoint comes every {self.config.save_interval} iterations (--save_interval)"
+        )
+        what = none if kept is None else f"the checkpoint of iteration {kept} is kept"
         return f" after {self._done * self.config.steps_per_iteration:,} steps; {what}"
 
     def _notify_unfinished(self, outcome: Episodes) -> None:

@@ -44,12 +44,14 @@ class TrainingProgress:
         console: where.
         iterations: of the whole run.
         done: those that an earlier command has done.
+        seeds: how many train side by side.
     """
 
-    def __init__(self, console: Console, iterations: int, done: int) -> None:
+    def __init__(self, console: Console, iterations: int, done: int, seeds: int = 1) -> None:
         self._console, self._iterations, self._begin = console, iterations, done
         self._doing, self._since = "compiling", time.perf_counter()
         self._now, self._end = done, 0.0
+        self._speed_unit = "steps/s" if seeds == 1 else "steps/s, all seeds"
         self._parts: dict[str, str] = {}
         self._live = Live(console=console, get_renderable=self._line) if console.is_terminal else None
 
@@ -78,7 +80,7 @@ class TrainingProgress:
         Args:
             iteration: of the point.
             point: its `env_steps`, `success_rate`, `return_mean` and `kickstarting_coef`.
-            steps_per_s: of the iterations before it.
+            steps_per_s: of the iterations before it, all seeds together.
             seconds: since the command began.
         """
         now = time.perf_counter()
@@ -89,7 +91,7 @@ class TrainingProgress:
             "success": f"success {point['success_rate']:.3f}",
             "return": f"return {point['return_mean']:.3f}",
             "teacher": f"teacher x{point['kickstarting_coef']:<7.3g}",
-            "speed": f"{steps_per_s:>8,.0f} steps/s",
+            "speed": f"{steps_per_s:>8,.0f} {self._speed_unit}",
             "seconds": f"{seconds:6.1f} s",
         }
         if self._live is None:
