@@ -1,7 +1,7 @@
 """LockedHallway: several agents look for keys to the locked rooms along a hallway; exact to MultiGrid."""
 
 import math
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -16,12 +16,14 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import checked_action, checked_count, checked_flag, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
-from envs_jax.grid.constants import AGENT, LOCKED, NUM_ACTIONS, NUM_COLORS, Actions
-from envs_jax.grid.egocentric import look, view_tables
-from envs_jax.grid.hallway import HallwayState, from_arrays, lay_out, to_arrays
-from envs_jax.grid.hallway_step import act_in_order, front_cells
-from envs_jax.grid.layouts import NOWHERE
+from envs_jax.grid.actions import act, look_ahead, split_cell
+from envs_jax.grid.arrays import checked_integers, describe_cell, pack_carrying, pack_grid, unpack_state
+from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, object_word, state_of
+from envs_jax.grid.constants import AGENT, DOOR, EMPTY, KEY, LOCKED, NUM_ACTIONS, NUM_COLORS, WALL, Actions
+from envs_jax.grid.hallway import lay_out
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
+from envs_jax.grid.state import GridState, opaque_lines
+from envs_jax.grid.views import Agents, egocentric_image
 
 
 class Observation(NamedTuple):
@@ -91,7 +93,6 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         self.see_through_walls = checked_flag("see_through_walls", see_through_walls)
         self._layout = lay_out(self.num_rooms, self.room_size)
         self._check_capacity()
-        self._tables = view_tables(self._layout, self.agent_view_size, self.see_through_walls)
         super().__init__()
 
     def _check_capacity(self) -> None:
@@ -129,21 +130,21 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
     def discount_spec(self) -> specs.BoundedArray:
         return specs.BoundedArray((self.num_agents,), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
-    def reset(self, key: jax.Array) -> tuple[HallwayState, TimeStep[Observation]]:
+    def reset(self, key: jax.Array) -> tuple[GridState, TimeStep[Observation]]:
         """A fresh layout; all its draws come from `key`."""
         next_key, layout_key = jax.random.split(key)
         words = random_words(layout_key, 3 + 2 * self.num_rooms + self.num_agents)
         key_cell, hall_places = self._place_keys(words)
-        state = HallwayState(
+        colors = _draw_row(next(words), _arrangements(NUM_COLORS, self.num_rooms))
+        state = GridState(
             key=next_key,
             step_count=jnp.int32(0),
-            door_color=_draw_row(next(words), _arrangements(NUM_COLORS, self.num_rooms)),
-            door_state=jnp.full(self.num_rooms, LOCKED, jnp.int32),
-            unlocked=jnp.zeros(self.num_rooms, jnp.bool_),
-            key_cell=key_cell,
+            cells=self._furnished(colors, key_cell),
+            opaque=jnp.asarray(self._opaque),
             agent_cell=self._place_agents(words, hall_places),
             agent_dir=self._draw_directions(next(words)),
-            carried=jnp.full(self.num_agents, NOWHERE, jnp.int32),
+            carrying=jnp.full(self.num_agents, EMPTY_WORD, jnp.uint32),
+            **_unlocked_fields(jnp.zeros(self.num_rooms, jnp.int32)),
         )
         return state, TimeStep(
             step_type=StepType.FIRST,
@@ -154,8 +155,8 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         )
 
     def step(
-        self, state: HallwayState, action: ArrayLike, order: jax.Array | None = None
-    ) -> tuple[HallwayState, TimeStep[Observation]]:
+        self, state: GridState, action: ArrayLike, order: jax.Array | None = None
+    ) -> tuple[GridState, TimeStep[Observation]]:
         """One step: count, act in order, judge.
 
         Args:
@@ -173,9 +174,9 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
             if not isinstance(given, Tracer) and len({*np.asarray(given).tolist()}) < self.num_agents:
                 raise ValueError(f"order must name each agent once, not {np.asarray(given).tolist()}")
         state, turns = self._draw_order(state) if order is None else (state, order)
-        state = act_in_order(state, self._layout, actions, turns, self.allow_agent_overlap)
+        state = self._act_in_order(state, actions, turns)
         unlocked, share = self._judge(state, actions)
-        state = state._replace(step_count=state.step_count + 1, unlocked=unlocked)
+        state = state._replace(step_count=state.step_count + 1, facts=unlocked.astype(jnp.int32))
         spent = state.step_count.astype(jnp.float32) / self.max_steps
         terminated = unlocked.all()
         last = terminated | (state.step_count >= self.max_steps)
@@ -187,11 +188,16 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
             extras={},
         )
 
-    # Compiled, since without `jit` around it the loop in `look` would be compiled in every call.
-    @partial(jax.jit, static_argnums=0, inline=True)
-    def observe(self, state: HallwayState) -> Observation:
+    def observe(self, state: GridState) -> Observation:
         """The observation of a state."""
-        return Observation(look(state, self._layout, self._tables, self.agent_view_size), state.agent_dir)
+        size, agents = (self._layout.width, self._layout.height), Agents(state.agent_cell, state.agent_dir)
+        shown = state._replace(opaque=state.opaque & ~self._lines_of(state.agent_cell))
+
+        def view(cell: jax.Array, direction: jax.Array, hand: jax.Array) -> jax.Array:
+            viewer = shown._replace(agent_cell=cell, agent_dir=direction, carrying=hand)
+            return egocentric_image(viewer, *size, self.agent_view_size, self.see_through_walls, agents)
+
+        return Observation(jax.vmap(view)(state.agent_cell, state.agent_dir, state.carrying), state.agent_dir)
 
     def make_state(
         self,
@@ -202,7 +208,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         unlocked: Any,
         step_count: Any,
         key: jax.Array | None = None,
-    ) -> HallwayState:
+    ) -> GridState:
         """The state of a given world, drawn or recorded; runs on the host.
 
         Args:
@@ -219,20 +225,35 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         Raises:
             ValueError: the world is not one of this task's kind; the message says where.
         """
-        arrays = (grid, agent_pos, agent_dir, carrying, unlocked, step_count, key)
-        return from_arrays(self._layout, self.num_agents, *arrays)
+        layout, agents = self._layout, self.num_agents
+        cells = pack_grid(grid, None, (layout.width, layout.height))
+        self._check_furniture(np.asarray(grid))
+        position = checked_integers("agent_pos", agent_pos, (agents, 2), 0, layout.width - 1)
+        hands = checked_integers("carrying", carrying, (agents, 2), 0, 255)
+        fields: dict[str, Any] = dict(
+            step_count=checked_integers("step_count", step_count, (), 0, 2**31 - 1),
+            cells=cells,
+            opaque=_opaque_lines(cells, layout.width, layout.height),
+            agent_cell=self._checked_cells(position),
+            agent_dir=checked_integers("agent_dir", agent_dir, (agents,), 0, 3),
+            carrying=np.array([pack_carrying(hand, (0, 0)) for hand in hands]),
+            **_unlocked_fields(_checked_unlocked(unlocked, np.asarray(state_of(jnp.asarray(cells[layout.door_cell]))))),
+        )
+        return jax.device_put(GridState(key=jax.random.key(0) if key is None else key, **fields))
 
-    def to_arrays(self, state: HallwayState) -> dict[str, jax.Array]:
+    def to_arrays(self, state: GridState) -> dict[str, jax.Array]:
         """The arguments that `make_state` takes for this state, less the key."""
-        return to_arrays(state, self._layout)
+        arrays = unpack_state(state, self._layout.width, self._layout.height)
+        names = "grid", "agent_pos", "agent_dir", "carrying", "step_count"
+        return {name: arrays[name] for name in names} | {"unlocked": arrays["facts"] > 0}
 
-    def render(self, state: HallwayState) -> np.ndarray:
+    def render(self, state: GridState) -> np.ndarray:
         """uint8[H, W, 3], RGB: the whole world and the agents; runs on the host."""
         from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
 
         return render_state(self, state)
 
-    def _draw_order(self, state: HallwayState) -> tuple[HallwayState, jax.Array]:
+    def _draw_order(self, state: GridState) -> tuple[GridState, jax.Array]:
         """int32[A], any order of the agents; the state's key is advanced."""
         if self.num_agents == 1:
             return state, jnp.zeros(1, jnp.int32)
@@ -240,17 +261,86 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         word = next(random_words(order_key, 1))
         return state._replace(key=next_key), _draw_row(word, _arrangements(self.num_agents, self.num_agents))
 
-    def _judge(self, state: HallwayState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _act_in_order(self, state: GridState, actions: jax.Array, order: jax.Array) -> GridState:
+        """One action int32[A] of every agent, carried out in the order int32[A] of agents."""
+        agents = np.arange(self.num_agents, dtype=np.int32)
+        for turn in range(self.num_agents):
+            me = agents == order[turn]
+            own = state.agent_cell, state.agent_dir, state.carrying
+            acting = state._replace(**dict(zip(_OWN, _values_of(me, *own))))
+            (action,) = _values_of(me, actions)
+            size = self._layout.width, self._layout.height
+            acted, _ = act(acting, action, *size, state.agent_cell, self.allow_agent_overlap)
+            state = acted._replace(**{n: jnp.where(me, getattr(acted, n), old) for n, old in zip(_OWN, own)})
+        return state
+
+    def _judge(self, state: GridState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The doors unlocked so far, bool[D], and how many new ones each agent is rewarded for, float32[A]."""
-        front = front_cells(state, self._layout)
-        toggled = (action == Actions.toggle)[:, None] & (front[:, None] == self._layout.door_cell[None])
-        unlocked, counts = state.unlocked, []
+        size, doors = (self._layout.width, self._layout.height), self._layout.door_cell
+        front = jax.vmap(lambda cell, ahead: look_ahead(state._replace(agent_cell=cell, agent_dir=ahead), *size).cell)(
+            state.agent_cell, state.agent_dir
+        )
+        toggled = (action == Actions.toggle)[:, None] & (front[:, None] == doors[None])
+        unlocked, counts = state.facts > 0, []
         for agent in range(self.num_agents):
-            new = toggled[agent] & (state.door_state != LOCKED) & ~unlocked
+            new = toggled[agent] & (state_of(state.cells[doors]) != LOCKED) & ~unlocked
             counts.append(new.sum(dtype=jnp.int32))
             unlocked |= new
         share = jnp.stack(counts).astype(jnp.float32)
         return unlocked, jnp.broadcast_to(share.sum(), share.shape) if self.joint_reward else share
+
+    def _furnished(self, colors: jax.Array, key_cell: jax.Array) -> jax.Array:
+        """uint32[W * H], the walls, locked doors with colours int32[D] and their keys in cells int32[D]."""
+        layout, numbers = self._layout, np.arange(self._layout.walls.size, dtype=np.int32)
+        cells = jnp.asarray(np.where(layout.walls, WALL_WORD, EMPTY_WORD))
+        for door in range(self.num_rooms):
+            locked = object_word(DOOR, colors[door], LOCKED)
+            cells = jnp.where(numbers == layout.door_cell[door], locked, cells)
+            cells = jnp.where(numbers == key_cell[door], object_word(KEY, colors[door]), cells)
+        return cells
+
+    @cached_property
+    def _opaque(self) -> np.ndarray:
+        """uint32[W + H], what stops light while all doors are closed."""
+        layout = self._layout
+        opaque = layout.walls.copy()
+        opaque[layout.door_cell] = True
+        cells = np.where(opaque, WALL_WORD, EMPTY_WORD)
+        with jax.ensure_compile_time_eval():
+            return np.asarray(opaque_lines(jnp.asarray(cells), layout.width, layout.height))
+
+    def _lines_of(self, cells: jax.Array) -> jax.Array:
+        """uint32[W + H], the bits of cells int32[A], as those of `GridState.opaque`."""
+        width, height = self._layout.width, self._layout.height
+        x, y = split_cell(cells, height)
+        lines, one = np.arange(width + height, dtype=np.int32), np.uint32(1)
+        bits = jnp.zeros(width + height, jnp.uint32)
+        for agent in range(self.num_agents):
+            bits |= jnp.where(lines == x[agent], one << y[agent].astype(jnp.uint32), 0)
+            bits |= jnp.where(lines == width + y[agent], one << x[agent].astype(jnp.uint32), 0)
+        return bits
+
+    def _check_furniture(self, grid: np.ndarray) -> None:
+        """Walls and doors stand at their places, and nowhere else."""
+        layout = self._layout
+        wanted = np.where(layout.walls, WALL, EMPTY)
+        wanted[layout.door_cell] = DOOR
+        kinds = grid[..., 0].reshape(-1)
+        fits = np.where(wanted == EMPTY, (kinds != WALL) & (kinds != DOOR), kinds == wanted)
+        if fits.all():
+            return
+        cell = int(np.argmin(fits))
+        x, y = divmod(cell, layout.height)
+        things = {WALL: "a wall", DOOR: "a door", EMPTY: "neither"}[int(wanted[cell])]
+        found = describe_cell(grid[x, y])
+        raise ValueError(f"the grid has {found} at ({x}, {y}), where a world of this task has {things}")
+
+    def _checked_cells(self, position: np.ndarray) -> np.ndarray:
+        """int32[A], where agents stand."""
+        for x, y in position.tolist():
+            if y >= self._layout.height or self._layout.walls[x * self._layout.height + y]:
+                raise ValueError(f"an agent can't stand at ({x}, {y}), on a wall or outside the world")
+        return position[:, 0] * self._layout.height + position[:, 1]
 
     def _place_keys(self, words: Any) -> tuple[jax.Array, list[jax.Array]]:
         """Keys in the order of a chain: each group lies in the room that the last key before it opens.
@@ -328,6 +418,35 @@ def _arrangements(count: int, length: int) -> np.ndarray:
 def _draw_row(word: jax.Array, table: np.ndarray) -> jax.Array:
     """Any row of a table, uniform."""
     return jnp.asarray(table).at[uniform_below(word, len(table))].get(mode="promise_in_bounds")
+
+
+_OWN = "agent_cell", "agent_dir", "carrying"
+_opaque_lines = jax.jit(opaque_lines, static_argnums=(1, 2))
+
+
+def _values_of(me: jax.Array, *columns: jax.Array) -> list[jax.Array]:
+    """The values of one agent, marked by bool[A], in columns of integers [A]; cheaper than lookups."""
+    return [jnp.where(me, column, 0).sum(dtype=column.dtype) for column in columns]
+
+
+def _unlocked_fields(unlocked: Any) -> dict[str, Any]:
+    """The fields of a state that are no agent's and no cell's; its facts are the doors unlocked so far, int32[D]."""
+    none = np.zeros(0, np.int32), np.zeros((0, 0), np.uint32)
+    return {"mission": none[0], "facts": unlocked, "seen": (), "history": none[1]}
+
+
+def _checked_unlocked(unlocked: Any, door_state: np.ndarray) -> np.ndarray:
+    """int32[D] from bool[D], or from the number of doors that are not locked."""
+    free = door_state != LOCKED
+    flags = np.asarray(unlocked)
+    if flags.shape == () and flags.dtype.kind in "iu":
+        flags = free if flags == free.sum() else flags
+    if flags.shape != free.shape or flags.dtype != np.bool_ or (flags & ~free).any():
+        raise ValueError(
+            f"unlocked must be one bool for each of {free.size} doors in row-major order, false for locked ones, "
+            f"or the number of doors that are not locked, {free.sum()}; it is {np.asarray(unlocked).tolist()}"
+        )
+    return flags.astype(np.int32)
 
 
 WORLDS: dict[str, tuple[type[LockedHallway], dict[str, Any]]] = {

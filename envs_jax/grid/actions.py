@@ -53,14 +53,31 @@ def look_ahead(state: GridState, width: int, height: int) -> Front:
     return Front(x, y, cell, inside, word)
 
 
-def act(state: GridState, action: jax.Array, width: int, height: int) -> tuple[GridState, Deed]:
-    """The state after an action int32[]; the step is not counted."""
+def act(
+    state: GridState,
+    action: jax.Array,
+    width: int,
+    height: int,
+    agents: jax.Array | None = None,
+    allow_overlap: bool = True,
+) -> tuple[GridState, Deed]:
+    """The state after an action; the step is not counted.
+
+    Args:
+        state: of the agent that acts.
+        action: int32[].
+        width: cells along x.
+        height: cells along y.
+        agents: int32[A], the cells of all agents of a world of several; nothing is laid down on others.
+        allow_overlap: whether agents may enter the cells of others.
+    """
     front = look_ahead(state, width, height)
     word, carrying = front.word, state.carrying
     is_door, empty_handed = kind_of(word) == DOOR, carrying == EMPTY_WORD
-    enters = (action == Actions.forward) & can_overlap(word)
+    crowded = jnp.bool_(False) if agents is None else (agents == front.cell).any()
+    enters = (action == Actions.forward) & can_overlap(word) & (allow_overlap | ~crowded)
     picks = (action == Actions.pickup) & can_pickup(word) & empty_handed
-    drops = (action == Actions.drop) & (word == EMPTY_WORD) & ~empty_handed
+    drops = (action == Actions.drop) & (word == EMPTY_WORD) & ~empty_handed & ~crowded
     toggles = action == Actions.toggle
     after = jnp.where(picks, EMPTY_WORD, jnp.where(drops, carrying, word))
     after = jnp.where(toggles & is_door, _toggled(word, carrying), after)

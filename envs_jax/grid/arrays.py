@@ -100,11 +100,11 @@ def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:
 def unpack_state(state: GridState, width: int, height: int) -> dict[str, jax.Array]:
     """The arrays that `MiniGridEnv.make_state` takes."""
     carries = state.carrying != EMPTY_WORD
-    carrying = jnp.where(carries, _bytes(state.carrying)[:2], np.uint8(0)).astype(jnp.int32)
+    carrying = jnp.where(carries[..., None], _bytes(state.carrying)[..., :2], np.uint8(0)).astype(jnp.int32)
     return {
         "grid": _bytes(state.cells)[:, :3].reshape(width, height, 3),
         "contents": _unpacked_contents(state.cells).reshape(width, height, 2),
-        "agent_pos": jnp.stack([state.agent_cell // height, state.agent_cell % height]),
+        "agent_pos": jnp.stack([state.agent_cell // height, state.agent_cell % height], -1),
         "agent_dir": state.agent_dir,
         "carrying": carrying,
         "carrying_contents": _unpacked_contents(state.carrying),

@@ -10,7 +10,7 @@ from envs_jax.grid.cells import is_opaque
 
 
 class GridState(NamedTuple):
-    """A grid of W x H cells with one agent.
+    """A grid of W x H cells with one agent, or with A, whose cells, directions and hands then have an axis [A].
 
     A cell (x, y) has the index `x * H + y`. M is the number of parts of the world's mission, F that of its facts. In
     worlds whose observation is historical, S is W * H and K the number of frames before the last one; both are 0 in

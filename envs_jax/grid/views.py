@@ -8,7 +8,7 @@ import numpy as np
 
 from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import WALL_WORD, object_word
-from envs_jax.grid.constants import AGENT, COLOR_TO_IDX, EAST, NORTH, SOUTH
+from envs_jax.grid.constants import AGENT, COLOR_TO_IDX, EAST, NORTH, NUM_COLORS, SOUTH
 from envs_jax.grid.state import GridState
 from envs_jax.grid.visibility import shift_bits, spread_light
 
@@ -21,14 +21,31 @@ class View(NamedTuple):
     lit: jax.Array  # bool[V * V], whether the agent sees them; walls outside the grid may be seen
 
 
-def egocentric_image(state: GridState, width: int, height: int, view_size: int, see_through_walls: bool) -> jax.Array:
+class Agents(NamedTuple):
+    """The agents of a world of several, as they are seen: in the order of the colours."""
+
+    cells: jax.Array  # int32[A]
+    directions: jax.Array  # int32[A]
+
+
+def egocentric_image(
+    state: GridState,
+    width: int,
+    height: int,
+    view_size: int,
+    see_through_walls: bool,
+    agents: Agents | None = None,
+) -> jax.Array:
     """uint8[V, V, 3], object id, colour and state of the cells in front of the agent, MiniGrid's `image`.
 
     The agent stands in the middle of the last row, `image[V // 2, V - 1]`, which shows what it carries; cells outside
-    the grid are walls, and cells that it does not see are 0.
+    the grid are walls, and cells that it does not see are 0. Other agents hide what they stand on.
     """
     view = look(state, width, height, view_size, see_through_walls)
     words = jnp.where(view.inside, state.cells.at[view.cells].get(mode="promise_in_bounds"), WALL_WORD)
+    for agent in range(0 if agents is None else agents.cells.shape[0]):
+        word = object_word(AGENT, agent % NUM_COLORS, agents.directions[agent])
+        words = jnp.where(view.inside & (view.cells == agents.cells[agent]), word, words)
     own = np.arange(view_size**2, dtype=np.int32) == view_size // 2
     words = jnp.where(view.lit, jnp.where(own, state.carrying, words), np.uint32(0))
     rows = _image(compute_once(words, state), (view_size, view_size))
