@@ -99,11 +99,11 @@ def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:
 
 def unpack_state(state: GridState, width: int, height: int) -> dict[str, jax.Array]:
     """The arrays that `MiniGridEnv.make_state` takes."""
-    carries = state.carrying != EMPTY_WORD
+    carries, cells = state.carrying != EMPTY_WORD, state.cells[: width * height]
     carrying = jnp.where(carries[..., None], _bytes(state.carrying)[..., :2], np.uint8(0)).astype(jnp.int32)
     return {
-        "grid": _bytes(state.cells)[:, :3].reshape(width, height, 3),
-        "contents": _unpacked_contents(state.cells).reshape(width, height, 2),
+        "grid": _bytes(cells)[:, :3].reshape(width, height, 3),
+        "contents": _unpacked_contents(cells).reshape(width, height, 2),
         "agent_pos": jnp.stack([state.agent_cell // height, state.agent_cell % height], -1),
         "agent_dir": state.agent_dir,
         "carrying": carrying,

@@ -7,7 +7,7 @@ import numpy as np
 from envs_jax.grid.actions import split_cell
 from envs_jax.grid.constants import EAST, NO_DIRECTION, SOUTH
 from envs_jax.grid.state import GridState
-from envs_jax.grid.views import compute_once
+from envs_jax.grid.store import compute_once
 from envs_jax.grid.visibility import shift_bits, spread_light, view_window
 
 Seen = tuple[jax.Array, ...]
@@ -37,8 +37,6 @@ def see(state: GridState, size: int, view_size: int) -> Seen:
         place = jnp.where(along_x, line, side)
         row = jnp.where(along_x, along_row, across_row & np.uint32((1 << size) - 1))
         row = jnp.where((place >= 0) & (place < size), row, jnp.uint32(0))
-        if len(words) > 6:  # For a few words it is faster to compute the row again.
-            place, row = compute_once(place, state), compute_once(row, state)
         words = [word | shift_bits(row, place * size - 32 * i) for i, word in enumerate(words)]
     return tuple(words)
 
@@ -69,23 +67,23 @@ def _has(seen: Seen) -> jax.Array:
 
 
 def historical_frame(state: GridState) -> jax.Array:
-    """uint32[W * H], each cell that was seen with its present content, and the agent's direction at its cell.
+    """uint32[C], each cell that was seen with its present content, and the agent's direction at its cell.
 
     The bytes of a word are object id, colour, state and direction (4 where there is no agent); the agent's own cell
     shows what it carries.
     """
-    count, rows = state.cells.shape[0], len(state.seen)
     # Rows of 32, as `seen` has them: such loops fill a CPU's vectors.
-    cells = jnp.pad(state.cells, (0, 32 * rows - count)).reshape(rows, 32)
-    is_agent = np.arange(32 * rows, dtype=np.int32).reshape(rows, 32) == state.agent_cell
+    cells = state.cells.reshape(-1, 32)
+    is_agent = np.arange(cells.size, dtype=np.int32).reshape(-1, 32) == state.agent_cell
     words = jnp.where(is_agent, state.carrying, cells) & np.uint32(0x00FFFFFF)
     direction = jnp.where(is_agent, state.agent_dir, NO_DIRECTION).astype(jnp.uint32)
-    frame = jnp.where(_has(state.seen), words, np.uint32(0)) | direction << 24
-    return compute_once(frame, state).reshape(-1)[:count]
+    frame = compute_once(jnp.where(_has(state.seen), words, np.uint32(0)) | direction << 24)
+    return frame.reshape(-1)
 
 
 def unpack_frames(words: jax.Array, size: int) -> jax.Array:
-    """uint32[F..., size * size] -> uint8[size, size, 4 * F], frames side by side on the channel axis."""
+    """uint32[F..., C] -> uint8[size, size, 4 * F], frames side by side on the channel axis."""
+    words = words[..., : size * size]
     frames = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1, size, size, 4)
     if frames.shape[0] == 1:
         return frames[0]

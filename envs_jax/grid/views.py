@@ -1,5 +1,6 @@
 """What an agent sees of a grid: MiniGrid's egocentric image, and the whole grid."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -10,11 +11,15 @@ from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import WALL_WORD, object_word
 from envs_jax.grid.constants import AGENT, COLOR_TO_IDX, EAST, NORTH, NUM_COLORS, SOUTH
 from envs_jax.grid.state import GridState
+from envs_jax.grid.store import compute_once
 from envs_jax.grid.visibility import shift_bits, spread_light
 
 
 class View(NamedTuple):
-    """The square of V x V cells in front of an agent, row by row from it, left to right."""
+    """The square of V x V cells in front of an agent, in the order of MiniGrid's image.
+
+    Cell `i * V + j` lies `V - 1 - j` cells ahead of the agent and `i - V // 2` cells to the right of it.
+    """
 
     cells: jax.Array  # int32[V * V], their indices, 0 outside the grid
     inside: jax.Array  # bool[V * V], whether they are in the grid
@@ -46,89 +51,94 @@ def egocentric_image(
     for agent in range(0 if agents is None else agents.cells.shape[0]):
         word = object_word(AGENT, agent % NUM_COLORS, agents.directions[agent])
         words = jnp.where(view.inside & (view.cells == agents.cells[agent]), word, words)
-    own = np.arange(view_size**2, dtype=np.int32) == view_size // 2
+    own = np.arange(view_size**2, dtype=np.int32) == view_size * (view_size // 2) + view_size - 1
     words = jnp.where(view.lit, jnp.where(own, state.carrying, words), np.uint32(0))
-    rows = _image(compute_once(words, state), (view_size, view_size))
-    return jnp.swapaxes(rows[::-1], 0, 1)
+    return _image(words, (view_size, view_size))
+
+
+class _Pose(NamedTuple):
+    """Where an agent stands and looks; lines of cells lie across its direction."""
+
+    along_x: jax.Array  # bool[], whether it looks east or west
+    line: jax.Array  # int32[], its line
+    place: jax.Array  # int32[], its place in the line
+    forward: jax.Array  # int32[], 1 or -1, the way to the next line
+    right: jax.Array  # int32[], 1 or -1, the way to the next place to its right
 
 
 def look(state: GridState, width: int, height: int, view_size: int, see_through_walls: bool = False) -> View:
     """What the agent has in view."""
-    ahead, column = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
-    side = column - view_size // 2
-    x, y = split_cell(state.agent_cell, height)
-    along_x = (state.agent_dir & 1) == 0
-    forward = jnp.where((state.agent_dir == EAST) | (state.agent_dir == SOUTH), 1, -1)
-    right = jnp.where((state.agent_dir == EAST) | (state.agent_dir == NORTH), 1, -1)
-    along, across = jnp.where(along_x, x, y), jnp.where(along_x, y, x)
-    length, breadth = jnp.where(along_x, width, height), jnp.where(along_x, height, width)
-    a, c = along + forward * ahead, across + right * side
-    inside = (a >= 0) & (a < length) & (c >= 0) & (c < breadth)
-    cells = jnp.where(inside, jnp.where(along_x, a * height + c, c * height + a), 0)
+    column, row = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
+    ahead, side = view_size - 1 - row, column - view_size // 2
+    pose = _pose(state, height)
+    length, breadth = jnp.where(pose.along_x, width, height), jnp.where(pose.along_x, height, width)
+    line, place = pose.line + pose.forward * ahead, pose.place + pose.right * side
+    inside = (line >= 0) & (line < length) & (place >= 0) & (place < breadth)
+    cells = jnp.where(inside, jnp.where(pose.along_x, line * height + place, place * height + line), 0)
     if see_through_walls:
         return View(cells, inside, jnp.ones(view_size**2, bool))
-    rows = _lit_rows(state, width, view_size, along, across, forward, along_x, length, breadth)
-    return View(cells, inside, _in_agent_s_frame(compute_once(jnp.stack(rows), state), right, view_size))
+    opaque = _opaque_rows(state, pose, (width, height), view_size)
+    rows = spread_light(opaque, jnp.uint32(1 << view_size // 2), jnp.uint32((1 << view_size) - 1))
+    return View(cells, inside, _spread_bits(rows, ahead, column, pose.right))
 
 
-def _lit_rows(
-    state: GridState,
-    width: int,
-    view_size: int,
-    along: jax.Array,
-    across: jax.Array,
-    forward: jax.Array,
-    along_x: jax.Array,
-    length: jax.Array,
-    breadth: jax.Array,
-) -> list[jax.Array]:
-    """uint32[] for each row of the view, nearest first: bit k for the cell k - V // 2 beside the agent's column.
+def _pose(state: GridState, height: int) -> _Pose:
+    x, y = split_cell(state.agent_cell, height)
+    direction = state.agent_dir
+    along_x = (direction & 1) == 0
+    return _Pose(
+        along_x,
+        line=jnp.where(along_x, x, y),
+        place=jnp.where(along_x, y, x),
+        forward=jnp.where((direction == EAST) | (direction == SOUTH), 1, -1),
+        right=jnp.where((direction == EAST) | (direction == NORTH), 1, -1),
+    )
 
-    Cells outside the grid are walls, which are seen where light reaches them.
+
+def _opaque_rows(state: GridState, pose: _Pose, size: tuple[int, int], view_size: int) -> list[jax.Array]:
+    """uint32[] for each row of the view, nearest first: bit k for the cell k - V // 2 places from the agent's.
+
+    Cells outside the grid are walls.
     """
-    half = view_size // 2
+    width, height = size
     window = jnp.uint32((1 << view_size) - 1)
-    ones = np.uint32(0xFFFFFFFF)
-    # The bits of the grid's cells in the window, whose lowest bit is `across - half`.
-    low = across - half
-    inside = shift_bits(_ones(breadth), -low) & window
-    opaque = []
+    low = pose.place - view_size // 2
+    on_line = jnp.where(pose.along_x, np.uint32((1 << height) - 1), np.uint32((1 << width) - 1))
+    outside = window & ~shift_bits(on_line, -low)
+    rows = []
     for step in range(view_size):
-        line = along + forward * step
-        on_grid = (line >= 0) & (line < length)
-        place = jnp.where(on_grid, jnp.where(along_x, line, width + line), 0)
-        word = shift_bits(state.opaque.at[place].get(mode="promise_in_bounds"), -low)
-        opaque.append(jnp.where(on_grid, (word & inside) | (window & ~inside), ones))
-    return spread_light(opaque, jnp.uint32(1 << half), window)
+        line = pose.line + pose.forward * step
+        on_grid = (line >= 0) & (line < jnp.where(pose.along_x, width, height))
+        number = jnp.where(on_grid, jnp.where(pose.along_x, line, width + line), 0)
+        row = shift_bits(state.opaque.at[number].get(mode="promise_in_bounds"), -low)
+        rows.append(jnp.where(on_grid, row | outside, window))
+    return rows
 
 
-def _in_agent_s_frame(rows: jax.Array, right: jax.Array, view_size: int) -> jax.Array:
-    """bool[V * V] of rows uint32[V], row by row from the agent, left to right."""
-    columns = np.arange(view_size, dtype=np.uint32)
-    places = jnp.where(right > 0, columns, columns[::-1])
-    return ((rows[:, None] >> places[None]) & 1 == 1).reshape(-1)
-
-
-def _ones(count: jax.Array) -> jax.Array:
-    """uint32[], `count` low bits, count in 1..32."""
-    return np.uint32(0xFFFFFFFF) >> (32 - count).astype(jnp.uint32)
+def _spread_bits(
+    rows: list[jax.Array], ahead: np.ndarray, column: np.ndarray, right: jax.Array
+) -> jax.Array:
+    """bool[V * V], the bits of rows uint32[] for the cells `ahead` and in a `column`, left to right."""
+    view_size = len(rows)
+    per_word = 26 // view_size
+    number, bit = ahead // per_word, ahead % per_word * view_size
+    bits: jax.Array = jnp.uint32(0)
+    for first in range(0, view_size, per_word):
+        packed = [row << np.uint32(i * view_size) for i, row in enumerate(rows[first : first + per_word])]
+        word = compute_once(functools.reduce(jnp.bitwise_or, packed))
+        bits = jnp.where(number == first // per_word, word, bits)
+    place = jnp.where(right > 0, bit + column, bit + view_size - 1 - column)
+    return (bits >> place.astype(jnp.uint32)) & 1 == 1
 
 
 def full_image(state: GridState, width: int, height: int) -> jax.Array:
     """uint8[W, H, 3], the whole grid with the agent as an object, red, its direction as its state."""
     agent = object_word(AGENT, COLOR_TO_IDX["red"], state.agent_dir)
     is_agent = np.arange(width * height, dtype=np.int32) == state.agent_cell
-    return _image(compute_once(jnp.where(is_agent, agent, state.cells), state), (width, height))
-
-
-def compute_once(words: jax.Array, state: GridState) -> jax.Array:
-    """The same integers, stored before anything reads them.
-
-    XLA computes what is cheap again for each reader, so it would look a word up once for each of its bytes. Divisions
-    it does not repeat, and it can't know that this one is by 1.
-    """
-    return words // jnp.where(state.step_count >= 0, 1, 2).astype(words.dtype)
+    return _image(jnp.where(is_agent, agent, state.cells), (width, height))
 
 
 def _image(words: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """uint8[*shape, 3], the object ids, colours and states of words."""
+    words = compute_once(words & np.uint32(0x00FFFFFF))
     return jax.lax.bitcast_convert_type(words, jnp.uint8)[..., :3].reshape(*shape, 3)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def spread_light(opaque: Sequence[jax.Array], start: jax.Array, window: jax.Array) -> list[jax.Array]:
@@ -24,13 +25,22 @@ def spread_light(opaque: Sequence[jax.Array], start: jax.Array, window: jax.Arra
     """
     lit, rows = start, []
     for row in opaque:
-        for _ in range(len(opaque) - 1):
-            clear = lit & ~row
-            lit = (lit | (clear << 1) | (clear >> 1)) & window
-        rows.append(lit)
-        clear = lit & ~row
-        lit = (clear | (clear << 1) | (clear >> 1)) & window
+        clear = window & ~row
+        runs = _fill(lit & clear, clear, len(opaque))
+        beside = (runs << 1) | (runs >> 1)
+        rows.append((lit | beside | runs) & window)
+        lit = (runs | beside) & window
     return rows
+
+
+def _fill(bits: jax.Array, clear: jax.Array, length: int) -> jax.Array:
+    """The runs of `clear` bits, of a length at most, that have one of the `bits`, which are clear."""
+    # Upwards, a carry runs through each of them; downwards, the reach doubles.
+    down, reach = bits, clear
+    for step in range((length - 1).bit_length()):
+        down |= reach & (down >> np.uint32(1 << step))
+        reach &= reach >> np.uint32(1 << step)
+    return (bits | down | ((bits + clear) ^ clear)) & clear
 
 
 def view_window(centre: jax.Array, view_size: int, length: int) -> jax.Array:
