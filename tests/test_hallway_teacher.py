@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import envs_jax
+from envs_jax.grid.cells import EMPTY_WORD
 from envs_jax.grid.constants import CLOSED, COLOR_TO_IDX, DIR_TO_VEC, DOOR, EMPTY, KEY, LOCKED, OPEN, Actions
 from envs_jax.grid.hallway import lay_out
+from envs_jax.grid.state import opaque_lines
 from envs_jax.locked_hallway import WORLDS
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
@@ -107,7 +109,7 @@ def test_dead_reckoning_on_random_walks(overrides, most):
     assert 0.2 < moved[forward].mean() < 0.9  # both happen often
     assert misplaced(env, states, memories).mean() <= most
     holding = np.array([name is not None for name in teacher.vocabulary.holds])
-    np.testing.assert_array_equal(holding[captions], np.asarray(states.carried) >= 0)
+    np.testing.assert_array_equal(holding[captions], np.asarray(states.carrying) != EMPTY_WORD)
 
 
 def test_a_step_that_another_made_possible_is_noticed():
@@ -246,7 +248,11 @@ def test_exploring_uncovers_all_that_can_be_reached(status):
     teacher = make_teacher(TWO, num_agents=1).replace(table=table)
     states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 64))[0]
     # Without keys, which would be in the way.
-    states = states._replace(door_state=jnp.full_like(states.door_state, status), key_cell=states.key_cell * 0 - 1)
+    kinds, (width, height) = states.cells & 255, (env._layout.width, env._layout.height)
+    cells = jnp.where(kinds == KEY, EMPTY_WORD, states.cells)
+    cells = jnp.where(kinds == DOOR, (cells & 0xFFFF) | status << 16, cells).astype(jnp.uint32)
+    lines = jax.vmap(lambda each: opaque_lines(each[: width * height], width, height))(cells)
+    states = states._replace(cells=cells, opaque=lines)
     (_, _, memory), (_, _, _, _, action) = player(env, teacher, 64, 60)(jax.random.key(1), 0.0, states)
     layout = lay_out(2, 5)
     walls = layout.walls.reshape(layout.width, layout.height)
@@ -334,7 +340,7 @@ def succeeds(task, episodes, steps, random_share=0.0, **overrides):
 
 def test_the_teacher_unlocks_both_rooms():
     _, (states, *_) = player(*two_rooms(), *LARGE)(jax.random.key(4), 0.0)
-    assert np.asarray(states.unlocked)[60].all(1).mean() >= 0.99
+    assert np.asarray(states.facts > 0)[60].all(1).mean() >= 0.99
 
 
 @pytest.mark.slow

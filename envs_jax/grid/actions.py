@@ -9,7 +9,6 @@ import numpy as np
 from envs_jax.grid.cells import (
     EMPTY_WORD,
     STATE_SHIFT,
-    WALL_WORD,
     can_overlap,
     can_pickup,
     color_of,
@@ -27,8 +26,7 @@ class Front(NamedTuple):
 
     x: jax.Array  # int32[]
     y: jax.Array  # int32[]
-    cell: jax.Array  # int32[], 0 outside the grid
-    inside: jax.Array  # bool[]
+    cell: jax.Array  # int32[], W * H outside the grid
     word: jax.Array  # uint32[]
 
 
@@ -48,9 +46,8 @@ def look_ahead(state: GridState, width: int, height: int) -> Front:
     x += _signed(state.agent_dir == EAST, state.agent_dir == WEST)
     y += _signed(state.agent_dir == SOUTH, state.agent_dir == NORTH)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    cell = jnp.where(inside, x * height + y, 0)
-    word = jnp.where(inside, state.cells.at[cell].get(mode="promise_in_bounds"), WALL_WORD)
-    return Front(x, y, cell, inside, word)
+    cell = jnp.where(inside, x * height + y, width * height)
+    return Front(x, y, cell, state.cells.at[cell].get(mode="promise_in_bounds"))
 
 
 def act(
@@ -83,7 +80,7 @@ def act(
     after = jnp.where(toggles & is_door, _toggled(word, carrying), after)
     after = jnp.where(toggles & (kind_of(word) == BOX), unboxed(word), after)
     turned = state.agent_dir + _signed(action == Actions.right, action == Actions.left)
-    state = put(state, front, after, width)._replace(
+    state = put(state, front, after, width, height)._replace(
         agent_cell=jnp.where(enters, front.cell, state.agent_cell),
         agent_dir=turned & 3,
         carrying=jnp.where(picks, word, jnp.where(drops, EMPTY_WORD, carrying)),
@@ -91,16 +88,16 @@ def act(
     return state, Deed(word, after, front.cell, enters, drops)
 
 
-def put(state: GridState, front: Front, word: jax.Array, width: int) -> GridState:
-    """The state with another word in a cell, which a wall outside the grid is not."""
+def put(state: GridState, front: Front, word: jax.Array, width: int, height: int) -> GridState:
+    """The state with another word in a cell; outside the grid it is the wall that is there."""
     flips = is_opaque(word) != is_opaque(front.word)
-    x, y = (jnp.where(front.inside, part, 0).astype(jnp.uint32) for part in (front.x, front.y))
-    places = jnp.stack([x, width + y]).astype(jnp.int32)
-    bits = jnp.where(flips, jnp.stack([np.uint32(1) << y, np.uint32(1) << x]), np.uint32(0))
-    cells = jnp.where(front.inside, word, state.cells.at[front.cell].get(mode="promise_in_bounds"))
+    x, y = jnp.clip(front.x, 0, width - 1), jnp.clip(front.y, 0, height - 1)
+    places = jnp.stack([x, width + y])
+    bits = np.uint32(1) << jnp.stack([y, x]).astype(jnp.uint32)
+    bits = jnp.where(flips, bits, np.uint32(0))
     lines = state.opaque.at[places].get(mode="promise_in_bounds") ^ bits
     return state._replace(
-        cells=state.cells.at[front.cell].set(cells, mode="promise_in_bounds"),
+        cells=state.cells.at[front.cell].set(word, mode="promise_in_bounds"),
         opaque=state.opaque.at[places].set(lines, mode="promise_in_bounds", unique_indices=True),
     )
 

@@ -32,7 +32,7 @@ def see(state: GridState, size: int, view_size: int) -> Seen:
     start = jnp.uint32(1) << across.astype(jnp.uint32)
     lit = spread_light(opaque, start, view_window(across, view_size, size))
     sides = [across - view_size // 2 + i for i in range(view_size)]
-    words = [jnp.uint32(0)] * -(-(size * size) // 32)
+    words = [jnp.uint32(0)] * (state.cells.shape[0] // 32)
     for line, side, along_row, across_row in zip(lines, sides, lit, _transpose(lit, lines, sides)):
         place = jnp.where(along_x, line, side)
         row = jnp.where(along_x, along_row, across_row & np.uint32((1 << size) - 1))
@@ -52,8 +52,8 @@ def _transpose(rows: list[jax.Array], lines: list[jax.Array], sides: list[jax.Ar
 
 def pack_seen(mask: np.ndarray) -> tuple[np.uint32, ...]:
     """bool[size, size] -> its words."""
-    bits = np.packbits(mask, bitorder="little")
-    return tuple(np.pad(bits, (0, -len(bits) % 4)).view("<u4").astype(np.uint32))
+    bits = np.packbits(np.pad(mask.reshape(-1), (0, 32 - mask.size % 32)), bitorder="little")
+    return tuple(bits.view("<u4").astype(np.uint32))
 
 
 def unpack_seen(seen: Seen, count: int) -> jax.Array:

@@ -8,11 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.grid.actions import split_cell
-from envs_jax.grid.cells import WALL_WORD, object_word
+from envs_jax.grid.cells import object_word
 from envs_jax.grid.constants import AGENT, COLOR_TO_IDX, EAST, NORTH, NUM_COLORS, SOUTH
 from envs_jax.grid.state import GridState
 from envs_jax.grid.store import compute_once
 from envs_jax.grid.visibility import shift_bits, spread_light
+
+
+def with_agents(state: GridState, width: int, height: int) -> GridState:
+    """The state of a world of several agents as each of them sees it: agents hide, and let through light, what they
+    stand on."""
+    x, y = split_cell(state.agent_cell, height)
+    numbers, lines = (np.arange(n, dtype=np.int32) for n in (state.cells.shape[0], width + height))
+    cells, opaque = state.cells, state.opaque
+    for agent in range(state.agent_cell.shape[0]):
+        word = object_word(AGENT, agent % NUM_COLORS, state.agent_dir[agent])
+        cells = jnp.where(numbers == state.agent_cell[agent], word, cells)
+        bits = [np.uint32(1) << place[agent].astype(jnp.uint32) for place in (x, y)]
+        opaque = jnp.where(lines == x[agent], opaque & ~bits[1], opaque)
+        opaque = jnp.where(lines == width + y[agent], opaque & ~bits[0], opaque)
+    return state._replace(cells=cells, opaque=opaque)
 
 
 class View(NamedTuple):
@@ -21,16 +36,8 @@ class View(NamedTuple):
     Cell `i * V + j` lies `V - 1 - j` cells ahead of the agent and `i - V // 2` cells to the right of it.
     """
 
-    cells: jax.Array  # int32[V * V], their indices, 0 outside the grid
-    inside: jax.Array  # bool[V * V], whether they are in the grid
+    cells: jax.Array  # int32[V * V], their indices, W * H outside the grid
     lit: jax.Array  # bool[V * V], whether the agent sees them; walls outside the grid may be seen
-
-
-class Agents(NamedTuple):
-    """The agents of a world of several, as they are seen: in the order of the colours."""
-
-    cells: jax.Array  # int32[A]
-    directions: jax.Array  # int32[A]
 
 
 def egocentric_image(
@@ -39,18 +46,14 @@ def egocentric_image(
     height: int,
     view_size: int,
     see_through_walls: bool,
-    agents: Agents | None = None,
 ) -> jax.Array:
     """uint8[V, V, 3], object id, colour and state of the cells in front of the agent, MiniGrid's `image`.
 
     The agent stands in the middle of the last row, `image[V // 2, V - 1]`, which shows what it carries; cells outside
-    the grid are walls, and cells that it does not see are 0. Other agents hide what they stand on.
+    the grid are walls, and cells that it does not see are 0.
     """
     view = look(state, width, height, view_size, see_through_walls)
-    words = jnp.where(view.inside, state.cells.at[view.cells].get(mode="promise_in_bounds"), WALL_WORD)
-    for agent in range(0 if agents is None else agents.cells.shape[0]):
-        word = object_word(AGENT, agent % NUM_COLORS, agents.directions[agent])
-        words = jnp.where(view.inside & (view.cells == agents.cells[agent]), word, words)
+    words = state.cells.at[view.cells].get(mode="promise_in_bounds")
     own = np.arange(view_size**2, dtype=np.int32) == view_size * (view_size // 2) + view_size - 1
     words = jnp.where(view.lit, jnp.where(own, state.carrying, words), np.uint32(0))
     return _image(words, (view_size, view_size))
@@ -74,12 +77,13 @@ def look(state: GridState, width: int, height: int, view_size: int, see_through_
     length, breadth = jnp.where(pose.along_x, width, height), jnp.where(pose.along_x, height, width)
     line, place = pose.line + pose.forward * ahead, pose.place + pose.right * side
     inside = (line >= 0) & (line < length) & (place >= 0) & (place < breadth)
-    cells = jnp.where(inside, jnp.where(pose.along_x, line * height + place, place * height + line), 0)
+    cells = jnp.where(pose.along_x, line * height + place, place * height + line)
+    cells = jnp.where(inside, cells, width * height)
     if see_through_walls:
-        return View(cells, inside, jnp.ones(view_size**2, bool))
+        return View(cells, jnp.ones(view_size**2, bool))
     opaque = _opaque_rows(state, pose, (width, height), view_size)
     rows = spread_light(opaque, jnp.uint32(1 << view_size // 2), jnp.uint32((1 << view_size) - 1))
-    return View(cells, inside, _spread_bits(rows, ahead, column, pose.right))
+    return View(cells, _spread_bits(rows, ahead, column, pose.right))
 
 
 def _pose(state: GridState, height: int) -> _Pose:
@@ -115,9 +119,7 @@ def _opaque_rows(state: GridState, pose: _Pose, size: tuple[int, int], view_size
     return rows
 
 
-def _spread_bits(
-    rows: list[jax.Array], ahead: np.ndarray, column: np.ndarray, right: jax.Array
-) -> jax.Array:
+def _spread_bits(rows: list[jax.Array], ahead: np.ndarray, column: np.ndarray, right: jax.Array) -> jax.Array:
     """bool[V * V], the bits of rows uint32[] for the cells `ahead` and in a `column`, left to right."""
     view_size = len(rows)
     per_word = 26 // view_size
@@ -135,7 +137,7 @@ def full_image(state: GridState, width: int, height: int) -> jax.Array:
     """uint8[W, H, 3], the whole grid with the agent as an object, red, its direction as its state."""
     agent = object_word(AGENT, COLOR_TO_IDX["red"], state.agent_dir)
     is_agent = np.arange(width * height, dtype=np.int32) == state.agent_cell
-    return _image(jnp.where(is_agent, agent, state.cells), (width, height))
+    return _image(jnp.where(is_agent, agent, state.cells[: width * height]), (width, height))
 
 
 def _image(words: jax.Array, shape: tuple[int, int]) -> jax.Array:

@@ -20,7 +20,7 @@ from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of
 from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
-from envs_jax.grid.state import GridState, opaque_lines
+from envs_jax.grid.state import GridState, opaque_lines, with_outside
 from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
@@ -145,7 +145,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         state = GridState(
             key=next_key,
             step_count=jnp.int32(0),
-            cells=layout.cells,
+            cells=with_outside(layout.cells),
             opaque=opaque_lines(layout.cells, self.width, self.height),
             agent_cell=layout.agent_cell,
             agent_dir=layout.agent_dir,
@@ -233,7 +233,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             facts = self.find_facts(np.asarray(grid), numbers.tolist())
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
-            cells=cells,
+            cells=np.asarray(with_outside(jnp.asarray(cells))),
             opaque=_opaque_lines(cells, *shape),
             agent_cell=np.int32(position[0] * self.height + position[1]),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),

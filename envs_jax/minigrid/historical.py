@@ -46,7 +46,7 @@ class HistoricalEnv(MiniGridEnv):
     def notice(self, state: GridState) -> GridState:
         now = see(state, self.size, self.view_size)
         if not state.seen:
-            return self._repeat_first_frame(_padded(state)._replace(seen=now))
+            return self._repeat_first_frame(state._replace(seen=now))
         return state._replace(seen=tuple(map(jnp.bitwise_or, state.seen, now)))
 
     def step(self, state: GridState, action: ArrayLike) -> tuple[GridState, TimeStep[Any]]:
@@ -68,7 +68,7 @@ class HistoricalEnv(MiniGridEnv):
         if np.shape(seen) != (self.size, self.size):
             raise ValueError(f"seen must have shape {(self.size, self.size)}, not {np.shape(seen)}")
         words = jax.device_put(pack_seen(np.asarray(seen, bool)))
-        return self._repeat_first_frame(_padded(super().make_state(*args, **named))._replace(seen=words))
+        return self._repeat_first_frame(super().make_state(*args, **named)._replace(seen=words))
 
     def to_arrays(self, state: GridState) -> dict[str, jax.Array]:
         """The arguments that `make_state` takes for this state, less the key."""
@@ -79,8 +79,3 @@ class HistoricalEnv(MiniGridEnv):
         if self.frame_stack == 1:
             return state._replace(history=jnp.zeros(shape, jnp.uint32))
         return state._replace(history=jnp.broadcast_to(historical_frame(state), shape))
-
-
-def _padded(state: GridState) -> GridState:
-    """The state with cells up to a multiple of 32."""
-    return state._replace(cells=jnp.pad(state.cells, (0, -state.cells.shape[0] % 32)))

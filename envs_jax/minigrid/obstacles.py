@@ -17,7 +17,7 @@ from envs_jax.grid.cells import EMPTY_WORD, GOAL_WORD, cell_word, kind_of
 from envs_jax.grid.constants import BALL, COLOR_TO_IDX, GOAL, NUM_ACTIONS, Actions
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
-from envs_jax.grid.state import GridState
+from envs_jax.grid.state import GridState, with_outside
 from envs_jax.minigrid.empty import REACH_GOAL
 from envs_jax.minigrid.environment import MiniGridEnv, Observation
 
@@ -108,7 +108,7 @@ class DynamicObstacles(MiniGridEnv):
         """Every obstacle goes to a free cell around it, uniform, or stays where there is none."""
         next_key, key = jax.random.split(state.key)
         layout = Layout(self.width, self.height, random_words(key, self.num_facts))
-        layout.cells, layout.agent_cell = state.cells, state.agent_cell
+        layout.cells, layout.agent_cell = state.cells[: self.width * self.height], state.agent_cell
         cells = []
         for obstacle in range(self.num_facts):
             old = state.facts[obstacle]
@@ -116,7 +116,7 @@ class DynamicObstacles(MiniGridEnv):
             new = jnp.where(free.any(), layout.rand_among(free), old)
             layout.cells = self._moved(layout.cells, old, new)
             cells.append(new)
-        return state._replace(key=next_key, cells=layout.cells, facts=jnp.stack(cells))
+        return state._replace(key=next_key, cells=with_outside(layout.cells), facts=jnp.stack(cells))
 
     def _move(self, state: GridState, moves: jax.Array) -> GridState:
         cells = state.cells

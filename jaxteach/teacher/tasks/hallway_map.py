@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.grid.cells import EMPTY_WORD
 from envs_jax.grid.constants import (
     AGENT,
     DIR_TO_VEC,
@@ -28,7 +29,6 @@ from envs_jax.grid.constants import (
     WALL,
     Actions,
 )
-from envs_jax.grid.cells import EMPTY_WORD
 from envs_jax.small_gather import pick
 
 NOTHING: Final = -1
