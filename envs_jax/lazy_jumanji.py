@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, Final
 
 PACKAGE, REGISTRATION = "jumanji", "jumanji.registration"
-INTERFACE: Final = ("env", "specs", "types")
+INTERFACE: Final = ("env", "specs", "types", "tree_utils", "wrappers")
 
 
 class _LazyModule(ModuleType):
