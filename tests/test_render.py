@@ -18,6 +18,7 @@ from envs_jax.animation import animate, draw
 from envs_jax.grid.cells import cell_word
 from envs_jax.grid.constants import COLOR_TO_IDX, DOOR, EMPTY, KEY, NO_DIRECTION, OBJECT_TO_IDX, OPEN, WALL
 from envs_jax.grid.render import COLORS, render_observation, render_tile, render_views, render_world
+from envs_jax.minigrid import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.render import messages, render_particles
 from envs_jax.vector import VectorState
@@ -242,7 +243,9 @@ def test_pictures_are_compiled_once(monkeypatch):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("task", ["SimpleDoorKey", "LockedHallway-2Rooms", "simple"])
+@pytest.mark.parametrize(
+    "task", ["SimpleDoorKey", "LockedHallway-2Rooms", "simple", "MiniGrid-Empty-5x5-v0", "RandomBoxKey"]
+)
 def test_films(task, tmp_path):
     env = envs_jax.make(task)
     states, observations = walk(env)
@@ -256,6 +259,27 @@ def test_films(task, tmp_path):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *observations)
         animate(env, stacked, tmp_path / "seen.gif")
         assert difference(iio.imread(tmp_path / "seen.gif")[-1], draw(env, observations[-1])) < 5
+
+
+def test_films_of_wrapped_worlds(tmp_path):
+    """Catches observations that are drawn as the world's own: a whole grid, a picture."""
+    env = envs_jax.make("MiniGrid-Empty-5x5-v0")
+    for wrapped in (FullyObsWrapper(env), DirectionObsWrapper(RGBImgObsWrapper(env, TILE))):
+        states, observations = walk(wrapped)
+        animate(wrapped, states, tmp_path / "film.gif")
+        pictures = [draw(wrapped, observation) for observation in observations]
+        assert pictures[0].shape == (5 * TILE, 5 * TILE, 3)
+        animate(wrapped, observations, tmp_path / "seen.gif")
+        assert difference(iio.imread(tmp_path / "seen.gif")[-1], pictures[-1]) < 5
+    np.testing.assert_array_equal(pictures[-1], observations[-1].image)
+    fully = FullyObsWrapper(env)
+    np.testing.assert_array_equal(draw(fully, fully.observe(states[-1])), env.render(states[-1]))
+    for given, told in (
+        (observations[0], "needs several"),
+        ([jnp.zeros((7, 7, 3))], "observations of RGBImgObsWrapper"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            animate(RGBImgObsWrapper(env), given, tmp_path / "film.gif")
 
 
 def walk(env):
@@ -309,7 +333,7 @@ def test_many_worlds_are_no_film(tmp_path):
         "one world": several,
         "a film shows one world": [batch],
         "and these are many": jnp.stack([obs] * 4).reshape(2, 2, *obs.shape),
-        "needs several states": state,
+        "needs several states or": state,
         "observations of DoorKey, not ": obs,
         "not VectorState": [VectorState(state, jnp.float32(0), jnp.int32(0))],
     }

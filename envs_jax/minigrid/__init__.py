@@ -1,4 +1,4 @@
-"""MiniGrid's worlds by its own ids, and LLM4RL's two worlds with boxes."""
+"""MiniGrid's worlds by its own ids and its observation wrappers, and LLM4RL's two worlds with boxes."""
 
 from typing import Any
 
@@ -13,6 +13,16 @@ from envs_jax.minigrid.multi_room import MultiRoom
 from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, Playground, PutNear
 from envs_jax.minigrid.obstacles import DynamicObstacles
 from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, UnlockPickup
+from envs_jax.minigrid.wrappers import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
+
+__all__ = [
+    "WORLDS",
+    "DirectionObsWrapper",
+    "FullyObsWrapper",
+    "MiniGridEnv",
+    "RGBImgObsWrapper",
+    "RGBImgPartialObsWrapper",
+]
 
 _CROSSINGS = (("S9N1", 9, 1), ("S9N2", 9, 2), ("S9N3", 9, 3), ("S11N5", 11, 5))
 _CORRIDORS = (("S3R1", 3, 1), ("S3R2", 3, 2), ("S3R3", 3, 3), ("S4R3", 4, 3), ("S5R3", 5, 3), ("S6R3", 6, 3))

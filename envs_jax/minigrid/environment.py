@@ -260,6 +260,12 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
 
         return render_state(self, state, hands=state.seen.shape[0] > 0)
 
+    def render_observation(self, observation: Any) -> np.ndarray:
+        """uint8[H, W, 3], RGB: what the agent sees, what it does not dark; runs on the host."""
+        from envs_jax.grid.render import render_views  # noqa: PLC0415  stepping needs no drawing
+
+        return render_views(np.asarray(observation.image)[None])
+
     def mission(self, state: GridState) -> str:
         """The text of a state's mission; runs on the host."""
         numbers = np.asarray(state.mission).tolist()
