@@ -5,7 +5,7 @@ from typing import Any
 from envs_jax.minigrid.boxes import KeyInBox, RandomBoxKey
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap, SimpleCrossing
-from envs_jax.minigrid.environment import MiniGridEnv
+from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv
 from envs_jax.minigrid.locked_room import LockedRoom
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.memory import Memory
@@ -16,9 +16,11 @@ from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, Un
 from envs_jax.minigrid.wrappers import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
 
 __all__ = [
+    "COLORS",
     "WORLDS",
     "DirectionObsWrapper",
     "FullyObsWrapper",
+    "Judgement",
     "MiniGridEnv",
     "RGBImgObsWrapper",
     "RGBImgPartialObsWrapper",
