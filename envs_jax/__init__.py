@@ -38,6 +38,11 @@ def tasks() -> list[str]:
     return list(_TASKS)
 
 
+def all_tasks() -> list[str]:
+    """All names that `make` knows."""
+    return list(_known())
+
+
 def register(task: str, world: Callable[..., Any]) -> None:
     """Makes a world known by a name; the parameters of `world` are its overrides.
 

@@ -15,13 +15,17 @@ from jumanji.env import Environment
 from envs_jax.grid.render import render_observation, render_views
 from envs_jax.locked_hallway import LockedHallway
 from envs_jax.locked_hallway import Observation as HallwayObservation
+from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.historical import HistoricalEnv
 from envs_jax.mpe import ParticleWorld
 from envs_jax.mpe.render import camera_of, render_particles
 
 LAST_S: Final = 1.0
 """Seconds for which the last picture stays."""
+_GRIDWORLDS: Final = LockedHallway | MiniGridEnv
 OF_MANY: Final = "these are many worlds; choose one, such as jax.tree.map(lambda leaf: leaf[:, 0], states)"
+
+_SEVERAL: Final = "several states or observations, in a list or stacked on a leading time axis"
 
 
 def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps: float = 5) -> None:
@@ -73,9 +77,12 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     _check_single(env, frame)
     if isinstance(frame, HallwayObservation):
         return render_views(frame.view)
-    if isinstance(env, HistoricalEnv) and not hasattr(frame, "step_count"):
+    if hasattr(frame, "step_count") or not isinstance(env.unwrapped, _GRIDWORLDS):
+        return env.render(frame)
+    if isinstance(env, HistoricalEnv):
         return render_observation(frame)
-    return env.render(frame)
+    world: Any = env
+    return world.render_observation(frame)
 
 
 def _draw_all(env: Environment[Any, Any, Any], frames: list[Any]) -> list[np.ndarray]:
@@ -93,25 +100,30 @@ def _check_single(env: Environment[Any, Any, Any], frame: Any) -> None:
     """Raises `ValueError` for what is not a state or observation of one world."""
     if hasattr(frame, "step_count"):
         extra = np.ndim(frame.step_count)
-    elif not isinstance(env, HistoricalEnv | LockedHallway):
+    elif not isinstance(env.unwrapped, _GRIDWORLDS):
         return  # The states of users' worlds may have any form.
-    elif isinstance(env, LockedHallway) and isinstance(frame, HallwayObservation):
-        extra = frame.view.ndim - 4
-    elif isinstance(env, HistoricalEnv) and isinstance(frame, jax.Array | np.ndarray):
-        extra = frame.ndim - 3
     else:
-        extra = -1
+        extra = _extra_axes(env, frame)
     if extra > 0:
         raise ValueError(f"a film shows one world, and {OF_MANY}")
     if extra < 0:
         raise ValueError(f"a film shows states or observations of {type(env).__name__}, not {type(frame).__name__}")
 
 
+def _extra_axes(env: Environment[Any, Any, Any], frame: Any) -> int:
+    """The axes of a gridworld's observation beside those of one world; -1 for what is none."""
+    if isinstance(env, LockedHallway):
+        return frame.view.ndim - 4 if isinstance(frame, HallwayObservation) else -1
+    if isinstance(env, HistoricalEnv):
+        return frame.ndim - 3 if isinstance(frame, jax.Array | np.ndarray) else -1
+    return frame.image.ndim - 3 if hasattr(frame, "image") else -1
+
+
 def _check_moments(states: Any) -> None:
     """Raises `ValueError` where states stacked on one axis are not those of a world that goes on."""
     counts = np.asarray(states.step_count)
     if counts.ndim == 0:
-        raise ValueError("a film needs several states, in a list or stacked on a leading time axis, not one")
+        raise ValueError(f"a film needs {_SEVERAL}, not one")
     if counts.ndim == 1 and len(counts) > 1 and (counts == counts[0]).all():
         raise ValueError(f"these {len(counts)} states are of one moment, step {counts[0]}, so {OF_MANY}")
 
@@ -123,7 +135,10 @@ def _each(frames: Any) -> Iterator[Any]:
     is_tree = type(frames) not in (list, tuple) and not jax.tree_util.all_leaves([frames])
     if isinstance(frames, jax.Array | np.ndarray) or is_tree:
         stacked = jax.device_get(frames)
-        length = len(jax.tree.leaves(stacked)[0])
+        leaves = jax.tree.leaves(stacked)
+        if any(np.ndim(leaf) == 0 for leaf in leaves):
+            raise ValueError(f"a film needs {_SEVERAL}, not one")
+        length = len(leaves[0])
         return (jax.tree.map(lambda leaf: leaf[time], stacked) for time in range(length))  # noqa: B023
     return iter(frames)
 

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, Final
 
 PACKAGE, REGISTRATION = "jumanji", "jumanji.registration"
-INTERFACE: Final = ("env", "specs", "types")
+INTERFACE: Final = ("env", "specs", "types", "tree_utils", "wrappers")
 _LOCK: Final = threading.RLock()
 _waiting: Final = [REGISTRATION, PACKAGE]
 

@@ -30,6 +30,7 @@ from pettingzoo.test.seed_test import parallel_seed_test
 
 import envs_jax
 from envs_jax.adapters import BatchedEnv, GymnasiumEnv, PettingZooEnv, register_envs
+from envs_jax.minigrid import WORLDS, RGBImgObsWrapper
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.simple import Simple
 from envs_jax.vector import vectorize
@@ -228,6 +229,43 @@ def test_many_seeds():
 @pytest.mark.parametrize("task", DOORKEY_TASKS)
 def test_gymnasium_s_own_checks(task):
     check_env(gymnasium.make(f"jaxteach/{task}-v0", max_steps=12, render_mode="rgb_array").unwrapped)
+
+
+@pytest.mark.parametrize("name", ["MiniGrid-Empty-5x5-v0", "MiniGrid-Fetch-5x5-N2-v0"])
+def test_minigrid_s_worlds_by_gymnasium_s_own_checks(name):
+    """Catches observations that are not in a Dict of MiniGrid's names, also where a mission has no gaps."""
+    adapted = gymnasium.make(f"jaxteach/{name}", max_steps=12, render_mode="rgb_array")
+    check_env(adapted.unwrapped)
+    observation, _ = adapted.reset(seed=3)
+    timestep = make(name, max_steps=12).reset(jax.random.key(3))[1]
+    assert set(adapted.observation_space) == {"image", "direction", "mission"}
+    for part, values in observation.items():
+        np.testing.assert_array_equal(values, getattr(timestep.observation, part))
+    assert adapted.render().shape == (120, 120, 3)
+
+
+def test_minigrid_s_worlds_in_a_batch():
+    batch = gymnasium.make_vec("jaxteach/MiniGrid-Fetch-5x5-N2-v0", num_envs=3, max_steps=2)
+    observations, _ = batch.reset(seed=0)
+    assert batch.observation_space.contains(observations)
+    for _ in range(2):
+        last, rewards, terminated, truncated, info = batch.step(np.full(3, 6))
+        assert batch.observation_space.contains(last)
+    assert (rewards.tolist(), terminated.tolist(), truncated.tolist()) == ([0.0] * 3, [False] * 3, [True] * 3)
+    assert batch.single_observation_space.contains(info["final_obs"][0])
+
+
+def test_wrapped_worlds_in_gymnasium():
+    wrapped = RGBImgObsWrapper(make("MiniGrid-Empty-5x5-v0", max_steps=12), tile_size=3)
+    check_env(GymnasiumEnv(wrapped), skip_render_check=True)
+
+
+def test_names_of_minigrid_s_worlds_in_gymnasium():
+    """Catches names with two versions, and worlds that are not registered."""
+    ours = {name for name in gymnasium.registry if name.startswith("jaxteach/")}
+    assert {f"jaxteach/{name}" for name in WORLDS if name.startswith("MiniGrid-")} <= ours
+    assert {"jaxteach/KeyInBox-v0", "jaxteach/SimpleDoorKey-v0"} <= ours
+    assert not [name for name in ours if re.search(r"-v\d+-v\d+$", name)]
 
 
 def test_gymnasium_episodes_are_the_world_s_own():

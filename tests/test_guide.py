@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 from envs_jax.doorkey import DoorKey
+from envs_jax.grid.constants import BALL, EMPTY, Actions
 from jaxteach.api.registry import register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
@@ -120,6 +122,25 @@ def test_the_commands_of_the_guide_run(folder):
 def test_an_environment_and_a_teacher_by_themselves(capsys):
     exec(compile(python_with("vectorize(env, 1024)"), "guide.md", "exec"), {})
     assert "Agent sees" in capsys.readouterr().out
+
+
+def test_a_gridworld_of_one_s_own(capsys):
+    """Catches an example that does not run, or whose rule of success is not what its mission says."""
+    text = python_with("class Delivery")
+    assert len(text.splitlines()) <= 45
+    names = {"__name__": "delivery"}
+    exec(compile(text, "guide.md", "exec"), names)
+    assert "ball to the other room (7, 7, 3)" in capsys.readouterr().out
+    assert names["picture"].shape == (5 * 24, 11 * 24, 3)
+    env, state = names["env"], names["state"]
+    arrays, step = jax.device_get(env.to_arrays(state)), jax.jit(env.step)
+    wall = int(state.facts[0])
+    for x, delivered in ((1, False), (wall + 1, True)):
+        grid = arrays["grid"].copy()
+        grid[wall + 1 :, 1:-1][:-1] = grid[1:wall, 1:-1] = EMPTY, 0, 0
+        changes = {"grid": grid, "agent_pos": (x, 2), "agent_dir": 3, "carrying": (BALL, state.mission[0])}
+        _, timestep = step(env.make_state(**arrays | changes), Actions.drop)
+        assert (timestep.reward > 0, timestep.last()) == (delivered, delivered)
 
 
 @pytest.mark.slow

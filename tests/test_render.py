@@ -1,6 +1,7 @@
 """Pictures: colours at known places, MiniGrid's and MPE's own pictures, films."""
 
 import gc
+import itertools
 import sys
 
 import imageio.v3 as iio
@@ -14,15 +15,17 @@ from PIL import Image, ImageSequence
 
 import envs_jax
 from envs_jax.animation import animate, draw
+from envs_jax.grid.cells import cell_word
 from envs_jax.grid.constants import COLOR_TO_IDX, DOOR, EMPTY, KEY, NO_DIRECTION, OBJECT_TO_IDX, OPEN, WALL
-from envs_jax.grid.render import COLORS, render_observation, render_views, render_world
+from envs_jax.grid.render import COLORS, render_observation, render_tile, render_views, render_world
+from envs_jax.minigrid import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.render import messages, render_particles
 from envs_jax.vector import VectorState
+from tests.minigrid_reference import make_reference, state_of
 from tests.test_mpe import Reference
 
 TILE = 24
-BOUND = 8.0  # of 255, the mean over a tile
 UNSEEN_RGB, WALL_RGB, EMPTY_RGB = (36, 36, 44), (100, 100, 100), (0, 0, 0)
 NOBODY = np.zeros((0, 2), int)
 
@@ -40,37 +43,60 @@ def tile_of(kind, color=0, status=0):
     return np.array([[[kind, color, status]]], np.uint8)
 
 
-@pytest.mark.parametrize(
-    "thing",
-    [
-        Wall("grey"),
-        Key("yellow"),
-        Key("purple"),
-        Door("red", is_open=True),
-        Door("green"),
-        Door("blue", is_locked=True),
-        Ball("blue"),
-        Box("purple"),
-        Goal(),
-        Lava(),
-        Floor("yellow"),
-    ],
-    ids=lambda thing: f"{thing.color}-{thing.type}-{thing.encode()[2]}",
-)
-def test_tiles_look_like_minigrid_s(thing):
-    kind, color, status = thing.encode()
-    ours = render_world(tile_of(kind, color, status), NOBODY, [], tile_size=32)
-    theirs = Grid.render_tile(thing, tile_size=32)
-    empty = Grid.render_tile(None, tile_size=32)
-    assert difference(ours, theirs) < BOUND
-    assert difference(ours, theirs) < 0.25 * difference(theirs, empty)
+THINGS = {
+    "nothing": [None],
+    "wall": [Wall(color) for color in COLOR_TO_IDX],
+    "floor": [Floor(color) for color in COLOR_TO_IDX],
+    "open door": [Door(color, is_open=True) for color in COLOR_TO_IDX],
+    "closed door": [Door(color) for color in COLOR_TO_IDX],
+    "locked door": [Door(color, is_locked=True) for color in COLOR_TO_IDX],
+    "key": [Key(color) for color in COLOR_TO_IDX],
+    "ball": [Ball(color) for color in COLOR_TO_IDX],
+    "box": [Box(color) for color in COLOR_TO_IDX],
+    "goal": [Goal()],
+    "lava": [Lava()],
+}
+
+
+@pytest.mark.parametrize("kind", THINGS)
+def test_tiles_are_minigrid_s(kind):
+    """Each object in each colour, with and without an agent above it, in the dark and in the light."""
+    for thing in THINGS[kind]:
+        numbers = (EMPTY, 0, 0) if thing is None else thing.encode()
+        for direction, highlight in itertools.product((None, 0, 1, 2, 3), (False, True)):
+            ours = render_tile(*numbers, 8, direction, highlight)
+            np.testing.assert_array_equal(ours, minigrid_tile(thing, 8, direction, highlight))
+    np.testing.assert_array_equal(render_tile(*numbers, TILE), minigrid_tile(thing, TILE))
+
+
+def minigrid_tile(thing, tile_size, direction=None, highlight=False):
+    """MiniGrid cuts off fractions where it puts tiles together."""
+    return Grid.render_tile(thing, direction, highlight, tile_size).astype(np.uint8)
 
 
 @pytest.mark.parametrize("direction", range(4))
 def test_agents_look_like_minigrid_s(direction):
     ours = render_world(tile_of(EMPTY), [0, 0], direction, tile_size=32)
-    assert difference(ours, Grid.render_tile(None, agent_dir=direction, tile_size=32)) < BOUND
-    assert difference(ours, Grid.render_tile(None, agent_dir=(direction + 2) % 4, tile_size=32)) > 2 * BOUND
+    np.testing.assert_array_equal(ours, minigrid_tile(None, 32, direction))
+
+
+@pytest.mark.parametrize("name", ["MiniGrid-LavaGapS5-v0", "MiniGrid-Unlock-v0", "MiniGrid-Fetch-6x6-N2-v0"])
+def test_worlds_look_like_minigrid_s(name):
+    """Catches an agent that is drawn with what it carries, which MiniGrid's is not."""
+    env, reference = envs_jax.make(name), make_reference(name)
+    reference.reset(seed=0)
+    for hand in (None, Key("yellow")):
+        reference.carrying = hand
+        theirs = reference.grid.render(TILE, reference.agent_pos, reference.agent_dir)
+        np.testing.assert_array_equal(env.render(state_of(env, reference)), theirs)
+
+
+def test_what_is_carried_is_shown_where_minigrid_has_no_picture():
+    env = envs_jax.make("KeyInBox")
+    state, _ = jax.jit(env.reset)(jax.random.key(0))
+    holding = state._replace(carrying=jnp.uint32(cell_word(KEY, COLOR_TO_IDX["yellow"])))
+    x, y = np.asarray(env.to_arrays(state)["agent_pos"])
+    assert [middle(env.render(s), x, y) for s in (state, holding)] == [rgb(0), rgb(COLOR_TO_IDX["yellow"])]
 
 
 def difference(ours, theirs):
@@ -217,7 +243,9 @@ def test_pictures_are_compiled_once(monkeypatch):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("task", ["SimpleDoorKey", "LockedHallway-2Rooms", "simple"])
+@pytest.mark.parametrize(
+    "task", ["SimpleDoorKey", "LockedHallway-2Rooms", "simple", "MiniGrid-Empty-5x5-v0", "RandomBoxKey"]
+)
 def test_films(task, tmp_path):
     env = envs_jax.make(task)
     states, observations = walk(env)
@@ -231,6 +259,21 @@ def test_films(task, tmp_path):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *observations)
         animate(env, stacked, tmp_path / "seen.gif")
         assert difference(iio.imread(tmp_path / "seen.gif")[-1], draw(env, observations[-1])) < 5
+
+
+def test_films_of_wrapped_worlds(tmp_path):
+    """Catches observations that are drawn as the world's own: a whole grid, a picture."""
+    env = envs_jax.make("MiniGrid-Empty-5x5-v0")
+    fully, pictures = FullyObsWrapper(env), DirectionObsWrapper(RGBImgObsWrapper(env, TILE))
+    states, observations = walk(fully)
+    animate(fully, observations, tmp_path / "seen.gif")
+    assert iio.imread(tmp_path / "seen.gif").shape == (4, 5 * TILE, 5 * TILE, 3)
+    np.testing.assert_array_equal(draw(fully, observations[-1]), env.render(states[-1]))
+    seen = jax.jit(pictures.observe)(states[-1])
+    np.testing.assert_array_equal(draw(pictures, seen), seen.image)
+    for given, told in ((seen, "needs several"), ([seen.image], "observations of DirectionObsWrapper")):
+        with pytest.raises(ValueError, match=told):
+            animate(pictures, given, tmp_path / "film.gif")
 
 
 def walk(env):
@@ -284,7 +327,7 @@ def test_many_worlds_are_no_film(tmp_path):
         "one world": several,
         "a film shows one world": [batch],
         "and these are many": jnp.stack([obs] * 4).reshape(2, 2, *obs.shape),
-        "needs several states": state,
+        "needs several states or": state,
         "observations of DoorKey, not ": obs,
         "not VectorState": [VectorState(state, jnp.float32(0), jnp.int32(0))],
     }

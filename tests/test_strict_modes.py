@@ -13,6 +13,7 @@ from jumanji.env import Environment
 from jumanji.types import restart, termination, transition
 
 import envs_jax
+from envs_jax.minigrid import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
 from envs_jax.vector import VectorEnv, vectorize
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TeacherConfig, TrainConfig, WorldConfig
@@ -92,6 +93,13 @@ def test_worlds_keep_their_types(name, checked):
     state = traced(env.reset, KEY)[0]
     traced(env.observe, state)
     traced(env.to_arrays, state)
+
+
+@pytest.mark.parametrize("wrap", [FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper, DirectionObsWrapper])
+def test_wrapped_worlds_keep_their_types(wrap, checked):
+    """Catches the same in an observation that a wrapper makes."""
+    env = wrap(envs_jax.make("MiniGrid-Empty-5x5-v0"))
+    traced(lambda key: random_steps(env, key), KEY)
 
 
 @pytest.mark.parametrize("name", RUNS)

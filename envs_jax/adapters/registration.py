@@ -14,12 +14,15 @@ from envs_jax.adapters.vector import BatchedEnv
 def register_envs() -> None:
     """Registers every task as `jaxteach/TASK-v0`, those of your own too if they are known by now.
 
+    A name that ends in a version keeps it, as in `jaxteach/MiniGrid-Unlock-v0`.
+
     `gymnasium.make` gives a `GymnasiumEnv`, `gymnasium.make_vec` a `BatchedEnv`; both take the
     task's overrides. In an id, characters of a task's name that Gymnasium doesn't allow are `_`.
     """
     here = __name__
-    for task in envs_jax.tasks():
-        name = f"jaxteach/{re.sub(r'[^A-Za-z0-9_.-]', '_', task)}-v0"
+    for task in envs_jax.all_tasks():
+        versioned = task if re.search(r"-v\d+$", task) else f"{task}-v0"
+        name = f"jaxteach/{re.sub(r'[^A-Za-z0-9_.-]', '_', versioned)}"
         if name not in gymnasium.registry:
             points = f"{here}:make_gymnasium", f"{here}:make_batched"
             gymnasium.register(name, points[0], vector_entry_point=points[1], kwargs={"task": task})

@@ -15,6 +15,7 @@ from envs_jax.grid.constants import (
     EMPTY,
     FLOOR,
     GOAL,
+    GREY,
     KEY,
     LAVA,
     LOCKED,
@@ -29,7 +30,9 @@ COLORS: Final = np.array(
     [(255, 0, 0), (0, 255, 0), (0, 0, 255), (112, 39, 195), (255, 255, 0), (100, 100, 100)], np.float32
 )
 """Red, green, blue, purple, yellow and grey, as MiniGrid has them."""
-_SUPERSAMPLING: Final = 4
+_SUPERSAMPLING: Final = 3
+_HIGHLIGHT: Final = 0.3
+"""How far the colours of a highlighted tile are on their way to white."""
 _NOTHING: Final = (UNSEEN, EMPTY)
 
 
@@ -98,10 +101,14 @@ def render_world(grid: Any, agent_pos: Any, agent_dir: Any, tile_size: int = 24,
     return _assemble(np.asarray(grid), agents, tile_size)
 
 
-def render_state(env: Any, state: Any, tile_size: int = 24) -> np.ndarray:
-    """The whole world of a state of `env`, a DoorKey task or a hallway, as `render_world` draws it."""
+def render_state(env: Any, state: Any, tile_size: int = 24, hands: bool = True) -> np.ndarray:
+    """The whole world of a state of `env`, a gridworld, as `render_world` draws it.
+
+    Without `hands` the picture is MiniGrid's, which does not show what is carried.
+    """
     arrays = jax.device_get(_arrays(env, state))
-    return render_world(arrays["grid"], arrays["agent_pos"], arrays["agent_dir"], tile_size, arrays["carrying"])
+    carrying = arrays["carrying"] if hands else (0, 0)
+    return render_world(arrays["grid"], arrays["agent_pos"], arrays["agent_dir"], tile_size, carrying)
 
 
 _arrays = jax.jit(lambda env, state: env.to_arrays(state), static_argnums=0)
@@ -130,13 +137,25 @@ def _assemble(grid: np.ndarray, agents: _Agents, tile_size: int) -> np.ndarray:
     return picture
 
 
+def render_tile(
+    kind: int, color: int, status: int, tile_size: int, direction: int | None = None, highlight: bool = False
+) -> np.ndarray:
+    """uint8[tile_size, tile_size, 3], MiniGrid's picture of an object, below a red agent if there is a direction.
+
+    Highlighted tiles are those that MiniGrid's agent sees.
+    """
+    agents = () if direction is None else (_Agent(direction, 0, None),)
+    return _tile(kind, color, status, agents, tile_size, highlight)
+
+
 @cache
-def _tile(kind: int, color: int, status: int, agents: tuple[_Agent, ...], tile_size: int) -> np.ndarray:
+def _tile(
+    kind: int, color: int, status: int, agents: tuple[_Agent, ...], tile_size: int, highlight: bool = False
+) -> np.ndarray:
     """uint8[tile_size, tile_size, 3]; drawn larger and averaged, for smooth edges."""
-    size = tile_size * _SUPERSAMPLING
-    canvas = _Canvas(size)
+    canvas = _Canvas(tile_size * _SUPERSAMPLING)
     if kind == UNSEEN:
-        canvas.fill(np.ones((size, size), bool), (36, 36, 44))
+        canvas.fill(canvas.box(0, 1, 0, 1), (36, 36, 44))
     else:
         canvas.grid_lines()
         _draw_object(canvas, kind, color, status)
@@ -145,29 +164,41 @@ def _tile(kind: int, color: int, status: int, agents: tuple[_Agent, ...], tile_s
         if agent.carried is not None:
             canvas.fill(canvas.disc(0.5, 0.5, 0.17), 0)
             canvas.fill(canvas.disc(0.5, 0.5, 0.14), COLORS[agent.carried])
+    if highlight:
+        canvas.lighten(_HIGHLIGHT)
     shape = (tile_size, _SUPERSAMPLING, tile_size, _SUPERSAMPLING, 3)
-    return canvas.pixels.reshape(shape).mean((1, 3)).round().astype(np.uint8)
+    # Fractions are cut off, and the means taken in this order, as in MiniGrid.
+    return canvas.pixels.reshape(shape).mean(3).mean(1).astype(np.uint8)
 
 
 class _Canvas:
-    """A square of pixels with coordinates 0..1, x to the right and y down."""
+    """A square of pixels, uint8[size, size, 3], with coordinates 0..1, x to the right and y down."""
 
     def __init__(self, size: int) -> None:
-        self.pixels = np.zeros((size, size, 3), np.float32)
+        self.pixels = np.zeros((size, size, 3), np.uint8)
         centres = (np.arange(size) + 0.5) / size
         self.x, self.y = np.meshgrid(centres, centres)
 
     def fill(self, mask: np.ndarray, color: Any) -> None:
-        self.pixels[mask] = color
+        self.pixels[mask] = np.asarray(color).astype(np.uint8)
+
+    def lighten(self, share: float) -> None:
+        self.pixels = (self.pixels + share * (255 - self.pixels)).astype(np.uint8)
 
     def grid_lines(self) -> None:
-        self.fill((self.x < 0.031) | (self.y < 0.031), COLORS[5])
+        self.fill((self.x <= 0.031) | (self.y <= 0.031), COLORS[GREY])
 
     def box(self, x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
         return (self.x >= x0) & (self.x <= x1) & (self.y >= y0) & (self.y <= y1)
 
     def disc(self, x: float, y: float, radius: float) -> np.ndarray:
         return (self.x - x) ** 2 + (self.y - y) ** 2 <= radius**2
+
+    def line(self, x0: float, y0: float, x1: float, y1: float, radius: float) -> np.ndarray:
+        """A stroke with round ends."""
+        dx, dy = x1 - x0, y1 - y0
+        along = np.clip(((self.x - x0) * dx + (self.y - y0) * dy) / (dx**2 + dy**2), 0, 1)
+        return (self.x - x0 - along * dx) ** 2 + (self.y - y0 - along * dy) ** 2 <= radius**2
 
     def triangle(self, direction: int) -> np.ndarray:
         """The agent's arrow: its tip points along `direction`."""
@@ -201,9 +232,10 @@ def _draw_object(canvas: _Canvas, kind: int, color: int, status: int) -> None:
 
 def _draw_lava(canvas: _Canvas) -> None:
     canvas.fill(canvas.box(0, 1, 0, 1), (255, 128, 0))
-    zigzag = 0.1 - 0.5 * np.abs((canvas.x - 0.1) % 0.4 - 0.2)
-    for row in (0.3, 0.5, 0.7):
-        canvas.fill((np.abs(canvas.y - row - zigzag) < 0.033) & canvas.box(0.08, 0.92, 0, 1), 0)
+    for top in (0.3, 0.5, 0.7):
+        for stroke, left in enumerate((0.1, 0.3, 0.5, 0.7)):
+            start, end = (top, top + 0.1) if stroke % 2 == 0 else (top + 0.1, top)
+            canvas.fill(canvas.line(left, start, left + 0.2, end, 0.03), 0)
 
 
 def _draw_key(canvas: _Canvas, rgb: np.ndarray) -> None:

@@ -1,10 +1,10 @@
-"""MiniGrid's worlds by its own ids, and LLM4RL's two worlds with boxes."""
+"""MiniGrid's worlds by its own ids and its observation wrappers, and LLM4RL's two worlds with boxes."""
 
 from typing import Any
 
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap, SimpleCrossing
-from envs_jax.minigrid.environment import MiniGridEnv
+from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv
 from envs_jax.minigrid.locked_room import LockedRoom
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.memory import Memory
@@ -12,6 +12,18 @@ from envs_jax.minigrid.multi_room import MultiRoom
 from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, Playground, PutNear
 from envs_jax.minigrid.obstacles import DynamicObstacles
 from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, UnlockPickup
+from envs_jax.minigrid.wrappers import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
+
+__all__ = [
+    "COLORS",
+    "WORLDS",
+    "DirectionObsWrapper",
+    "FullyObsWrapper",
+    "Judgement",
+    "MiniGridEnv",
+    "RGBImgObsWrapper",
+    "RGBImgPartialObsWrapper",
+]
 
 _CROSSINGS = (("S9N1", 9, 1), ("S9N2", 9, 2), ("S9N3", 9, 3), ("S11N5", 11, 5))
 _CORRIDORS = (("S3R1", 3, 1), ("S3R2", 3, 2), ("S3R3", 3, 3), ("S4R3", 4, 3), ("S5R3", 5, 3), ("S6R3", 6, 3))

@@ -261,10 +261,19 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         return unpack_state(state, self.width, self.height)
 
     def render(self, state: GridState) -> np.ndarray:
-        """uint8[H, W, 3], RGB: the whole grid and the agent; runs on the host."""
+        """uint8[H, W, 3], RGB: the whole grid and the agent, as MiniGrid draws them; runs on the host.
+
+        Worlds with the historical observation, which MiniGrid does not have, also show what the agent carries.
+        """
         from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
 
-        return render_state(self, state)
+        return render_state(self, state, hands=len(state.seen) > 0)
+
+    def render_observation(self, observation: Any) -> np.ndarray:
+        """uint8[H, W, 3], RGB: what the agent sees, what it does not dark; runs on the host."""
+        from envs_jax.grid.render import render_views  # noqa: PLC0415  stepping needs no drawing
+
+        return render_views(np.asarray(observation.image)[None])
 
     def mission(self, state: GridState) -> str:
         """The text of a state's mission; runs on the host."""
