@@ -40,27 +40,31 @@ def play_beside(name, num_worlds, steps, seed):
     firsts = [reference.reset(seed=1000 * seed + i)[0] for i, reference in enumerate(references)]
     states = [state_of(env, reference) for reference in references]
     assert [env.mission(state) for state in states] == [first["mission"] for first in firsts]
+    assert [state.facts.tolist() for state in states] == [facts_of(reference) for reference in references]
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     images = np.asarray(jax.vmap(env.observe)(states).image)
     differ, done = Counter(), Counter()
     differ["first image"] = sum((ours != first["image"]).any() for ours, first in zip(images, firsts))
-    step, moves_too = jax.jit(jax.vmap(env.step)), "Dynamic" in name
+    step, to_arrays, moves_too = jax.jit(jax.vmap(env.step)), jax.jit(jax.vmap(env.to_arrays)), "Dynamic" in name
     alive, rng = np.ones(num_worlds, bool), np.random.default_rng(seed)
-    for _ in range(steps):
+    for t in range(steps):
         actions = rng.choice(7, num_worlds, p=PROBABILITIES).astype(np.int32)
-        before = [(carrying_of(reference), reference.grid.encode()) for reference in references]
+        before = [what_is_in_front(reference) for reference in references]
         theirs = [reference.step(int(actions[i])) if alive[i] else None for i, reference in enumerate(references)]
         moves = [np.array([facts_of(reference) for reference in references], np.int32)] if moves_too else []
         states, timestep = step(states, actions, *moves)
-        ours = jax.device_get((timestep, jax.vmap(env.to_arrays)(states)))
+        ours = jax.device_get((timestep, to_arrays(states)))
         for i in np.flatnonzero(alive):
-            compare(differ, i, ours, theirs[i], references[i])
-            count_deeds(done, actions[i], before[i], references[i], theirs[i])
             alive[i] = not (theirs[i][2] or theirs[i][3])
+            compare(differ, i, ours, theirs[i], references[i], whole=t % 10 == 9 or not alive[i])
+            count_deeds(done, actions[i], before[i], references[i], theirs[i])
+        if not alive.any():
+            break
     return +differ, done
 
 
-def compare(differ, i, ours, theirs, reference):
+def compare(differ, i, ours, theirs, reference, whole):
+    """Counts what differs; the `whole` grid takes long to read."""
     timestep, world = ours
     obs, reward, terminated, truncated, _ = theirs
     for name, equal in {
@@ -70,22 +74,32 @@ def compare(differ, i, ours, theirs, reference):
         "termination": (timestep.discount[i] == 0) == terminated,
         "end": (timestep.step_type[i] == 2) == (terminated or truncated),
         "carrying": tuple(world["carrying"][i]) == tuple(carrying_of(reference)),
-        "grid": (world["grid"][i] == reference.grid.encode()).all(),
-        "contents": (world["contents"][i] == contents_of(reference)).all(),
+        "grid": not whole or (world["grid"][i] == reference.grid.encode()).all(),
+        "contents": not whole or (world["contents"][i] == contents_of(reference)).all(),
     }.items():
         differ[name] += not equal
 
 
+def what_is_in_front(reference):
+    """What is carried, and the cell in front of the agent with the object in it."""
+    place = tuple(int(coordinate) for coordinate in reference.front_pos)
+    inside = 0 <= place[0] < reference.width and 0 <= place[1] < reference.height
+    thing = reference.grid.get(*place) if inside else None
+    return carrying_of(reference), place, None if thing is None else thing.encode()
+
+
 def count_deeds(done, action, before, reference, theirs):
     """What took effect."""
-    (carried, grid), after = before, reference.grid.encode()
+    carried, place, thing = before
     done["success"] += theirs[1] > 0
     done["failure"] += theirs[2] and theirs[1] <= 0
     done["picked up"] += carried == (0, 0) and carrying_of(reference) != (0, 0)
     done["dropped"] += carried != (0, 0) and carrying_of(reference) == (0, 0)
-    changed = (grid != after).any(-1)
-    done["door"] += action == 5 and (grid[changed][:, 0] == DOOR).any()
-    done["box"] += action == 5 and (grid[changed][:, 0] == BOX).any()
+    if action == 5 and thing is not None:
+        now = reference.grid.get(*place)
+        changed = now is None or now.encode() != thing
+        done["door"] += changed and thing[0] == DOOR
+        done["box"] += changed and thing[0] == BOX
 
 
 @pytest.mark.parametrize("name", FEW)
