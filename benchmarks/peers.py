@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks.timing import Program, compile_program
 
-XLAND_ENV: Final = "MiniGrid-DoorKey-8x8"
 LOOP_SOURCE: Final = Path(__file__).with_name("doorkey_loop.c")
 
 
@@ -23,8 +22,17 @@ class MissingPeer(Exception):
     """A peer that can't run here; the message is one sentence."""
 
 
-def xland(num_envs: int, steps: int) -> Program:
-    """XLand-MiniGrid's DoorKey with its auto-reset wrapper."""
+class Load(NamedTuple):
+    """What a peer does."""
+
+    task: str  # ours, of which the peer has one of the same kind
+    num_envs: int
+    steps: int
+    keep: bool  # whether every observation is kept, instead of the last one
+
+
+def xland(load: Load) -> Program:
+    """A world of XLand-MiniGrid's with its auto-reset wrapper."""
     try:
         import xminigrid  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
         from xminigrid.wrappers import GymAutoResetWrapper  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
@@ -32,15 +40,42 @@ def xland(num_envs: int, steps: int) -> Program:
         raise MissingPeer(
             f"XLand-MiniGrid is left out ({error}): pip install --no-deps xminigrid==0.9.3 brings it."
         ) from None
-    env, params = xminigrid.make(XLAND_ENV)  # pyright: ignore[reportPrivateImportUsage]
+    env, params = xminigrid.make(peer_id(load.task, ""))  # pyright: ignore[reportPrivateImportUsage]
     env = GymAutoResetWrapper(env)
-    timestep = jax.vmap(env.reset, (None, 0))(params, jax.random.split(jax.random.key(0), num_envs))
-    actions = jax.random.randint(jax.random.key(1), (steps, num_envs), 0, env.num_actions(params))
+    timestep = jax.vmap(env.reset, (None, 0))(params, jax.random.split(jax.random.key(0), load.num_envs))
+    return _played(lambda t, a: jax.vmap(env.step, (None, 0, 0))(params, t, a), timestep, env.num_actions(params), load)
 
-    def play(timestep: Any, actions: jax.Array) -> tuple[Any, None]:
-        return jax.lax.scan(lambda t, a: (jax.vmap(env.step, (None, 0, 0))(params, t, a), None), timestep, actions)
 
-    return compile_program(play, timestep, actions, work=num_envs * steps)
+def navix(load: Load) -> Program:
+    """A world of Navix's, which resets itself."""
+    try:
+        import navix as package  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingPeer(f"Navix is left out ({error}): pip install navix==0.7.4 brings it.") from None
+    env = package.make(f"Navix-{peer_id(load.task, '-v0').removeprefix('MiniGrid-')}")
+    timestep = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), load.num_envs))
+    return _played(jax.vmap(env.step), timestep, len(env.action_set), load)
+
+
+def peer_id(task: str, version: str) -> str:
+    """MiniGrid's id of a task with another version; of the DoorKey tasks, that of DoorKey in a room of 8 x 8."""
+    name = task.removesuffix("-v0") if task.startswith("MiniGrid-") else "MiniGrid-DoorKey-8x8"
+    return name + version
+
+
+def _played(step: Callable[[Any, Any], Any], timestep: Any, num_actions: int, load: Load) -> Program:
+    """Random actions in worlds that reset themselves."""
+    shape = load.steps, load.num_envs
+    actions = jax.random.randint(jax.random.key(1), shape, 0, num_actions)
+
+    def advance(timestep: Any, action: jax.Array) -> tuple[Any, Any]:
+        timestep = step(timestep, action)
+        return timestep, (timestep.reward, timestep.observation) if load.keep else None
+
+    def play(timestep: Any, actions: jax.Array) -> tuple[Any, Any]:
+        return jax.lax.scan(advance, timestep, actions)
+
+    return compile_program(play, timestep, actions, work=load.num_envs * load.steps)
 
 
 def jaxmarl_world(name: str) -> Any:
@@ -55,8 +90,10 @@ def jaxmarl_world(name: str) -> Any:
     return package.make(name)
 
 
-def jaxmarl(num_envs: int, steps: int) -> Program:
+def jaxmarl(load: Load) -> Program:
     """JaxMARL's simple_spread, which resets itself in every step."""
+    _, num_envs, steps, keep = load
+    _refuse_to_keep(keep, "JaxMARL")
     env = jaxmarl_world("MPE_simple_spread_v3")
     keys = jax.random.split(jax.random.key(0), num_envs)
     obs, state = jax.vmap(env.reset)(keys)
@@ -74,16 +111,16 @@ def jaxmarl(num_envs: int, steps: int) -> Program:
     return compile_program(play, (jax.random.key(2), state, obs), actions, work=num_envs * steps)
 
 
-def multigrid(num_envs: int, steps: int) -> Program:
+def multigrid(load: Load) -> Program:
     """MultiGrid's LockedHallway of two rooms: one world, in Python, since it has no batches."""
-    del num_envs
+    _refuse_to_keep(load.keep, "MultiGrid")
     try:
         from multigrid.envs import LockedHallwayEnv  # noqa: PLC0415
     except ImportError as error:
         raise MissingPeer(f"MultiGrid is left out ({error}): pip install multigrid==0.1.0 brings it.") from None
     env = LockedHallwayEnv(num_rooms=2, agents=2)
     env.reset(seed=0)
-    count = 10 * steps
+    count = 10 * load.steps
     actions = np.random.default_rng(1).integers(0, 7, (count, env.num_agents))
 
     def play() -> None:
@@ -95,12 +132,19 @@ def multigrid(num_envs: int, steps: int) -> Program:
     return Program(play, count)
 
 
-def c_loop(num_envs: int, steps: int) -> Program:
+def c_loop(load: Load) -> Program:
     """Our own C loop of SimpleDoorKey on one core."""
+    _, num_envs, steps, keep = load
+    _refuse_to_keep(keep, "The C loop")
     loop = CLoop(num_envs)
     loop.spread()
     actions = np.random.default_rng(1).integers(0, 7, (steps, num_envs), np.int8)
     return Program(lambda: loop.play(actions), num_envs * steps)
+
+
+def _refuse_to_keep(keep: bool, name: str) -> None:
+    if keep:
+        raise MissingPeer(f"{name} is left out: it writes each observation over the last one; leave --keep out.")
 
 
 class CLoop:
@@ -159,8 +203,9 @@ def _compiled_loop() -> ctypes.CDLL:
             raise MissingPeer(f"The C loop is left out: {compiler} failed: {detail.strip().splitlines()[0]}") from None
 
 
-PEERS: Final[dict[str, tuple[str, str | None, Callable[[int, int], Program]]]] = {
-    "xland": (f"XLand-MiniGrid {XLAND_ENV}", "xminigrid", xland),
+PEERS: Final[dict[str, tuple[str, str | None, Callable[[Load], Program]]]] = {
+    "xland": ("XLand-MiniGrid", "xminigrid", xland),
+    "navix": ("Navix", "navix", navix),
     "c": ("C loop, one core", None, c_loop),
     "jaxmarl": ("JaxMARL MPE_simple_spread_v3", "jaxmarl", jaxmarl),
     "multigrid": ("MultiGrid LockedHallway, 2 rooms, one world", "multigrid", multigrid),

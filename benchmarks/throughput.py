@@ -15,7 +15,7 @@ from rich.table import Table
 import envs_jax
 from benchmarks.command import run_benchmark
 from benchmarks.machine import describe_machine
-from benchmarks.peers import PEERS, MissingPeer
+from benchmarks.peers import PEERS, Load, MissingPeer, peer_id
 from benchmarks.timing import Program, compile_program, time_in_turns
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
@@ -33,14 +33,16 @@ class Options:
     """Measures environment steps a second: random actions, automatic resets, every observation written."""
 
     task: str = "SimpleDoorKey"
-    """a task of envs_jax.tasks(), in any case"""
+    """a world that envs_jax.make knows, in any case"""
     num_envs: int = 4096
     """environments stepped as one"""
     steps: int = 64
     """steps of each environment in one repeat"""
     repeats: int = 7
     """repeats, of which the median counts"""
-    peer: tuple[Literal["xland", "c", "jaxmarl", "multigrid", "none"], ...] | None = None
+    keep: bool = False
+    """keep every observation, as a learner does, instead of writing each over the last one"""
+    peer: tuple[Literal["xland", "navix", "c", "jaxmarl", "multigrid", "none"], ...] | None = None
     """what to measure in the same run; those that fit the task by default"""
     teacher: bool = False
     """also measure the teacher's labels a second"""
@@ -63,7 +65,7 @@ def measure(options: Options) -> dict[str, Any]:
         raise UserError("--num_envs, --steps and --repeats must be at least 1")
     if options.teacher and task not in DOORKEY:
         raise UserError(f"--teacher is for {', '.join(DOORKEY)}")
-    programs = {"env": env_program(envs_jax.make(task), options.num_envs, options.steps)}
+    programs = {"env": env_program(envs_jax.make(task), options.num_envs, options.steps, options.keep)}
     peers, missing = _peer_programs(options, task)
     programs |= peers
     if options.teacher:
@@ -75,12 +77,13 @@ def measure(options: Options) -> dict[str, Any]:
         "num_envs": options.num_envs,
         "steps": options.steps,
         "repeats": options.repeats,
+        "observations_kept": options.keep,
         "steps_per_s": own["per_s"],
         "steps_per_s_of_repeats": own["per_s_of_repeats"],
         "ns_per_step": 1e9 / own["per_s"],
         "compile_s": own["compile_s"],
         **_sizes(task),
-        "peers": {name: _peer_figures(name, timed[name], own["per_s"]) for name in peers} | missing,
+        "peers": {name: _peer_figures(name, task, timed[name], own["per_s"]) for name in peers} | missing,
         "machine": describe_machine(),
     }
     if options.teacher:
@@ -93,8 +96,8 @@ def measure(options: Options) -> dict[str, Any]:
     return figures
 
 
-def env_program(env: Any, num_envs: int, steps: int) -> Program:
-    """`steps` steps of `num_envs` environments; each step writes the whole observation to the scan's carry."""
+def env_program(env: Any, num_envs: int, steps: int, keep: bool = False) -> Program:
+    """`steps` steps of `num_envs` environments; each writes the whole observation, over the last one if not to keep."""
     venv = vectorize(env, num_envs)
     state, timestep = jax.jit(venv.reset)(jax.random.key(0))
     state = state._replace(env=_spread_over_episodes(env, state.env))
@@ -102,7 +105,9 @@ def env_program(env: Any, num_envs: int, steps: int) -> Program:
 
     def step(carry: Any, action: jax.Array) -> tuple[Any, Any]:
         state, timestep = venv.step(carry[0], action)
-        return (state, timestep.observation), (timestep.reward.sum(), timestep.discount.sum(), timestep.last().sum())
+        kept = timestep.observation if keep else None
+        sums = timestep.reward.sum(), timestep.discount.sum(), timestep.last().sum()
+        return (state, timestep.observation), (sums, kept)
 
     def play(carry: Any, actions: jax.Array) -> tuple[Any, Any]:
         return jax.lax.scan(step, carry, actions)
@@ -161,7 +166,7 @@ def _spread_over_episodes(env: Any, states: Any) -> Any:
 
 
 def _known_task(name: str) -> str:
-    known = {task.lower(): task for task in envs_jax.tasks()}
+    known = {task.lower(): task for task in envs_jax.all_tasks()}
     if name.lower() not in known:
         raise UserError(f"unknown task {name!r}; known are {', '.join(known.values())}")
     return known[name.lower()]
@@ -169,22 +174,22 @@ def _known_task(name: str) -> str:
 
 def _peer_programs(options: Options, task: str) -> tuple[dict[str, Program], dict[str, Any]]:
     """The peers' programs, and for those that can't run a sentence."""
-    fitting = FITTING.get(task, ("xland", "c") if task in DOORKEY else ())
+    fitting = FITTING.get(task, ("xland", "c") if task in DOORKEY else ("xland", "navix") if "MiniGrid" in task else ())
     names = fitting if options.peer is None else tuple(name for name in options.peer if name != "none")
     programs, missing = {}, {}
     for name in names:
         try:
-            programs[name] = PEERS[name][2](options.num_envs, options.steps)
+            programs[name] = PEERS[name][2](Load(task, options.num_envs, options.steps, options.keep))
         except MissingPeer as reason:
             print(reason, file=sys.stderr)
             missing[name] = {"name": PEERS[name][0], "missing": str(reason)}
     return programs, missing
 
 
-def _peer_figures(name: str, timed: dict[str, Any], own_per_s: float) -> dict[str, Any]:
+def _peer_figures(name: str, task: str, timed: dict[str, Any], own_per_s: float) -> dict[str, Any]:
     title, package, _ = PEERS[name]
     return {
-        "name": title,
+        "name": f"{title} {peer_id(task, '')}" if name in ("xland", "navix") else title,
         "version": package and version_of(package),
         "steps_per_s": timed["per_s"],
         "steps_per_s_of_repeats": timed["per_s_of_repeats"],
