@@ -40,7 +40,10 @@ def xland(load: Load) -> Program:
         raise MissingPeer(
             f"XLand-MiniGrid is left out ({error}): pip install --no-deps xminigrid==0.9.3 brings it."
         ) from None
-    env, params = xminigrid.make(peer_id(load.task, ""))  # pyright: ignore[reportPrivateImportUsage]
+    name = peer_id(load.task, "")
+    if name not in xminigrid.registered_environments():  # pyright: ignore[reportPrivateImportUsage]
+        raise MissingPeer(f"XLand-MiniGrid is left out: it has no {name}.")
+    env, params = xminigrid.make(name)  # pyright: ignore[reportPrivateImportUsage]
     env = GymAutoResetWrapper(env)
     timestep = jax.vmap(env.reset, (None, 0))(params, jax.random.split(jax.random.key(0), load.num_envs))
     return _played(lambda t, a: jax.vmap(env.step, (None, 0, 0))(params, t, a), timestep, env.num_actions(params), load)
@@ -52,7 +55,10 @@ def navix(load: Load) -> Program:
         import navix as package  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingPeer(f"Navix is left out ({error}): pip install navix==0.7.4 brings it.") from None
-    env = package.make(f"Navix-{peer_id(load.task, '-v0').removeprefix('MiniGrid-')}")
+    name = f"Navix-{peer_id(load.task, '-v0').removeprefix('MiniGrid-')}"
+    if name not in package.registry():
+        raise MissingPeer(f"Navix is left out: it has no {name}.")
+    env = package.make(name)
     timestep = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), load.num_envs))
     return _played(jax.vmap(env.step), timestep, len(env.action_set), load)
 
