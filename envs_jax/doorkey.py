@@ -84,12 +84,22 @@ class DoorKey(HistoricalEnv):
         low, high = self.room_size
         room = layout.rand_int(low, high + 1), layout.rand_int(low, high + 1)
         layout.wall_rect(0, 0, *room)
+        layout.opaque = self._lines_of_walls(room)
         doors, colors = self._draw_doors(layout, room), self._draw_colors(layout)
         for door in doors:
             layout.set_cell(door, object_word(DOOR, colors[0], LOCKED))
         self._furnish(layout, room, doors[0], colors)
         layout.agent_dir = layout.rand_int(0, 4)
         return [], list(doors)
+
+    def _lines_of_walls(self, room: Room) -> jax.Array:
+        """uint32[2 * size], the walls and the closed doors in them, as in `GridState.opaque`."""
+        along_y, line = np.divmod(np.arange(2 * self.size, dtype=np.int32), self.size)
+        length, breadth = (jnp.where(along_y == 0, *sides) for sides in (room, room[::-1]))
+        full = np.uint32(0xFFFFFFFF) >> (32 - breadth).astype(jnp.uint32)
+        ends = np.uint32(1) << (breadth - 1).astype(jnp.uint32) | np.uint32(1)
+        between = jnp.where(line < length, ends, np.uint32(0))
+        return jnp.where((line == 0) | (line == length - 1), full, between)
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, DOOR, self.num_doors)

@@ -7,7 +7,6 @@ import numpy as np
 from envs_jax.grid.actions import split_cell
 from envs_jax.grid.constants import EAST, NO_DIRECTION, SOUTH
 from envs_jax.grid.state import GridState
-from envs_jax.grid.store import compute_once
 from envs_jax.grid.visibility import shift_bits, spread_light, view_window
 
 Seen = tuple[jax.Array, ...]
@@ -77,8 +76,10 @@ def historical_frame(state: GridState) -> jax.Array:
     is_agent = np.arange(cells.size, dtype=np.int32).reshape(-1, 32) == state.agent_cell
     words = jnp.where(is_agent, state.carrying, cells) & np.uint32(0x00FFFFFF)
     direction = jnp.where(is_agent, state.agent_dir, NO_DIRECTION).astype(jnp.uint32)
-    frame = compute_once(jnp.where(_has(state.seen), words, np.uint32(0)) | direction << 24)
-    return frame.reshape(-1)
+    content = jnp.where(_has(state.seen), words, np.uint32(0))
+    # XLA would compute a word again for each of its bytes, but does not compute a reduction again.
+    parts = jnp.where(np.arange(2, dtype=np.int32).reshape(2, 1, 1) == 0, content, direction << 24)
+    return jax.lax.reduce(parts, np.uint32(0), jax.lax.bitwise_or, (0,)).reshape(-1)
 
 
 def unpack_frames(words: jax.Array, size: int) -> jax.Array:

@@ -29,6 +29,7 @@ class Layout:
         cells: uint32[W * H].
         agent_cell: int32[], -1 as long as there is no agent.
         agent_dir: int32[].
+        opaque: uint32[W + H], `GridState.opaque`; None, if it is to be found from the cells.
     """
 
     def __init__(self, width: int, height: int, words: Iterator[jax.Array]) -> None:
@@ -37,6 +38,7 @@ class Layout:
         self.cells: jax.Array = jnp.full(width * height, EMPTY_WORD, jnp.uint32)
         self.agent_cell: jax.Array = jnp.int32(NOWHERE)
         self.agent_dir: jax.Array = jnp.int32(0)
+        self.opaque: jax.Array | None = None
 
     def cell(self, x: Number, y: Number) -> jax.Array:
         """int32[], the index of a cell."""

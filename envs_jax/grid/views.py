@@ -122,7 +122,7 @@ def _opaque_rows(state: GridState, pose: _Pose, size: tuple[int, int], view_size
 def _spread_bits(rows: list[jax.Array], ahead: np.ndarray, column: np.ndarray, right: jax.Array) -> jax.Array:
     """bool[V * V], the bits of rows uint32[] for the cells `ahead` and in a `column`, left to right."""
     view_size = len(rows)
-    per_word = 26 // view_size
+    per_word = 23 // view_size
     number, bit = ahead // per_word, ahead % per_word * view_size
     bits: jax.Array = jnp.uint32(0)
     for first in range(0, view_size, per_word):

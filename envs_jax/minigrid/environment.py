@@ -142,11 +142,12 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         next_key, layout_key = jax.random.split(key)
         layout = Layout(self.width, self.height, random_words(layout_key, self.num_draws))
         mission, facts = self.generate(layout)
+        opaque = opaque_lines(layout.cells, self.width, self.height) if layout.opaque is None else layout.opaque
         state = GridState(
             key=next_key,
             step_count=jnp.int32(0),
             cells=with_outside(layout.cells),
-            opaque=opaque_lines(layout.cells, self.width, self.height),
+            opaque=opaque,
             agent_cell=layout.agent_cell,
             agent_dir=layout.agent_dir,
             carrying=jnp.uint32(EMPTY_WORD),
