@@ -463,11 +463,15 @@ def answers_text(data: Any) -> str:
 
 # Speed
 
+KEPT = ("MiniGrid-DoorKey-8x8-v0", "MiniGrid-Unlock-v0")
 SPEEDS = {
     "c": ("SimpleDoorKey", 4096, "SimpleDoorKey, 4,096 environments", "a C loop of our own on one core"),
     "c, many": ("SimpleDoorKey", 16384, "SimpleDoorKey, 16,384 environments", "the C loop"),
     "xland": ("SimpleDoorKey", 4096, "SimpleDoorKey, 4,096 environments", "XLand-MiniGrid DoorKey-8x8"),
     "jaxmarl": ("simple_spread", 4096, "simple_spread, 4,096 environments", "JaxMARL"),
+    "xland, DoorKey": (KEPT[0], 4096, f"{KEPT[0]}, every observation kept", "XLand-MiniGrid"),
+    "navix, DoorKey": (KEPT[0], 4096, f"{KEPT[0]}, every observation kept", "Navix"),
+    "xland, Unlock": (KEPT[1], 4096, f"{KEPT[1]}, every observation kept", "XLand-MiniGrid"),
 }
 
 
@@ -475,7 +479,7 @@ def measure_speed(folder: Path, before: Any) -> Any:
     data = dict(before or {})
     for name, (task, count, _, _) in SPEEDS.items():
         peer: Any = name.split(",")[0]
-        found = throughput.measure(throughput.Options(task=task, num_envs=count, peer=(peer,)))
+        found = throughput.measure(throughput.Options(task=task, num_envs=count, peer=(peer,), keep=task in KEPT))
         theirs = found["peers"][peer]
         if "steps_per_s" in theirs:  # A peer that is not installed keeps its earlier figure.
             data[name] = {"own": found["steps_per_s"], "peer": theirs["steps_per_s"]}
@@ -495,7 +499,7 @@ def speed_text(data: Any) -> str:
         "cnn": ("the reference's CNN, with the teacher", "without it", 1.0),
     }
     rows = []
-    for name, (what, peer, unit) in told.items():
+    for name, (what, peer, unit) in ((name, row) for name, row in told.items() if name in data):
         own, theirs = data[name]["own"], data[name]["peer"]
         shown = [f"{rate / unit:.2f} M" if unit > 1 else f"{rate:,.0f}" for rate in (own, theirs)]
         rows.append((what, f"{shown[0]} steps", f"{peer}, {shown[1]}", f"{own / theirs:.2f}"))
