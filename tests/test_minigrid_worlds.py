@@ -176,16 +176,34 @@ def test_fresh_layouts_are_distributed_as_minigrid_s(name):
     assert min(p_value(ours[feature], other[feature]) for feature in ours) > 1e-5
 
 
+LLM4RL = {
+    "keyinbox": ("KeyInBox", {}),
+    "randomboxkey": ("RandomBoxKey", {}),
+    "llm4rl_simpledoorkey": ("SimpleDoorKey", {"max_steps": 100}),
+    "llm4rl_coloreddoorkey": ("ColoredDoorKey", {"max_steps": 100, "free_colors": True}),
+}
+"""The worlds of its recordings."""
+
+
 @pytest.mark.parametrize(
-    ("name", "mode"),
+    "recording",
     [
-        ("RandomBoxKey", "fuzz"),
-        *(pytest.param("KeyInBox", mode, marks=pytest.mark.slow) for mode in ("fuzz", "random", "always")),
+        "randomboxkey_fuzz",
+        *(
+            pytest.param(f"{name}_{mode}", marks=pytest.mark.slow)
+            for name, mode in (
+                ("keyinbox", "fuzz"),
+                ("keyinbox", "always"),
+                ("llm4rl_simpledoorkey", "always"),
+                ("llm4rl_coloreddoorkey", "always"),
+            )
+        ),
     ],
 )
-def test_every_recorded_transition(name, mode):
-    data = traces.load(f"{name.lower()}_{mode}", "traces_llm4rl")
-    env, before = envs_jax.make(name), traces.transition_frames(data)
+def test_every_recorded_transition(recording):
+    data = traces.load(recording, "traces_llm4rl")
+    name, options = LLM4RL[recording.rpartition("_")[0]]
+    env, before = envs_jax.make(name, **options), traces.transition_frames(data)
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(recorded_state(env, data, frame) for frame in before))
     np.testing.assert_array_equal(jax.vmap(env.observe)(states), data["obs"][before])
     states, timestep = jax.jit(jax.vmap(env.step))(states, jnp.asarray(data["action"], jnp.int32))
@@ -212,31 +230,45 @@ def recorded_state(env, data, frame):
         carrying_contents=inner if carrying[0] == BOX else (0, 0),
         seen=data["mask"][frame],
         step_count=data["step_count"][frame],
-        facts=np.flatnonzero(data["grid"][frame][..., 0].reshape(-1) == DOOR),
     )
 
 
-@pytest.mark.parametrize("name", ["KeyInBox", "RandomBoxKey"])
-def test_fresh_layouts_are_distributed_as_recorded(name):
-    data, env = traces.load(f"{name.lower()}_resets", "traces_llm4rl"), envs_jax.make(name)
+@pytest.mark.parametrize("recording", [name for name in LLM4RL if name != "llm4rl_simpledoorkey"])
+def test_fresh_layouts_are_distributed_as_recorded(recording):
+    data, (name, options) = traces.load(f"{recording}_resets", "traces_llm4rl"), LLM4RL[recording]
+    env = envs_jax.make(name, **options)
     states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(2), len(data["door_pos"])))
     arrays = jax.device_get(jax.vmap(env.to_arrays)(states))
-    grid = arrays["grid"]
+    doors, boxes = (first_of(kind, arrays["grid"]) for kind in (DOOR, BOX))
     ours = {
         "agent": arrays["agent_pos"] @ [32, 1],
         "direction": arrays["agent_dir"],
-        "box": np.array([np.argwhere(cells[..., 0] == BOX)[0] for cells in grid]) @ [32, 1],
+        "door": doors[:, :2] @ [32, 1],
+        "door's colour": doors[:, 2],
         "in the box": arrays["contents"][..., 0].max((1, 2)),
-        "door": np.array([np.argwhere(cells[..., 0] == DOOR)[0] for cells in grid]) @ [32, 1],
     }
     theirs = {
         "agent": data["agent_pos"].astype(int) @ [32, 1],
         "direction": data["agent_dir"],
-        "box": data["box_pos"].astype(int) @ [32, 1],
-        "in the box": data["box_contains"][:, 0],
         "door": data["door_pos"].astype(int) @ [32, 1],
+        "door's colour": data["door_color"],
+        "in the box": data["box_contains"][:, 0],
     }
+    if name == "ColoredDoorKey":
+        kinds, colors = arrays["grid"][..., 0], arrays["grid"][..., 1]
+        ours["keys' colours"] = np.where(kinds == KEY, 7 ** colors.astype(int), 0).sum((1, 2))
+        theirs["keys' colours"] = (7 ** data["key_color"].astype(int)).sum(1)
+    else:
+        ours["box"], theirs["box"] = boxes[:, :2] @ [32, 1], data["box_pos"].astype(int) @ [32, 1]
     assert min(p_value(ours[name], theirs[name]) for name in ours) > 1e-4
+
+
+def first_of(kind, grids):
+    """int[n, 3], place and colour of the first object of a kind; 0 where there is none."""
+    cells = [np.argwhere(grid[..., 0] == kind)[:1] for grid in grids]
+    return np.array(
+        [(*cell[0], grid[*cell[0], 1]) if len(cell) else (0, 0, 0) for cell, grid in zip(cells, grids)], int
+    )
 
 
 @pytest.mark.parametrize("name", ["MiniGrid-ObstructedMaze-Full-v1", "MiniGrid-LockedRoom-v0", "RandomBoxKey"])
