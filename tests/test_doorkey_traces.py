@@ -27,20 +27,36 @@ def inject(env, data, frames):
     return stacked._replace(key=jax.random.split(jax.random.key(0), len(states)))
 
 
-@pytest.mark.parametrize("mode", ["random", pytest.param("soft", marks=pytest.mark.slow), "hard"])
-@pytest.mark.parametrize("task", traces.TASKS)
-def test_every_recorded_transition(task, mode):
-    data = traces.load(f"{task.lower()}_{mode}")
-    env = envs_jax.make(task)
-    before = traces.transition_frames(data)
-    states = inject(env, data, before)
-    np.testing.assert_array_equal(jax.vmap(env.observe)(states), data["obs"][before])
+def all_modes(task):
+    """The recorded frames before and after every transition, and what was recorded of the transitions themselves."""
+    before, after, steps = [], [], []
+    for mode in ("random", "soft", "hard"):
+        data = traces.load(f"{task.lower()}_{mode}")
+        frames = traces.transition_frames(data)
+        for where, part in ((frames, before), (frames + 1, after)):
+            part.append({name: data[name][where] for name in ("obs", *STATE_NAMES.values())})
+        steps.append({name: data[name] for name in ("action", "reward", "terminated", "truncated")})
+    return ({name: np.concatenate([row[name] for row in part]) for name in part[0]} for part in (before, after, steps))
 
-    states, timestep = jax.jit(jax.vmap(env.step))(states, jnp.asarray(data["action"], jnp.int32))
-    arrays = jax.vmap(env.to_arrays)(states)
+
+@pytest.mark.parametrize("task", traces.TASKS)
+def test_every_recorded_transition(task):
+    """Of random play, the soft teacher and the hard one, in one program."""
+    before, after, data = all_modes(task)
+    env = envs_jax.make(task)
+
+    @jax.jit
+    @jax.vmap
+    def judged(state, action):
+        stepped, timestep = env.step(state, action)
+        return env.observe(state), env.to_arrays(stepped), timestep
+
+    states = inject(env, before, range(len(data["action"])))
+    observed, arrays, timestep = judged(states, jnp.asarray(data["action"], jnp.int32))
+    np.testing.assert_array_equal(observed, before["obs"])
     for name, recorded in STATE_NAMES.items():
-        np.testing.assert_array_equal(arrays[name], data[recorded][before + 1], err_msg=name)
-    np.testing.assert_array_equal(timestep.observation, data["obs"][before + 1])
+        np.testing.assert_array_equal(arrays[name], after[recorded], err_msg=name)
+    np.testing.assert_array_equal(timestep.observation, after["obs"])
     np.testing.assert_allclose(timestep.reward, data["reward"], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(timestep.discount == 0, data["terminated"])
     np.testing.assert_array_equal(timestep.last(), data["terminated"] | data["truncated"])
@@ -53,5 +69,5 @@ def test_first_frames_are_what_a_fresh_agent_sees(task):
     env = envs_jax.make(task)
     first = np.array([frames.start for frames, _ in traces.episodes(data)])
     states = inject(env, {**data, "mask": np.zeros_like(data["mask"])}, first)
-    turned = jax.vmap(env.step, in_axes=(0, None))(states, jnp.int32(6))[0]
-    np.testing.assert_array_equal(jax.vmap(env.to_arrays)(turned)["seen"], data["mask"][first])
+    seen = jax.jit(jax.vmap(lambda state: env.to_arrays(env.step(state, jnp.int32(6))[0])["seen"]))(states)
+    np.testing.assert_array_equal(seen, data["mask"][first])

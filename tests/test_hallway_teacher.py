@@ -141,7 +141,7 @@ WEST_DOOR, EAST_DOOR = (RED, LOCKED), (GREEN, LOCKED)
 )
 def test_captions_of_drawn_worlds(keys, doors, held, caption):
     """The agent stands in the north of the hallway and looks south, so that both doors are in view."""
-    env, teacher = envs_jax.make(TWO), make_teacher(TWO)
+    env, teacher = two_rooms()
     state = world(env, keys, doors, held=(held, None))
     number = teacher.caption(teacher.reset(), env.observe(state))[0]
     assert teacher.captions[number].endswith(caption)
@@ -156,7 +156,7 @@ def test_what_is_nearest_by_hand():
 
 
 def test_a_caption_remembers_what_is_out_of_view_and_forgets_what_is_gone():
-    env, teacher = envs_jax.make(TWO), make_teacher(TWO)
+    env, teacher = two_rooms()
     with_key, without = world(env, {RED: (6, 3)}), world(env, {})
     memory = teacher.remember(teacher.reset(), env.observe(with_key))
     turned = with_key._replace(agent_dir=jnp.array([3, 1]))
@@ -341,8 +341,6 @@ def test_the_teacher_unlocks_both_rooms():
 @pytest.mark.parametrize(
     ("task", "overrides"),
     [
-        ("LockedHallway-4Rooms", {}),
-        ("LockedHallway-6Rooms", {}),
         ("LockedHallway-6Rooms", {"room_size": 10}),
         ("LockedHallway-4Rooms", {"room_size": 4, "num_agents": 4}),
     ],

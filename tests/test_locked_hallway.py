@@ -63,12 +63,12 @@ def test_every_recorded_transition(rooms):
     key = jax.random.key(0)
     frames = [{name: data[recorded][i] for name, recorded in STATE_NAMES.items()} for i in before]
     states = stack_states([env.make_state(**frame, key=key) for frame in frames])
-    seen = jax.vmap(env.observe)(states)
+    seen = jax.jit(jax.vmap(env.observe))(states)
     np.testing.assert_array_equal(seen.view, data["obs"][before])
     np.testing.assert_array_equal(seen.direction, data["obs_direction"][before])
 
     stepped, timestep = jax.jit(jax.vmap(env.step))(states, data["action"], data["order"])
-    arrays = jax.vmap(env.to_arrays)(stepped)
+    arrays = jax.jit(jax.vmap(env.to_arrays))(stepped)
     arrays["unlocked"] = arrays["unlocked"].sum(-1)
     for name, recorded in STATE_NAMES.items():
         np.testing.assert_array_equal(arrays[name], data[recorded][before + 1], err_msg=name)

@@ -432,9 +432,11 @@ def tiny(task, **changes):
 
 
 @pytest.mark.parametrize(
-    "task", ["simple_world_comm", *(pytest.param(t, marks=pytest.mark.slow) for t in ("LockedHallway-2Rooms", *MPE))]
+    "task",
+    ["simple_world_comm", *(pytest.param(t, marks=pytest.mark.slow) for t in ("LockedHallway-2Rooms", "simple"))],
 )
-def test_every_world_trains(task):
+def test_every_kind_of_world_trains(task):
+    """Many agents of several kinds, agents who share doors, and a lone one."""
     experiment = Experiment(tiny(task, world=WorldConfig(max_steps=7)))
     inputs = (experiment.table, experiment.hparams, jnp.int32(0), jnp.int32(2))
     state, metrics = experiment.compile_updates()(experiment.init(), *inputs)
@@ -443,10 +445,14 @@ def test_every_world_trains(task):
     assert state.value_scale is not None
 
 
-@pytest.mark.parametrize("recurrent", [False, True])
-def test_an_update_of_a_team_traces_once(recurrent):
-    experiment = Experiment(tiny("simple_spread", recurrent=recurrent))
-    assert_traced_once(experiment)
+@pytest.mark.parametrize("task", MPE)
+def test_an_update_of_a_team_traces_once(task):
+    """Catches a world of whose sizes or types an update can't be made."""
+    assert_traced_once(Experiment(tiny(task)))
+
+
+def test_an_update_of_a_recurrent_team_traces_once():
+    assert_traced_once(Experiment(tiny("simple_spread", recurrent=True)))
 
 
 def test_options_of_worlds_have_one_name_for_all():
