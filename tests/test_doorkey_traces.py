@@ -17,6 +17,9 @@ STATE_NAMES = {
     "step_count": "step_count",
 }
 
+FACTS = ("obs", *STATE_NAMES.values())
+ENDS = ("reward", "terminated", "truncated")
+
 
 def inject(env, data, frames):
     """The states of the recorded frames, stacked."""
@@ -27,32 +30,25 @@ def inject(env, data, frames):
     return stacked._replace(key=jax.random.split(jax.random.key(0), len(states)))
 
 
-def all_modes(task):
-    """The recorded frames before and after every transition, and what was recorded of the transitions themselves."""
-    before, after, steps = [], [], []
-    for mode in ("random", "soft", "hard"):
-        data = traces.load(f"{task.lower()}_{mode}")
-        frames = traces.transition_frames(data)
-        for where, part in ((frames, before), (frames + 1, after)):
-            part.append({name: data[name][where] for name in ("obs", *STATE_NAMES.values())})
-        steps.append({name: data[name] for name in ("action", "reward", "terminated", "truncated")})
-    return ({name: np.concatenate([row[name] for row in part]) for name in part[0]} for part in (before, after, steps))
-
-
 @pytest.mark.parametrize("task", traces.TASKS)
 def test_every_recorded_transition(task):
-    """Of random play, the soft teacher and the hard one, in one program."""
-    before, after, data = all_modes(task)
-    env = envs_jax.make(task)
+    """Of random play, the soft teacher and the hard one: whole episodes from their first frames, in one program."""
+    recordings = [traces.load(f"{task.lower()}_{mode}") for mode in ("random", "soft", "hard")]
+    frames = [traces.transition_frames(data) for data in recordings]
+    data = {name: np.concatenate([part[name] for part in recordings]) for name in ("action", *ENDS)}
+    before, after = (
+        {name: np.concatenate([part[name][f + i] for part, f in zip(recordings, frames)]) for name in FACTS}
+        for i in (0, 1)
+    )
+    env, (starts, played) = envs_jax.make(task), traces.whole_episodes(*recordings)
 
-    @jax.jit
-    @jax.vmap
-    def judged(state, action):
+    def step(state, action):
         stepped, timestep = env.step(state, action)
-        return env.observe(state), env.to_arrays(stepped), timestep
+        return stepped, (env.observe(state), env.to_arrays(stepped), timestep)
 
-    states = inject(env, before, range(len(data["action"])))
-    observed, arrays, timestep = judged(states, jnp.asarray(data["action"], jnp.int32))
+    play = jax.jit(jax.vmap(lambda state, actions: jax.lax.scan(step, state, actions)[1]))
+    told = play(inject(env, before, starts), traces.padded(data["action"], played))
+    observed, arrays, timestep = jax.tree.map(lambda leaf: np.asarray(leaf)[played], told)
     np.testing.assert_array_equal(observed, before["obs"])
     for name, recorded in STATE_NAMES.items():
         np.testing.assert_array_equal(arrays[name], after[recorded], err_msg=name)

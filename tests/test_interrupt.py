@@ -181,7 +181,7 @@ def test_every_command_is_left(folder):
             time.sleep(0.1)
         if arguments[0] in ("train", "sweep"):
             assert any(line.startswith("compiled") for line in process.stdout), process.communicate()
-        time.sleep(5)
+        time.sleep(3)
         assert said in stop_twice(process)
 
 

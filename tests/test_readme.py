@@ -45,7 +45,7 @@ def test_the_set_up_takes_two_commands():
 
 
 def short_sweep():
-    """The file of a sweep in docs, for two iterations, with one coefficient, and of a shape that is compiled already."""
+    """The file of a sweep in docs, for two iterations, with one coefficient, in a program that is compiled already."""
     (text,) = re.findall(r"```toml\n(.*?)```", PAGES["sweeps"], re.DOTALL)
     text = text.replace("[1.0, 10.0]", "[10.0]").replace('["SimpleDoorKey", "LavaDoorKey"]', '["SimpleDoorKey"]')
     text = text.replace("[0, 1, 2, 3, 4]", "[0, 1, 2]")
