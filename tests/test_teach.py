@@ -15,8 +15,8 @@ from jaxteach.api.registry import register_task
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
-from jaxteach.llm.grammar import candidate_plans
 from jaxteach.llm.openai_client import Sampling, ServerClient
+from jaxteach.llm.query import score_captions
 from jaxteach.llm.server_requests import Requests
 from jaxteach.llm.show import plan_table
 from jaxteach.teacher import make_teacher
@@ -106,19 +106,18 @@ def test_without_the_grammar_rejects_are_counted_and_kept(monkeypatch, tmp_path,
 
 @pytest.mark.slow
 def test_scores_are_probabilities_of_whole_plans(monkeypatch, tmp_path):
-    """Of the 64 candidates, eight."""
+    """Of two captions, the 64 likeliest of 100 plans."""
 
-    def few(vocabulary):
-        every = candidate_plans(vocabulary)
-        assert len(every) == 64
-        return every[::8]
+    def two(scorer, prompt, vocabulary, captions):
+        assert list(captions) == list(range(6))
+        return score_captions(scorer, prompt, vocabulary, captions[:2])
 
-    monkeypatch.setattr("jaxteach.llm.query.candidate_plans", few)
+    monkeypatch.setattr("jaxteach.llm.command.score_captions", two)
     out = tmp_path / "plans.json"
     teach(monkeypatch, "--task", "SimpleDoorKey", "--model", MODEL, "--score", "--out", out)
     plans = load_plans(out, "SimpleDoorKey")
-    assert len(plans.captions) == 6
-    assert all(len(entry.plans) == 8 for entry in plans.captions)
+    assert len(plans.captions) == 2
+    assert all(len(entry.plans) == 64 for entry in plans.captions)
     assert "exact probabilities" in plans.provenance["mode"]
 
 
