@@ -526,7 +526,7 @@ GRIDS: Final = [
         "envs_jax/minigrid/environment.py",
         "spent = state.step_count.astype(jnp.float32)",
         "spent = (state.step_count - 1).astype(jnp.float32)",
-        "test_doorkey_traces.py::test_every_recorded_transition[SimpleDoorKey-soft]",
+        "test_doorkey_traces.py::test_every_recorded_transition[SimpleDoorKey]",
     ),
     Mutation(
         "truncated-a-step-late",

@@ -5,13 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import imageio.v3 as iio
 import jax
 import numpy as np
 import pytest
 
 import envs_jax
-from benchmarks import scaling, students, training
+from benchmarks import training
 from benchmarks.mappo import play
 from benchmarks.peers import CLoop, MissingPeer
 from benchmarks.purejaxrl_ppo import PureJaxPPO
@@ -135,17 +134,6 @@ def test_returns_in_mpe2_are_ours_for_the_same_policy():
 
 
 @pytest.mark.slow
-def test_students_are_compared(tmp_path):
-    """All three ways train, and the ratios are those of their rates."""
-    options = students.Options(network=("egocentric",), num_envs=8, updates=1, repeats=1)
-    (student,) = students.measure(options)["students"]
-    rates = student["steps_per_s"]
-    assert all(rate > 0 for rate in rates.values())
-    assert student["taught_to_alone"] == rates["taught"] / rates["alone"]
-    assert student["alone_to_purejaxrl"] == rates["alone"] / rates["purejaxrl"]
-
-
-@pytest.mark.slow
 def test_purejaxrl_s_structure_learns():
     """A stand-in that does not learn might be fast: in small rooms its episodes must end sooner and sooner."""
     env = envs_jax.make("SimpleDoorKey", world_size=5, room_size=(5, 5), max_steps=50)
@@ -154,18 +142,6 @@ def test_purejaxrl_s_structure_learns():
     _, info = jax.jit(lambda runner: jax.lax.scan(lambda r, _: trainer.update(r), runner, length=60))(runner)
     returns = info["returned_episode_returns"][:, -1].mean(-1)
     assert returns[-1] > returns[1] + 0.3
-
-
-@pytest.mark.slow
-def test_costs_that_grow(tmp_path):
-    """More agents cost more; a row for each size, and a picture of them."""
-    options = scaling.Options(axis=("agents",), num_envs=64, steps=8, repeats=3)
-    rows = scaling.measure(options)["rows"]
-    spread = [row for row in rows if row["line"] == "simple_spread"]
-    assert [row["value"] for row in spread] == [1, 2, 3, 5, 8]
-    assert [row["memory_bytes"] for row in spread] == sorted(row["memory_bytes"] for row in spread)
-    scaling.draw(rows, tmp_path / "costs.png")
-    assert iio.imread(tmp_path / "costs.png").shape[0] > 100
 
 
 @pytest.mark.parametrize("options", [["--task", "Nowhere"], ["--total_steps", "0"]])

@@ -181,7 +181,7 @@ def test_every_command_is_left(folder):
             time.sleep(0.1)
         if arguments[0] in ("train", "sweep"):
             assert any(line.startswith("compiled") for line in process.stdout), process.communicate()
-        time.sleep(5)
+        time.sleep(3)
         assert said in stop_twice(process)
 
 
@@ -198,6 +198,7 @@ def test_training_without_a_checkpoint_says_that_nothing_is_saved():
 def test_a_stopped_training_says_what_is_kept(tmp_path):
     """Catches a checkpoint that is named and not there, and a command that does not go on with the run."""
     arguments = ["--task", "SimpleDoorKey", "--save_interval", "2", "--eval_interval", "2", "--num_eval", "2"]
+    arguments += ["--num_envs", "8", "--rollout_length", "16", "--batch_size", "64", "--max_steps", "20"]
     process = start("from jaxteach.train import main\n", *arguments, "--logdir", str(tmp_path), cwd=ROOT)
     assert process.stdout is not None
     folder = Path(process.stdout.readline().split()[1])
@@ -213,4 +214,4 @@ def test_a_stopped_training_says_what_is_kept(tmp_path):
     going_on = start("from jaxteach.train import main\n", *again, *steps, cwd=ROOT)
     output, error = going_on.communicate(timeout=TIMEOUT_S)
     assert going_on.returncode == 0, error
-    assert f"{(kept + 2) * 2048:,} steps" in output
+    assert f"{(kept + 2) * 128:,} steps" in output

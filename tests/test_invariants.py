@@ -16,7 +16,7 @@ HALLWAYS = [task for task in envs_jax.tasks() if task.startswith("LockedHallway"
 PARTICLES = [task for task in envs_jax.tasks() if task.startswith("simple")]
 
 
-FEW = ["LavaDoorKey", "TwoDoor", "LockedHallway-2Rooms", "simple_reference", "simple_tag", "simple_world_comm"]
+FEW = ["LavaDoorKey", "LockedHallway-2Rooms", "simple_world_comm"]
 
 
 def test_every_world_is_of_one_kind():

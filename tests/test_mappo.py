@@ -214,10 +214,10 @@ def test_finished_agents_add_nothing_to_the_gradient():
         values = {name: jnp.where(changed, bad, getattr(batch, name)) for name, bad in garbage.items()}
         values["action"] = jnp.where(changed, 1 - batch.action, batch.action)
         values["teacher_probs"] = jnp.where(changed[..., None], 3.0, batch.teacher_probs)
-        loss = jax.grad(lambda params: learner._loss(params, batch._replace(**values), (), jnp.float32(1))[0])
-        return loss(state.params)
+        return slope(state.params, batch._replace(**values), (), jnp.float32(1))[0]
 
-    loss, terms = learner._loss(state.params, batch, (), jnp.float32(3))
+    slope = jax.jit(jax.grad(learner._loss, has_aux=True))
+    loss, terms = jax.jit(learner._loss)(state.params, batch, (), jnp.float32(3))
     config, parts = learner.config, {name: float(term) for name, term in terms.items()}
     expected = parts["policy_loss"] + config.value_coef * parts["value_loss"]
     expected += 3 * parts["kickstarting_loss"] - config.entropy_coef * parts["entropy"]
@@ -238,7 +238,7 @@ def test_the_learner_learns_from_the_active_agents():
     """Both agents learn to say 1 while they are paid for it; the 100s after the end teach nothing."""
     learner = sprint_learner(40, learning_rate=3e-3)
     state, _ = jax.jit(learner.run_updates, static_argnums=4)(
-        learner.init(jax.random.key(0)), None, jnp.int32(0), jnp.int32(40), 40
+        jax.jit(learner.init)(jax.random.key(0)), None, jnp.int32(0), jnp.int32(40), 40
     )
     inputs = jnp.broadcast_to(jnp.eye(5)[:4, None, None], (4, 1, 2, 5))
     probs = jax.nn.softmax(forward(learner.network, state.params, inputs, jnp.zeros((4, 1), bool), ())[0].logits)
@@ -406,8 +406,9 @@ def test_one_agent_learns_as_without_an_axis():
     """No mask, no scale, and the advantages of the plain [T, N] arrays, to the bit."""
     config = TrainConfig("SimpleDoorKey", num_envs=16, n_itr=1, world=WorldConfig(max_steps=7))
     learner = Experiment(config).learner
-    state = learner.init(jax.random.key(0))
-    _, trajectory = collect(learner.venv, learner.network, state.params, state.actor, jax.random.key(1), 12)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    play = jax.jit(lambda state: collect(learner.venv, learner.network, state.params, state.actor, state.key, 12)[1])
+    trajectory = play(state)
     assert trajectory.active is None
     assert state.value_scale is None
     advantages, returns, scale = learner._advantages(trajectory, None)
@@ -432,9 +433,11 @@ def tiny(task, **changes):
 
 
 @pytest.mark.parametrize(
-    "task", ["simple_world_comm", *(pytest.param(t, marks=pytest.mark.slow) for t in ("LockedHallway-2Rooms", *MPE))]
+    "task",
+    ["simple_world_comm", *(pytest.param(t, marks=pytest.mark.slow) for t in ("LockedHallway-2Rooms", "simple"))],
 )
-def test_every_world_trains(task):
+def test_every_kind_of_world_trains(task):
+    """Many agents of several kinds, agents who share doors, and a lone one."""
     experiment = Experiment(tiny(task, world=WorldConfig(max_steps=7)))
     inputs = (experiment.table, experiment.hparams, jnp.int32(0), jnp.int32(2))
     state, metrics = experiment.compile_updates()(experiment.init(), *inputs)
@@ -443,10 +446,14 @@ def test_every_world_trains(task):
     assert state.value_scale is not None
 
 
-@pytest.mark.parametrize("recurrent", [False, True])
-def test_an_update_of_a_team_traces_once(recurrent):
-    experiment = Experiment(tiny("simple_spread", recurrent=recurrent))
-    assert_traced_once(experiment)
+@pytest.mark.parametrize("task", MPE)
+def test_an_update_of_a_team_traces_once(task):
+    """Catches a world of whose sizes or types an update can't be made."""
+    assert_traced_once(Experiment(tiny(task)))
+
+
+def test_an_update_of_a_recurrent_team_traces_once():
+    assert_traced_once(Experiment(tiny("simple_spread", recurrent=True)))
 
 
 def test_options_of_worlds_have_one_name_for_all():
@@ -506,7 +513,7 @@ def test_a_teacher_of_a_team_is_asked_with_the_agent_axis():
     network, config = make_network("mlp", world, False), PPOConfig(rollout_length=30, batch_size=64)
     learner = Learner(VectorEnv(world, 8), network, config, FakeTeacher(table), 10)
     update = jax.jit(learner.update)
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     after, metrics = update(state, table, jnp.int32(0))
     np.testing.assert_array_equal(after.memory, np.full(8, 2))
     np.testing.assert_array_equal(metrics["uncovered_captions"], [0, 30 * 8, 0])

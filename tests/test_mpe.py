@@ -209,12 +209,10 @@ def record(name, options, episodes, seed=0):
 
 
 def inject(env, arrays):
-    """The recorded states, stacked."""
-    count, key = len(arrays["step_count"]), jax.random.key(0)
-    rows = ({fact: value[i] for fact, value in arrays.items()} for i in range(count))
-    states = [env.make_state(**row, key=key) for row in rows]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(state._replace(key=np.uint32(0)) for state in states))
-    return stacked._replace(key=jax.random.split(jax.random.key(0), count))
+    """The recorded states, stacked: arrays of the types that `make_state` gives them."""
+    first = env.make_state(**{fact: value[0] for fact, value in arrays.items()})
+    facts = {fact: jnp.asarray(value, getattr(first, fact).dtype) for fact, value in arrays.items()}
+    return first._replace(**facts, key=jax.random.split(jax.random.key(0), len(arrays["step_count"])))
 
 
 def compare(name, options, episodes, seed=0):
@@ -242,8 +240,8 @@ def test_every_transition(name, options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_every_transition_of_200_episodes(name, options):
-    compare(name, options, episodes=200, seed=1000)
+def test_every_transition_of_many_episodes(name, options):
+    compare(name, options, episodes=48, seed=1000)
 
 
 @pytest.mark.parametrize("name", ["simple_spread", "simple_tag"])

@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[1]
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 SMALL = ["--task", "SimpleDoorKey", "--savedir", "run", "--num_envs", "16", "--rollout_length", "8"]
 SMALL += ["--batch_size", "64", "--eval_interval", "4", "--save_interval", "4"]
-SMALL += ["--num_eval", "10", "--final_eval", "20"]
+SMALL += ["--num_eval", "10", "--final_eval", "20", "--max_steps", "20"]
+# One worker, so that what the processes of `trained` do is done once.
+pytestmark = pytest.mark.xdist_group("multihost")
 GUIDE = (ROOT / "docs" / "scale.md").read_text("utf-8")
 CLOCKS = ("wall_s", "steps_per_s")
 

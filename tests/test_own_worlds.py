@@ -97,7 +97,7 @@ def test_a_state_may_be_any_pytree_with_a_key(kind, tmp_path):
     """Catches a state that must be a NamedTuple: dataclasses are Jumanji's own habit."""
     world = AgentAxisWrapper(Counter(kind))
     learner = learner_of(world, PPOConfig(rollout_length=4, batch_size=8))
-    state, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0)), None, jnp.int32(0))
+    state, metrics = jax.jit(learner.update)(jax.jit(learner.init)(jax.random.key(0)), None, jnp.int32(0))
     assert np.isfinite(metrics["loss"])
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state)
@@ -222,7 +222,7 @@ def plain_advantages(learner, params, actor, trajectory):
 def test_advantages_are_right_wherever_episodes_are_cut(chance, recurrent):
     """Catches values of final observations that are lost where a world truncates before `max_steps`."""
     learner = learner_of(Cut(chance), PPOConfig(rollout_length=9, lam=0.8), recurrent)
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     program = jax.jit(lambda state: collect(learner.venv, learner.network, state.params, state.actor, state.key, 9))
     _, trajectory = program(state)
     expected, cuts = plain_advantages(learner, state.params, state.actor, trajectory)
@@ -246,5 +246,5 @@ def test_without_rewards_the_policy_stays_as_it_is():
     rates = {"learning_rate": 3e-3, "final_learning_rate": 3e-3, "entropy_coef": 0.0}
     learner = learner_of(world, PPOConfig(rollout_length=8, batch_size=32, **rates))
     run = jax.jit(learner.run_updates, static_argnums=4)
-    _, metrics = run(learner.init(jax.random.key(0)), None, jnp.int32(0), jnp.int32(400), 400)
+    _, metrics = run(jax.jit(learner.init)(jax.random.key(0)), None, jnp.int32(0), jnp.int32(400), 400)
     assert metrics["entropy"][-1] > 0.95 * np.log(3), "0.09 where any noise is scaled to 1"

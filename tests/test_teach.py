@@ -16,6 +16,7 @@ from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.llm.client import Question
 from jaxteach.llm.openai_client import Sampling, ServerClient
+from jaxteach.llm.query import score_captions
 from jaxteach.llm.server_requests import Requests
 from jaxteach.llm.show import plan_table
 from jaxteach.teacher import make_teacher
@@ -105,10 +106,17 @@ def test_without_the_grammar_rejects_are_counted_and_kept(monkeypatch, tmp_path,
 
 @pytest.mark.slow
 def test_scores_are_probabilities_of_whole_plans(monkeypatch, tmp_path):
+    """Of two captions, the 64 likeliest of 100 plans."""
+
+    def two(scorer, prompt, vocabulary, captions):
+        assert list(captions) == list(range(6))
+        return score_captions(scorer, prompt, vocabulary, captions[:2])
+
+    monkeypatch.setattr("jaxteach.llm.command.score_captions", two)
     out = tmp_path / "plans.json"
     teach(monkeypatch, "--task", "SimpleDoorKey", "--model", MODEL, "--score", "--out", out)
     plans = load_plans(out, "SimpleDoorKey")
-    assert len(plans.captions) == 6
+    assert len(plans.captions) == 2
     assert all(len(entry.plans) == 64 for entry in plans.captions)
     assert "exact probabilities" in plans.provenance["mode"]
 

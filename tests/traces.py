@@ -30,3 +30,16 @@ def episodes(data: dict[str, np.ndarray]) -> list[tuple[slice, slice]]:
 def transition_frames(data: dict[str, np.ndarray]) -> np.ndarray:
     """int[T], the frame before each transition; the one after it is the next."""
     return np.concatenate([np.arange(f.start, f.stop - 1) for f, _ in episodes(data)])
+
+
+def whole_episodes(*recordings: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each episode begins among all transitions, int[E], and bool[E, T], its steps where all have the longest."""
+    lengths = np.array([steps.stop - steps.start for data in recordings for _, steps in episodes(data)])
+    return np.cumsum(lengths) - lengths, np.arange(lengths.max()) < lengths[:, None]
+
+
+def padded(values: np.ndarray, played: np.ndarray) -> np.ndarray:
+    """What was recorded of all transitions, as [E, T, ...] with zeros after an episode's end."""
+    rows = np.zeros((*played.shape, *values.shape[1:]), np.int32)
+    rows[played] = values
+    return rows
