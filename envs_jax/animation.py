@@ -77,7 +77,7 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
     _check_single(env, frame)
     if isinstance(frame, HallwayObservation):
         return render_views(frame.view)
-    if hasattr(frame, "step_count") or not isinstance(env.unwrapped, _GRIDWORLDS):
+    if hasattr(frame, "step_count") or not _is_gridworld(env):
         return env.render(frame)
     if isinstance(env, HistoricalEnv):
         return render_observation(frame)
@@ -100,7 +100,7 @@ def _check_single(env: Environment[Any, Any, Any], frame: Any) -> None:
     """Raises `ValueError` for what is not a state or observation of one world."""
     if hasattr(frame, "step_count"):
         extra = np.ndim(frame.step_count)
-    elif not isinstance(env.unwrapped, _GRIDWORLDS):
+    elif not _is_gridworld(env):
         return  # The states of users' worlds may have any form.
     else:
         extra = _extra_axes(env, frame)
@@ -108,6 +108,11 @@ def _check_single(env: Environment[Any, Any, Any], frame: Any) -> None:
         raise ValueError(f"a film shows one world, and {OF_MANY}")
     if extra < 0:
         raise ValueError(f"a film shows states or observations of {type(env).__name__}, not {type(frame).__name__}")
+
+
+def _is_gridworld(env: Any) -> bool:
+    """Whether an environment is one, wrapped or not; users' worlds need not be Jumanji's."""
+    return isinstance(getattr(env, "unwrapped", env), _GRIDWORLDS)
 
 
 def _extra_axes(env: Environment[Any, Any, Any], frame: Any) -> int:

@@ -1,7 +1,7 @@
 """LockedHallway: several agents look for keys to the locked rooms along a hallway; exact to MultiGrid."""
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -188,6 +188,8 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
             extras={},
         )
 
+    # Compiled, since without `jit` around it the loop would be compiled in every call.
+    @partial(jax.jit, static_argnums=0, inline=True)
     def observe(self, state: GridState) -> Observation:
         """The observation of a state."""
         size = self._layout.width, self._layout.height

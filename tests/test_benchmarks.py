@@ -15,6 +15,7 @@ from benchmarks.mappo import play
 from benchmarks.peers import CLoop, MissingPeer
 from benchmarks.purejaxrl_ppo import PureJaxPPO
 from benchmarks.throughput import Options, measure
+from envs_jax.grid.constants import DOOR, KEY, WALL
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig
 from jaxteach.errors import UserError
@@ -88,8 +89,12 @@ def test_the_c_loop_plays_by_the_same_rules():
     count, steps = 64, 149
     loop, env = c_loop(count), envs_jax.make("SimpleDoorKey")
     states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), count))
-    layouts = [states.room_size[:, 0], states.room_size[:, 1], states.door_cell[:, 0], states.door_color[:, 0]]
-    layouts += [states.key_cell[:, 0], states.agent_cell, states.agent_dir]
+    grids = np.asarray(jax.vmap(env.to_arrays)(states)["grid"])
+    kinds, rows = grids[..., 0].reshape(count, -1), np.arange(count)
+    doors, keys = (kinds == DOOR).argmax(1), (kinds == KEY).argmax(1)
+    sides = [np.isin(line, (WALL, DOOR)).sum(1) for line in (grids[:, :, 0, 0], grids[:, 0, :, 0])]
+    colors = grids[..., 1].reshape(count, -1)[rows, doors]
+    layouts = [*sides, doors, colors, keys, states.agent_cell, states.agent_dir]
     for world, layout in enumerate(np.column_stack(layouts).tolist()):
         loop.start(world, *layout)
     # Mostly forward, pick up and toggle, so that keys are carried and doors opened.
