@@ -22,7 +22,7 @@ from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, object_word, state_of
 from envs_jax.grid.constants import AGENT, DOOR, EMPTY, KEY, LOCKED, NUM_ACTIONS, NUM_COLORS, WALL, Actions
 from envs_jax.grid.hallway import lay_out
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
-from envs_jax.grid.state import GridState, opaque_lines, with_outside
+from envs_jax.grid.state import GridState, opaque_lines, pad_with_walls
 from envs_jax.grid.views import egocentric_image, with_agents
 
 
@@ -236,7 +236,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         hands = checked_integers("carrying", carrying, (agents, 2), 0, 255)
         fields: dict[str, Any] = dict(
             step_count=checked_integers("step_count", step_count, (), 0, 2**31 - 1),
-            cells=np.asarray(with_outside(jnp.asarray(cells))),
+            cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
             opaque=_opaque_lines(cells, layout.width, layout.height),
             agent_cell=self._checked_cells(position),
             agent_dir=checked_integers("agent_dir", agent_dir, (agents,), 0, 3),
@@ -279,9 +279,9 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
             action, *mine = _values_of(me, actions, *own)
             acting = state._replace(**dict(zip(_OWN, mine)))
             size = self._layout.width, self._layout.height
-            acted, deed = act(acting, action, *size, state.agent_cell, self.allow_agent_overlap)
+            acted, effect = act(acting, action, *size, state.agent_cell, self.allow_agent_overlap)
             state = acted._replace(**{n: jnp.where(me, getattr(acted, n), old) for n, old in zip(_OWN, own)})
-            front = jnp.where(me, deed.cell, front)
+            front = jnp.where(me, effect.cell, front)
         return state, front
 
     def _judge(self, state: GridState, action: jax.Array, front: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -299,7 +299,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
     def _furnished(self, colors: jax.Array, key_cell: jax.Array) -> jax.Array:
         """uint32[C], the walls, locked doors with colours int32[D] and their keys in cells int32[D]."""
         layout = self._layout
-        cells = with_outside(jnp.asarray(np.where(layout.walls, WALL_WORD, EMPTY_WORD)))
+        cells = pad_with_walls(jnp.asarray(np.where(layout.walls, WALL_WORD, EMPTY_WORD)))
         numbers = np.arange(cells.shape[0], dtype=np.int32)
         for door in range(self.num_rooms):
             locked = object_word(DOOR, colors[door], LOCKED)

@@ -11,7 +11,7 @@ from minigrid.core.world_object import Door, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
 import envs_jax
-from envs_jax.grid.historical import see, unpack_seen
+from envs_jax.grid.historical import unpack_seen, visible_cells
 from envs_jax.grid.visibility import spread_light
 
 STEPS, WORLDS = 80, 10
@@ -64,7 +64,7 @@ def walk(env, state, actions):
 
     def step(state, action):
         state, _ = env.step(state, action)
-        now = unpack_seen(see(state, env.size, env.view_size), env.size**2)
+        now = unpack_seen(visible_cells(state, env.size, env.view_size), env.size**2)
         return state, env.to_arrays(state) | {"visible": now.reshape(env.size, env.size)}
 
     return jax.lax.scan(step, state, actions)[1]

@@ -116,7 +116,7 @@ def test_every_world_equals_minigrid_s(names):
         differ, counts = play_beside(name, 25, 100, 1)
         assert not differ, (name, differ)
         done += counts
-    assert all(done[deed] for deed in ("success", "failure", "picked up", "dropped", "door", "box")), done
+    assert all(done[effect] for effect in ("success", "failure", "picked up", "dropped", "door", "box")), done
 
 
 def features(grid, contents, agent_pos, agent_dir, missions):

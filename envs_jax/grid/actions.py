@@ -21,7 +21,7 @@ from envs_jax.grid.constants import BOX, CLOSED, DOOR, EAST, KEY, LOCKED, NORTH,
 from envs_jax.grid.state import GridState
 
 
-class Front(NamedTuple):
+class FrontCell(NamedTuple):
     """The cell in front of an agent; one outside the grid counts as a wall."""
 
     x: jax.Array  # int32[]
@@ -30,7 +30,7 @@ class Front(NamedTuple):
     word: jax.Array  # uint32[]
 
 
-class Deed(NamedTuple):
+class Effect(NamedTuple):
     """What an action did, for the rules of worlds."""
 
     before: jax.Array  # uint32[], the cell in front of the agent before the action
@@ -40,14 +40,14 @@ class Deed(NamedTuple):
     dropped: jax.Array  # bool[], whether the agent laid down what it carried
 
 
-def look_ahead(state: GridState, width: int, height: int) -> Front:
+def front_cell(state: GridState, width: int, height: int) -> FrontCell:
     """The cell in front of the agent."""
     x, y = split_cell(state.agent_cell, height)
     x += _signed(state.agent_dir == EAST, state.agent_dir == WEST)
     y += _signed(state.agent_dir == SOUTH, state.agent_dir == NORTH)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     cell = jnp.where(inside, x * height + y, width * height)
-    return Front(x, y, cell, state.cells.at[cell].get(mode="promise_in_bounds"))
+    return FrontCell(x, y, cell, state.cells.at[cell].get(mode="promise_in_bounds"))
 
 
 def act(
@@ -57,7 +57,7 @@ def act(
     height: int,
     agents: jax.Array | None = None,
     allow_overlap: bool = True,
-) -> tuple[GridState, Deed]:
+) -> tuple[GridState, Effect]:
     """The state after an action; the step is not counted.
 
     Args:
@@ -68,7 +68,7 @@ def act(
         agents: int32[A], the cells of all agents of a world of several; nothing is laid down on others.
         allow_overlap: whether agents may enter the cells of others.
     """
-    front = look_ahead(state, width, height)
+    front = front_cell(state, width, height)
     word, carrying = front.word, state.carrying
     is_door, empty_handed = kind_of(word) == DOOR, carrying == EMPTY_WORD
     crowded = jnp.bool_(False) if agents is None else (agents == front.cell).any()
@@ -85,10 +85,10 @@ def act(
         agent_dir=turned & 3,
         carrying=jnp.where(picks, word, jnp.where(drops, EMPTY_WORD, carrying)),
     )
-    return state, Deed(word, after, front.cell, enters, drops)
+    return state, Effect(word, after, front.cell, enters, drops)
 
 
-def put(state: GridState, front: Front, word: jax.Array, width: int, height: int) -> GridState:
+def put(state: GridState, front: FrontCell, word: jax.Array, width: int, height: int) -> GridState:
     """The state with another word in a cell; outside the grid it is the wall that is there."""
     flips = is_opaque(word) != is_opaque(front.word)
     x, y = jnp.clip(front.x, 0, width - 1), jnp.clip(front.y, 0, height - 1)

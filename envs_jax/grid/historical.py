@@ -13,7 +13,7 @@ Seen = tuple[jax.Array, ...]
 """A set of cells, uint32[] each: bit `cell % 32` of word `cell // 32`."""
 
 
-def see(state: GridState, size: int, view_size: int) -> Seen:
+def visible_cells(state: GridState, size: int, view_size: int) -> Seen:
     """The cells of the view square that are seen now, in a square world.
 
     Rows of the view are lines of the world across the agent's direction; for an agent that looks along y they are

@@ -57,7 +57,7 @@ class Layout:
         """Puts an object into the cell with an index int32[]."""
         self.fill(np.arange(self.cells.shape[0], dtype=np.int32) == cell, word)
 
-    def put(self, x: Number, y: Number, word: jax.Array | np.uint32) -> jax.Array:
+    def put_obj(self, x: Number, y: Number, word: jax.Array | np.uint32) -> jax.Array:
         """Puts an object into a cell; int32[], its index."""
         cell = self.cell(x, y)
         self.set_cell(cell, word)
@@ -75,26 +75,26 @@ class Layout:
         """As `vert_wall`, in a row to the right."""
         self.fill(self.area(x, y, length, 1), word)
 
-    def word(self) -> jax.Array:
+    def random_bits(self) -> jax.Array:
         """uint32[], the next random word."""
         return next(self._words)
 
     def rand_int(self, low: Number, high: Number) -> jax.Array:
         """int32[], uniform in [low, high)."""
-        return (low + uniform_below(self.word(), jnp.asarray(high - low))).astype(jnp.int32)
+        return (low + uniform_below(self.random_bits(), jnp.asarray(high - low))).astype(jnp.int32)
 
     def draw(self, count: int) -> jax.Array:
         """uint32[count], random words."""
-        return jnp.stack([self.word() for _ in range(count)])
+        return jnp.stack([self.random_bits() for _ in range(count)])
 
     def rand_color(self) -> jax.Array:
         """int32[], one of the six colours."""
         return self.rand_int(0, NUM_COLORS)
 
-    def rand_among(self, allowed: jax.Array) -> jax.Array:
+    def rand_elem(self, allowed: jax.Array) -> jax.Array:
         """int32[], the index of one of the true entries of bool[n], uniform; n if there is none."""
         counts = jnp.cumsum(allowed, dtype=jnp.int32)
-        chosen = uniform_below(self.word(), counts[-1])
+        chosen = uniform_below(self.random_bits(), counts[-1])
         return (counts <= chosen).sum(dtype=jnp.int32)
 
     def rand_object(self, kinds: tuple[int, ...] = (KEY, BALL, BOX)) -> jax.Array:
@@ -107,12 +107,12 @@ class Layout:
         free = (self.cells == EMPTY_WORD) & (np.arange(self.cells.shape[0], dtype=np.int32) != self.agent_cell)
         return free if area is None else free & area
 
-    def place(
+    def place_obj(
         self, word: jax.Array | np.uint32, area: jax.Array | None = None, reject: jax.Array | None = None
     ) -> jax.Array:
         """Puts an object into a free cell of an area bool[W * H], not among `reject`; int32[], its index."""
         free = self.free(area)
-        cell = self.rand_among(free if reject is None else free & ~reject)
+        cell = self.rand_elem(free if reject is None else free & ~reject)
         self.set_cell(cell, word)
         return cell
 
@@ -123,7 +123,7 @@ class Layout:
     def place_agent(self, area: jax.Array | None = None) -> None:
         """Puts the agent into a free cell, in a random direction."""
         self.agent_cell = jnp.int32(NOWHERE)
-        self.agent_cell = self.rand_among(self.free(area))
+        self.agent_cell = self.rand_elem(self.free(area))
         self.agent_dir = self.rand_int(0, 4)
 
     def place_agent_off_objects(self, area: jax.Array) -> None:
@@ -136,7 +136,7 @@ class Layout:
             for dx, dy in DIR_TO_VEC.tolist()
         ]
         clear = jnp.stack([self.free(area) & ((word == EMPTY_WORD) | (kind_of(word) == WALL)) for word in ahead])
-        chosen = self.rand_among(clear.reshape(-1))
+        chosen = self.rand_elem(clear.reshape(-1))
         self.agent_dir = chosen // self.cells.shape[0]
         self.agent_cell = chosen - self.agent_dir * self.cells.shape[0]
 

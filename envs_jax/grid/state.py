@@ -30,7 +30,7 @@ class GridState(NamedTuple):
     history: jax.Array  # uint32[K, S], painted frames, oldest first
 
 
-def with_outside(cells: jax.Array) -> jax.Array:
+def pad_with_walls(cells: jax.Array) -> jax.Array:
     """uint32[C], `GridState.cells` of uint32[W * H]."""
     count = cells.shape[0]
     return jnp.pad(cells, (0, 32 - count % 32), constant_values=WALL_WORD)

@@ -4,7 +4,7 @@ from typing import Any
 
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap, SimpleCrossing
-from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv
+from envs_jax.minigrid.environment import COLORS, MiniGridEnv, Outcome
 from envs_jax.minigrid.locked_room import LockedRoom
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.memory import Memory
@@ -19,8 +19,8 @@ __all__ = [
     "WORLDS",
     "DirectionObsWrapper",
     "FullyObsWrapper",
-    "Judgement",
     "MiniGridEnv",
+    "Outcome",
     "RGBImgObsWrapper",
     "RGBImgPartialObsWrapper",
 ]

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 
 from envs_jax.checks import checked_integer
-from envs_jax.grid.actions import Deed
+from envs_jax.grid.actions import Effect
 from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import GOAL_WORD, cell_word, is_open_door
 from envs_jax.grid.constants import CLOSED, COLOR_TO_IDX, DOOR, KEY, LOCKED
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.state import GridState
-from envs_jax.minigrid.environment import Judgement, MiniGridEnv
+from envs_jax.minigrid.environment import MiniGridEnv, Outcome
 
 YELLOW, RED, BLUE = (COLOR_TO_IDX[name] for name in ("yellow", "red", "blue"))
 
@@ -26,7 +26,7 @@ class DoorKey(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "use the key to open the door and then get to the goal"
+    mission_template = "use the key to open the door and then get to the goal"
 
     def __init__(self, size: int = 8, max_steps: int | None = None, agent_view_size: int = 7) -> None:
         size = checked_integer("size", size, 5, 32)
@@ -34,13 +34,13 @@ class DoorKey(MiniGridEnv):
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
-        layout.put(self.width - 2, self.height - 2, GOAL_WORD)
+        layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
         wall = layout.rand_int(2, self.width - 2)
         layout.vert_wall(wall, 0, self.height)
         left = layout.area(0, 0, wall, self.height)
         layout.place_agent(left)
-        layout.put(wall, layout.rand_int(1, self.width - 2), cell_word(DOOR, YELLOW, LOCKED))
-        layout.place(cell_word(KEY, YELLOW), left)
+        layout.put_obj(wall, layout.rand_int(1, self.width - 2), cell_word(DOOR, YELLOW, LOCKED))
+        layout.place_obj(cell_word(KEY, YELLOW), left)
         return [], []
 
 
@@ -55,7 +55,7 @@ class RedBlueDoors(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "open the red door then the blue door"
+    mission_template = "open the red door then the blue door"
     num_facts = 2
 
     def __init__(self, size: int = 8, max_steps: int | None = None, agent_view_size: int = 7) -> None:
@@ -67,14 +67,14 @@ class RedBlueDoors(MiniGridEnv):
         layout.wall_rect(0, 0, 2 * size, size)
         layout.wall_rect(left, 0, size, size)
         layout.place_agent(layout.area(left, 0, size, size))
-        red = layout.put(left, layout.rand_int(1, size - 1), cell_word(DOOR, RED, CLOSED))
-        blue = layout.put(left + size - 1, layout.rand_int(1, size - 1), cell_word(DOOR, BLUE, CLOSED))
+        red = layout.put_obj(left, layout.rand_int(1, size - 1), cell_word(DOOR, RED, CLOSED))
+        blue = layout.put_obj(left + size - 1, layout.rand_int(1, size - 1), cell_word(DOOR, BLUE, CLOSED))
         return [], [red, blue]
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, DOOR, 1, RED) + find_cells(grid, DOOR, 1, BLUE)
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         red_before, blue_before = is_open_door(before.cells[before.facts])
         red, blue = is_open_door(state.cells[state.facts])
-        return Judgement(blue & red_before, (blue & ~red_before) | (~blue & red & blue_before))
+        return Outcome(blue & red_before, (blue & ~red_before) | (~blue & red & blue_before))

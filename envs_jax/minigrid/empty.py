@@ -24,7 +24,7 @@ class Empty(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = REACH_GOAL
+    mission_template = REACH_GOAL
 
     def __init__(
         self, size: int = 8, random_start: bool = False, max_steps: int | None = None, agent_view_size: int = 7
@@ -35,7 +35,7 @@ class Empty(MiniGridEnv):
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
-        layout.put(self.width - 2, self.height - 2, GOAL_WORD)
+        layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
         if self.random_start:
             layout.place_agent()
         else:
@@ -51,7 +51,7 @@ class FourRooms(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "reach the goal"
+    mission_template = "reach the goal"
 
     def __init__(self, max_steps: int = 100, agent_view_size: int = 7) -> None:
         super().__init__(19, 19, max_steps, agent_view_size)
@@ -63,12 +63,12 @@ class FourRooms(MiniGridEnv):
             for left in (0, half):
                 if left == 0:
                     layout.vert_wall(half, top, half)
-                    layout.put(half, layout.rand_int(top + 1, top + half), EMPTY_WORD)
+                    layout.put_obj(half, layout.rand_int(top + 1, top + half), EMPTY_WORD)
                 if top == 0:
                     layout.horz_wall(left, half, half)
-                    layout.put(layout.rand_int(left + 1, left + half), half, EMPTY_WORD)
+                    layout.put_obj(layout.rand_int(left + 1, left + half), half, EMPTY_WORD)
         layout.place_agent()
-        layout.place(GOAL_WORD)
+        layout.place_obj(GOAL_WORD)
         return [], []
 
 
@@ -81,7 +81,7 @@ class DistShift(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = REACH_GOAL
+    mission_template = REACH_GOAL
 
     def __init__(self, strip2_row: int = 2, max_steps: int = 252, agent_view_size: int = 7) -> None:
         self.strip2_row = checked_integer("strip2_row", strip2_row, 1, 5)
@@ -89,7 +89,7 @@ class DistShift(MiniGridEnv):
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
-        layout.put(self.width - 2, 1, GOAL_WORD)
+        layout.put_obj(self.width - 2, 1, GOAL_WORD)
         for row in (1, self.strip2_row):
             layout.horz_wall(3, row, self.width - 6, LAVA_WORD)
         layout.put_agent(1, 1)
@@ -105,7 +105,7 @@ class LavaGap(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "avoid the lava and get to the green goal square"
+    mission_template = "avoid the lava and get to the green goal square"
 
     def __init__(self, size: int = 7, max_steps: int | None = None, agent_view_size: int = 7) -> None:
         size = checked_integer("size", size, 5, 32)
@@ -114,10 +114,10 @@ class LavaGap(MiniGridEnv):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
         layout.put_agent(1, 1)
-        layout.put(self.width - 2, self.height - 2, GOAL_WORD)
+        layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
         x, y = layout.rand_int(2, self.width - 2), layout.rand_int(1, self.height - 1)
         layout.vert_wall(x, 1, self.height - 2, LAVA_WORD)
-        layout.put(x, y, EMPTY_WORD)
+        layout.put_obj(x, y, EMPTY_WORD)
         return [], []
 
 
@@ -131,7 +131,7 @@ class LavaCrossing(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "avoid the lava and get to the green goal square"
+    mission_template = "avoid the lava and get to the green goal square"
     obstacle: ClassVar[np.uint32] = LAVA_WORD
 
     def __init__(
@@ -144,41 +144,41 @@ class LavaCrossing(MiniGridEnv):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
         layout.put_agent(1, 1)
-        layout.put(self.width - 2, self.height - 2, GOAL_WORD)
+        layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
         per_axis = (self.width - 3) // 2
-        upright, level = self._draw_rivers(layout, per_axis)
+        vertical, level = self._draw_rivers(layout, per_axis)
         for i in range(per_axis):
             line = 2 + 2 * i
             layout.fill(layout.area(1, line, self.width - 2, 1) & level[i], self.obstacle)
-            layout.fill(layout.area(line, 1, 1, self.height - 2) & upright[i], self.obstacle)
-        self._open_crossings(layout, upright, level)
+            layout.fill(layout.area(line, 1, 1, self.height - 2) & vertical[i], self.obstacle)
+        self._open_crossings(layout, vertical, level)
         return [], []
 
     def _draw_rivers(self, layout: Layout, per_axis: int) -> tuple[jax.Array, jax.Array]:
-        """bool[n] each, the upright and the level rivers: `num_crossings` of all, uniform."""
+        """bool[n] each, the vertical and the level rivers: `num_crossings` of all, uniform."""
         chosen = jnp.zeros(2 * per_axis, bool)
         for _ in range(self.num_crossings):
-            chosen |= np.arange(2 * per_axis) == layout.rand_among(~chosen)
+            chosen |= np.arange(2 * per_axis) == layout.rand_elem(~chosen)
         return chosen[:per_axis], chosen[per_axis:]
 
-    def _open_crossings(self, layout: Layout, upright: jax.Array, level: jax.Array) -> None:
+    def _open_crossings(self, layout: Layout, vertical: jax.Array, level: jax.Array) -> None:
         """A path from the agent to the goal, which crosses the rivers in a random order."""
-        places = jnp.asarray(2 + 2 * np.arange(upright.shape[0], dtype=np.int32))
+        places = jnp.asarray(2 + 2 * np.arange(vertical.shape[0], dtype=np.int32))
         x, y = jnp.int32(0), jnp.int32(0)  # the river, or wall, before the room where the path is
         for _ in range(self.num_crossings):
-            right, down = upright & (places > x), level & (places > y)
+            right, down = vertical & (places > x), level & (places > y)
             wide, high = right.sum(dtype=jnp.int32), down.sum(dtype=jnp.int32)
             eastwards = layout.rand_int(0, wide + high) < wide
             next_x = jnp.min(jnp.where(right, places, self.width - 1))
             next_y = jnp.min(jnp.where(down, places, self.height - 1))
             open_x = jnp.where(eastwards, next_x, layout.rand_int(x + 1, next_x))
             open_y = jnp.where(eastwards, layout.rand_int(y + 1, next_y), next_y)
-            layout.put(open_x, open_y, EMPTY_WORD)
+            layout.put_obj(open_x, open_y, EMPTY_WORD)
             x, y = jnp.where(eastwards, next_x, x), jnp.where(eastwards, y, next_y)
 
 
 class SimpleCrossing(LavaCrossing):
     """As `LavaCrossing`, with walls instead of lava."""
 
-    mission_text = "find the opening and get to the green goal square"
+    mission_template = "find the opening and get to the green goal square"
     obstacle: ClassVar[np.uint32] = WALL_WORD

@@ -14,13 +14,13 @@ from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import checked_action, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
-from envs_jax.grid.actions import Deed, act
+from envs_jax.grid.actions import Effect, act
 from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
 from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of
 from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
-from envs_jax.grid.state import GridState, opaque_lines, with_outside
+from envs_jax.grid.state import GridState, opaque_lines, pad_with_walls
 from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
@@ -35,7 +35,7 @@ class Observation(NamedTuple):
     mission: jax.Array  # int32[M], the parts of the mission, see the world
 
 
-class Judgement(NamedTuple):
+class Outcome(NamedTuple):
     """What a step is worth."""
 
     success: jax.Array  # bool[], the episode ends with MiniGrid's reward
@@ -65,8 +65,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         ValueError: a parameter has the wrong type, or a value for which there is no world.
     """
 
-    mission_text: ClassVar[str] = ""
-    mission_parts: ClassVar[tuple[dict[int, str], ...]] = ()
+    mission_template: ClassVar[str] = ""
+    mission_placeholders: ClassVar[tuple[dict[int, str], ...]] = ()
     """The words for each gap of the text, by their numbers."""
     num_facts: int = 0
     num_draws: int = 64
@@ -100,23 +100,23 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         """
         return []
 
-    def notice(self, state: GridState) -> GridState:
+    def update_memory(self, state: GridState) -> GridState:
         """The state with what the agent remembers of it."""
         return state
 
-    def meant(self, action: jax.Array) -> jax.Array:
+    def remap_action(self, action: jax.Array) -> jax.Array:
         """The action that the world takes for an action int32[]."""
         return action
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         """What a step is worth, beside entering a goal or lava."""
-        return Judgement(jnp.bool_(False), jnp.bool_(False))
+        return Outcome(jnp.bool_(False), jnp.bool_(False))
 
     @cached_property
     def observation_spec(self) -> specs.Spec[Observation]:
         top = np.array([AGENT, NUM_COLORS - 1, LOCKED], np.uint8)
         shape = (self.agent_view_size, self.agent_view_size, 3)
-        most = np.array([max(words) for words in self.mission_parts], np.int32)
+        most = np.array([max(words) for words in self.mission_placeholders], np.int32)
         return specs.Spec(
             Observation,
             "ObservationSpec",
@@ -146,7 +146,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         state = GridState(
             key=next_key,
             step_count=jnp.int32(0),
-            cells=with_outside(layout.cells),
+            cells=pad_with_walls(layout.cells),
             opaque=opaque,
             agent_cell=layout.agent_cell,
             agent_dir=layout.agent_dir,
@@ -155,7 +155,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             facts=_stacked(facts),
             **_without_memory(),
         )
-        state = self.notice(state)
+        state = self.update_memory(state)
         return state, TimeStep(
             step_type=StepType.FIRST,
             reward=jnp.float32(0),
@@ -170,12 +170,12 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         Raises:
             ValueError: the action is invalid, see `checked_action`.
         """
-        action, before = self.meant(checked_action(action, NUM_ACTIONS)), state
-        state, deed = act(state, action, self.width, self.height)
-        state = self.notice(state._replace(step_count=state.step_count + 1))
-        judged = self.judge(before, state, action, deed)
-        success = judged.success | (deed.entered & (kind_of(deed.before) == GOAL))
-        terminated = success | judged.failure | (deed.entered & (kind_of(deed.before) == LAVA))
+        action, before = self.remap_action(checked_action(action, NUM_ACTIONS)), state
+        state, effect = act(state, action, self.width, self.height)
+        state = self.update_memory(state._replace(step_count=state.step_count + 1))
+        outcome = self.check_outcome(before, state, action, effect)
+        success = outcome.success | (effect.entered & (kind_of(effect.before) == GOAL))
+        terminated = success | outcome.failure | (effect.entered & (kind_of(effect.before) == LAVA))
         last = terminated | (state.step_count >= self.max_steps)
         spent = state.step_count.astype(jnp.float32) / self.max_steps
         return state, TimeStep(
@@ -234,7 +234,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             facts = self.find_facts(np.asarray(grid), numbers.tolist())
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
-            cells=np.asarray(with_outside(jnp.asarray(cells))),
+            cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
             opaque=_opaque_lines(cells, *shape),
             agent_cell=np.int32(position[0] * self.height + position[1]),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
@@ -251,8 +251,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             if mission not in known:
                 raise ValueError(f"{mission!r} is no mission of this world; one is {next(iter(known))!r}")
             mission = known[mission]
-        numbers = _checked_numbers("mission", mission, len(self.mission_parts))
-        for words, number in zip(self.mission_parts, numbers.tolist()):
+        numbers = _checked_numbers("mission", mission, len(self.mission_placeholders))
+        for words, number in zip(self.mission_placeholders, numbers.tolist()):
             if number not in words:
                 raise ValueError(f"the mission's numbers must be among {sorted(words)}, not {number}")
         return numbers
@@ -279,13 +279,17 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     def mission(self, state: GridState) -> str:
         """The text of a state's mission; runs on the host."""
         numbers = np.asarray(state.mission).tolist()
-        return self.mission_text.format(*(words[number] for words, number in zip(self.mission_parts, numbers)))
+        return self.mission_template.format(
+            *(words[number] for words, number in zip(self.mission_placeholders, numbers))
+        )
 
     def missions(self) -> dict[str, tuple[int, ...]]:
         """The numbers of every mission that the world can have, by its text."""
-        choices = itertools.product(*self.mission_parts)
+        choices = itertools.product(*self.mission_placeholders)
         return {
-            self.mission_text.format(*(words[number] for words, number in zip(self.mission_parts, numbers))): numbers
+            self.mission_template.format(
+                *(words[number] for words, number in zip(self.mission_placeholders, numbers))
+            ): numbers
             for numbers in choices
         }
 

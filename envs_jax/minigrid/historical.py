@@ -12,7 +12,7 @@ from jumanji.types import TimeStep
 
 from envs_jax.checks import MOST_FRAMES, checked_count
 from envs_jax.grid.constants import AGENT, LOCKED, NO_DIRECTION, NUM_COLORS
-from envs_jax.grid.historical import historical_frame, pack_seen, see, unpack_frames, unpack_seen
+from envs_jax.grid.historical import historical_frame, pack_seen, unpack_frames, unpack_seen, visible_cells
 from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import MiniGridEnv
 
@@ -43,8 +43,8 @@ class HistoricalEnv(MiniGridEnv):
         shape = (self.size, self.size, 4 * self.frame_stack)
         return specs.BoundedArray(shape, jnp.uint8, minimum=0, maximum=top, name="observation")
 
-    def notice(self, state: GridState) -> GridState:
-        now = see(state, self.size, self.view_size)
+    def update_memory(self, state: GridState) -> GridState:
+        now = visible_cells(state, self.size, self.view_size)
         if not state.seen:
             return self._repeat_first_frame(state._replace(seen=now))
         return state._replace(seen=tuple(map(jnp.bitwise_or, state.seen, now)))

@@ -23,8 +23,8 @@ class LockedRoom(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "get the {} key from the {} room, unlock the {} door and go to the goal"
-    mission_parts = (COLORS,) * 3
+    mission_template = "get the {} key from the {} room, unlock the {} door and go to the goal"
+    mission_placeholders = (COLORS,) * 3
 
     def __init__(self, max_steps: int = 190, agent_view_size: int = 7) -> None:
         super().__init__(19, 19, max_steps, agent_view_size)
@@ -42,17 +42,17 @@ class LockedRoom(MiniGridEnv):
         locked = layout.rand_int(0, ROOMS)
         inner_width, inner_height = left, third  # one past the last cell inside, from a room's corner
         goal_x, goal_y = layout.rand_int(1, inner_width), layout.rand_int(1, inner_height)
-        layout.put(jnp.asarray(lefts)[locked] + goal_x, jnp.asarray(tops)[locked] + goal_y, GOAL_WORD)
+        layout.put_obj(jnp.asarray(lefts)[locked] + goal_x, jnp.asarray(tops)[locked] + goal_y, GOAL_WORD)
         free, colors = jnp.ones(NUM_COLORS, bool), []
         for room in range(ROOMS):
-            colors.append(layout.rand_among(free))
+            colors.append(layout.rand_elem(free))
             free = free.at[colors[-1]].set(False)
             state = jnp.where(locked == room, LOCKED, CLOSED)
-            layout.put(int(doors[room]), int(tops[room]) + 3, object_word(DOOR, colors[room], state))
+            layout.put_obj(int(doors[room]), int(tops[room]) + 3, object_word(DOOR, colors[room], state))
         keyroom = layout.rand_int(0, ROOMS - 1)
         keyroom += keyroom >= locked
         key_x, key_y = layout.rand_int(1, inner_width), layout.rand_int(1, inner_height)
         color = jnp.stack(colors)[locked]
-        layout.put(jnp.asarray(lefts)[keyroom] + key_x, jnp.asarray(tops)[keyroom] + key_y, object_word(KEY, color))
+        layout.put_obj(jnp.asarray(lefts)[keyroom] + key_x, jnp.asarray(tops)[keyroom] + key_y, object_word(KEY, color))
         layout.place_agent(layout.area(left, 0, right - left, self.height))
         return [color, jnp.stack(colors)[keyroom], color], []

@@ -33,7 +33,7 @@ class ObstructedMaze(PickupWorld):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_parts = ({BLUE: "blue"}, object_types(BALL))
+    mission_placeholders = ({BLUE: "blue"}, object_types(BALL))
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class ObstructedMaze(PickupWorld):
         if self.num_quarters == 0:
             self._lock(rooms, 0, 0, EAST, colors[0])
             self._add_key(rooms, 0, 0, colors[0])
-            rooms.place(1, 0, TARGET)
+            rooms.place_in_room(1, 0, TARGET)
         else:
             for side in range(self.num_quarters):
                 self._add_quarter(rooms, side, colors)
             corner = layout.rand_int(0, self.num_quarters)
             columns, rows = (jnp.asarray(places)[corner] for places in zip(*CORNERS))
-            rooms.place(columns, rows, TARGET)
+            rooms.place_in_room(columns, rows, TARGET)
         rooms.place_agent(*self.agent_room)
         return [BLUE, BALL], []
 
@@ -71,7 +71,7 @@ class ObstructedMaze(PickupWorld):
         """int32[] each, all colours in a random order."""
         free, colors = jnp.ones(NUM_COLORS, bool), []
         for _ in range(NUM_COLORS):
-            colors.append(layout.rand_among(free))
+            colors.append(layout.rand_elem(free))
             free = free.at[colors[-1]].set(False)
         return colors
 
@@ -95,4 +95,4 @@ class ObstructedMaze(PickupWorld):
 
     def _add_key(self, rooms: Rooms, i: int, j: int, color: jax.Array) -> None:
         key = object_word(KEY, color)
-        rooms.place(i, j, boxed(key, GREY) if self.key_in_box else key)
+        rooms.place_in_room(i, j, boxed(key, GREY) if self.key_in_box else key)

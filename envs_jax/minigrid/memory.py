@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.checks import checked_flag, checked_odd
-from envs_jax.grid.actions import Deed
+from envs_jax.grid.actions import Effect
 from envs_jax.grid.cells import WALL_WORD, object_word
 from envs_jax.grid.constants import BALL, COLOR_TO_IDX, KEY, Actions
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.state import GridState
-from envs_jax.minigrid.environment import Judgement, MiniGridEnv
+from envs_jax.minigrid.environment import MiniGridEnv, Outcome
 
 GREEN = COLOR_TO_IDX["green"]
 
@@ -31,7 +31,7 @@ class Memory(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "go to the matching object at the end of the hallway"
+    mission_template = "go to the matching object at the end of the hallway"
     num_facts = 2
 
     def __init__(
@@ -47,7 +47,7 @@ class Memory(MiniGridEnv):
         layout.wall_rect(0, 0, self.width, self.height)
         for wall, inner in ((middle - 2, middle - 1), (middle + 2, middle + 1)):
             layout.horz_wall(1, wall, 4)
-            layout.put(4, inner, WALL_WORD)
+            layout.put_obj(4, inner, WALL_WORD)
             layout.horz_wall(5, inner, end - 5)
         for top, length in ((0, middle), (middle + 1, middle)):
             layout.vert_wall(end, top, length)
@@ -55,7 +55,7 @@ class Memory(MiniGridEnv):
         layout.put_agent(layout.rand_int(1, end + 1), middle)
         start, above = layout.rand_int(0, 2), layout.rand_int(0, 2)
         for x, y, is_ball in ((1, middle - 1, start), (end + 1, middle - 2, above), (end + 1, middle + 2, 1 - above)):
-            layout.put(x, y, object_word(jnp.where(is_ball == 1, BALL, KEY), GREEN))
+            layout.put_obj(x, y, object_word(jnp.where(is_ball == 1, BALL, KEY), GREEN))
         up, down = layout.cell(end + 1, middle - 1), layout.cell(end + 1, middle + 1)
         return [], [jnp.where(start == above, up, down), jnp.where(start == above, down, up)]
 
@@ -68,9 +68,9 @@ class Memory(MiniGridEnv):
         up, down = (int(x * self.height + y + step) for (x, y), step in ((upper, 1), (lower, -1)))
         return [up, down] if kinds[start] == kinds[upper] else [down, up]
 
-    def meant(self, action: jax.Array) -> jax.Array:
+    def remap_action(self, action: jax.Array) -> jax.Array:
         return jnp.where(action == Actions.pickup, Actions.toggle, action)
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         success, failure = state.agent_cell == state.facts
-        return Judgement(success, failure)
+        return Outcome(success, failure)

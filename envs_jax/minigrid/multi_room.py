@@ -39,7 +39,7 @@ class MultiRoom(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "traverse the rooms to get to the goal"
+    mission_template = "traverse the rooms to get to the goal"
 
     def __init__(
         self, num_rooms: int = 6, max_room_size: int = 10, max_steps: int | None = None, agent_view_size: int = 7
@@ -55,12 +55,12 @@ class MultiRoom(MiniGridEnv):
             layout.wall_rect(left, top, width, height)
             if room > 0:
                 excluded = jnp.zeros(NUM_COLORS, bool) if color is None else np.arange(NUM_COLORS) == color
-                color = layout.rand_among(~excluded)
+                color = layout.rand_elem(~excluded)
                 door_x, door_y = chain.door[room]
-                layout.put(door_x, door_y, object_word(DOOR, color, CLOSED))
+                layout.put_obj(door_x, door_y, object_word(DOOR, color, CLOSED))
         first, last = (layout.area(*chain.top[room], *chain.size[room]) for room in (0, -1))
         layout.place_agent(first)
-        layout.place(GOAL_WORD, last)
+        layout.place_obj(GOAL_WORD, last)
         return [], []
 
     def _draw_chain(self, key: jax.Array) -> Chain:

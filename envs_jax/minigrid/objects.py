@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.checks import checked_integer
-from envs_jax.grid.actions import Deed, split_cell
+from envs_jax.grid.actions import Effect, split_cell
 from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of, object_word
 from envs_jax.grid.constants import BALL, BOX, CLOSED, DOOR, KEY, NUM_COLORS, Actions
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.state import GridState
-from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv, carries, object_types
+from envs_jax.minigrid.environment import COLORS, MiniGridEnv, Outcome, carries, object_types
 
 TYPES = object_types(KEY, BALL, BOX)
 
@@ -23,7 +23,7 @@ def different_objects(layout: Layout, count: int) -> list[jax.Array]:
     taken = jnp.zeros(len(TYPES) * NUM_COLORS, bool)
     words = []
     for _ in range(count):
-        number = layout.rand_among(~taken)
+        number = layout.rand_elem(~taken)
         taken = taken.at[number].set(True)
         words.append(object_word(KEY + number // NUM_COLORS, number % NUM_COLORS))
     return words
@@ -52,8 +52,8 @@ class Fetch(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "{} {} {}"
-    mission_parts = (
+    mission_template = "{} {} {}"
+    mission_placeholders = (
         dict(enumerate(("get a", "go get a", "fetch a", "go fetch a", "you must fetch a"))),
         COLORS,
         object_types(KEY, BALL),
@@ -70,15 +70,15 @@ class Fetch(MiniGridEnv):
         layout.wall_rect(0, 0, self.width, self.height)
         words = [layout.rand_object((KEY, BALL)) for _ in range(self.num_objects)]
         for word in words:
-            layout.place(word)
+            layout.place_obj(word)
         layout.place_agent()
         target = one_of(words, layout.rand_int(0, self.num_objects))
         return [layout.rand_int(0, 5), color_of(target), kind_of(target)], []
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         _, color, kind = state.mission
         right = carries(state, kind, color)
-        return Judgement(right, (state.carrying != EMPTY_WORD) & ~right)
+        return Outcome(right, (state.carrying != EMPTY_WORD) & ~right)
 
 
 class GoToObject(MiniGridEnv):
@@ -94,8 +94,8 @@ class GoToObject(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "go to the {} {}"
-    mission_parts = (COLORS, TYPES)
+    mission_template = "go to the {} {}"
+    mission_placeholders = (COLORS, TYPES)
     num_facts = 1
 
     def __init__(
@@ -108,7 +108,7 @@ class GoToObject(MiniGridEnv):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
         words = different_objects(layout, self.num_objects)
-        cells = [layout.place(word) for word in words]
+        cells = [layout.place_obj(word) for word in words]
         layout.place_agent()
         number = layout.rand_int(0, self.num_objects)
         target = one_of(words, number)
@@ -117,10 +117,10 @@ class GoToObject(MiniGridEnv):
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, mission[1], 1, mission[0])
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         done, toggled = action == Actions.done, action == Actions.toggle
         beside = is_beside(state, state.facts[0], self.height)
-        return Judgement(done & beside, toggled | (done & ~beside))
+        return Outcome(done & beside, toggled | (done & ~beside))
 
 
 class GoToDoor(GoToObject):
@@ -135,8 +135,8 @@ class GoToDoor(GoToObject):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "go to the {} door"
-    mission_parts = (COLORS,)
+    mission_template = "go to the {} door"
+    mission_placeholders = (COLORS,)
 
     def __init__(self, size: int = 5, max_steps: int | None = None, agent_view_size: int = 7) -> None:
         size = checked_integer("size", size, 5, 32)
@@ -145,13 +145,13 @@ class GoToDoor(GoToObject):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         width, height = layout.rand_int(5, self.width + 1), layout.rand_int(5, self.height + 1)
         layout.wall_rect(0, 0, width, height)
-        level, upright = ([layout.rand_int(2, side - 2) for _ in range(2)] for side in (width, height))
-        places = [(level[0], 0), (level[1], height - 1), (0, upright[0]), (width - 1, upright[1])]
+        level, vertical = ([layout.rand_int(2, side - 2) for _ in range(2)] for side in (width, height))
+        places = [(level[0], 0), (level[1], height - 1), (0, vertical[0]), (width - 1, vertical[1])]
         free, colors = jnp.ones(NUM_COLORS, bool), []
         for _ in places:
-            colors.append(layout.rand_among(free))
+            colors.append(layout.rand_elem(free))
             free = free.at[colors[-1]].set(False)
-        cells = [layout.put(x, y, object_word(DOOR, color, CLOSED)) for (x, y), color in zip(places, colors)]
+        cells = [layout.put_obj(x, y, object_word(DOOR, color, CLOSED)) for (x, y), color in zip(places, colors)]
         layout.place_agent(layout.area(0, 0, width, height))
         number = layout.rand_int(0, len(places))
         return [one_of(colors, number)], [one_of(cells, number)]
@@ -173,8 +173,8 @@ class PutNear(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "put the {} {} near the {} {}"
-    mission_parts = (COLORS, TYPES, COLORS, TYPES)
+    mission_template = "put the {} {} near the {} {}"
+    mission_placeholders = (COLORS, TYPES, COLORS, TYPES)
     num_facts = 1
 
     def __init__(
@@ -189,7 +189,7 @@ class PutNear(MiniGridEnv):
         words, cells = different_objects(layout, self.num_objects), []
         near = jnp.zeros(self.width * self.height, bool)
         for word in words:
-            cells.append(layout.place(word, reject=near))
+            cells.append(layout.place_obj(word, reject=near))
             near |= layout.near(cells[-1], lambda dx, dy: (dx <= 1) & (dy <= 1))
         layout.place_agent()
         moved = layout.rand_int(0, self.num_objects)
@@ -203,14 +203,14 @@ class PutNear(MiniGridEnv):
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, mission[3], 1, mission[2])
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         color, kind, _, _ = state.mission
         picked = (action == Actions.pickup) & (state.carrying != EMPTY_WORD)
         dropped = (action == Actions.drop) & (before.carrying != EMPTY_WORD)
-        (x, y), (other_x, other_y) = split_cell(deed.cell, self.height), split_cell(state.facts[0], self.height)
+        (x, y), (other_x, other_y) = split_cell(effect.cell, self.height), split_cell(state.facts[0], self.height)
         near = (jnp.abs(x - other_x) <= 1) & (jnp.abs(y - other_y) <= 1)
-        success = deed.dropped & near
-        return Judgement(success, (picked & ~carries(state, kind, color)) | (dropped & ~success))
+        success = effect.dropped & near
+        return Outcome(success, (picked & ~carries(state, kind, color)) | (dropped & ~success))
 
 
 class Playground(MiniGridEnv):
@@ -234,13 +234,13 @@ class Playground(MiniGridEnv):
                 right, bottom = left + step, top + step
                 if left < 2 * step:
                     layout.vert_wall(right, top, step)
-                    layout.put(right, layout.rand_int(top + 1, bottom - 1), self._door(layout))
+                    layout.put_obj(right, layout.rand_int(top + 1, bottom - 1), self._door(layout))
                 if top < 2 * step:
                     layout.horz_wall(left, bottom, step)
-                    layout.put(layout.rand_int(left + 1, right - 1), bottom, self._door(layout))
+                    layout.put_obj(layout.rand_int(left + 1, right - 1), bottom, self._door(layout))
         layout.place_agent()
         for _ in range(12):
-            layout.place(layout.rand_object())
+            layout.place_obj(layout.rand_object())
         return [], []
 
     def _door(self, layout: Layout) -> jax.Array:

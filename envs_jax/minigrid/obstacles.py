@@ -11,13 +11,13 @@ from jumanji import specs
 from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import checked_action, checked_flag, checked_integer
-from envs_jax.grid.actions import look_ahead
+from envs_jax.grid.actions import front_cell
 from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, GOAL_WORD, cell_word, kind_of
 from envs_jax.grid.constants import BALL, COLOR_TO_IDX, GOAL, NUM_ACTIONS, Actions
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
-from envs_jax.grid.state import GridState, with_outside
+from envs_jax.grid.state import GridState, pad_with_walls
 from envs_jax.minigrid.empty import REACH_GOAL
 from envs_jax.minigrid.environment import MiniGridEnv, Observation
 
@@ -40,7 +40,7 @@ class DynamicObstacles(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = REACH_GOAL
+    mission_template = REACH_GOAL
 
     def __init__(
         self,
@@ -65,17 +65,17 @@ class DynamicObstacles(MiniGridEnv):
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
-        layout.put(self.width - 2, self.height - 2, GOAL_WORD)
+        layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
         if self.random_start:
             layout.place_agent()
         else:
             layout.put_agent(1, 1)
-        return [], [layout.place(OBSTACLE) for _ in range(self.num_facts)]
+        return [], [layout.place_obj(OBSTACLE) for _ in range(self.num_facts)]
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, BALL, self.num_facts)
 
-    def meant(self, action: jax.Array) -> jax.Array:
+    def remap_action(self, action: jax.Array) -> jax.Array:
         return jnp.where(action > Actions.forward, Actions.left, action)
 
     def step(
@@ -92,10 +92,10 @@ class DynamicObstacles(MiniGridEnv):
         Raises:
             ValueError: the action is invalid, see `checked_action`.
         """
-        ahead = look_ahead(state, self.width, self.height).word
+        ahead = front_cell(state, self.width, self.height).word
         state = self._draw_moves(state) if moves is None else self._move(state, moves)
         state, timestep = super().step(state, action)
-        meant = self.meant(checked_action(action, NUM_ACTIONS))
+        meant = self.remap_action(checked_action(action, NUM_ACTIONS))
         hits = (meant == Actions.forward) & (ahead != EMPTY_WORD) & (kind_of(ahead) != GOAL)
         timestep = timestep.replace(  # type: ignore[attr-defined]
             reward=jnp.where(hits, jnp.float32(-1), timestep.reward),
@@ -113,10 +113,10 @@ class DynamicObstacles(MiniGridEnv):
         for obstacle in range(self.num_facts):
             old = state.facts[obstacle]
             free = layout.free(layout.near(old, lambda dx, dy: (dx <= 1) & (dy <= 1)))
-            new = jnp.where(free.any(), layout.rand_among(free), old)
+            new = jnp.where(free.any(), layout.rand_elem(free), old)
             layout.cells = self._moved(layout.cells, old, new)
             cells.append(new)
-        return state._replace(key=next_key, cells=with_outside(layout.cells), facts=jnp.stack(cells))
+        return state._replace(key=next_key, cells=pad_with_walls(layout.cells), facts=jnp.stack(cells))
 
     def _move(self, state: GridState, moves: jax.Array) -> GridState:
         cells = state.cells

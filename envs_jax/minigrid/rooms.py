@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.checks import checked_integer
-from envs_jax.grid.actions import Deed
+from envs_jax.grid.actions import Effect
 from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, is_open_door, object_word
 from envs_jax.grid.constants import BALL, BOX, CLOSED, DIR_TO_VEC, DOOR, KEY, LOCKED, Actions
 from envs_jax.grid.layouts import Layout, Number
 from envs_jax.grid.state import GridState
-from envs_jax.minigrid.environment import COLORS, Judgement, MiniGridEnv, carries, object_types
+from envs_jax.minigrid.environment import COLORS, MiniGridEnv, Outcome, carries, object_types
 
 EAST, SOUTH, WEST, NORTH = range(4)
 
@@ -61,18 +61,18 @@ class Rooms:
 
     def add_door(self, i: int, j: int, side: int, color: Number, state: int) -> jax.Array:
         """Puts a door into a room's wall; int32[], its cell."""
-        return self.layout.put(*self.door_pos(i, j, side), object_word(DOOR, color, state))
+        return self.layout.put_obj(*self.door_pos(i, j, side), object_word(DOOR, color, state))
 
     def block(self, i: int, j: int, side: int, word: jax.Array) -> None:
         """Puts an object just inside a room before a door."""
         x, y = self.door_pos(i, j, side)
         dx, dy = DIR_TO_VEC[side].tolist()
-        self.layout.put(x - dx, y - dy, word)
+        self.layout.put_obj(x - dx, y - dy, word)
 
-    def place(self, i: Number, j: Number, word: jax.Array) -> jax.Array:
+    def place_in_room(self, i: Number, j: Number, word: jax.Array) -> jax.Array:
         """Puts an object into a free cell of a room that is not next to the agent; int32[], its cell."""
         beside = self.layout.near(self.layout.agent_cell, lambda dx, dy: dx + dy < 2)
-        return self.layout.place(word, self.area(i, j), beside)
+        return self.layout.place_obj(word, self.area(i, j), beside)
 
     def remove_wall(self, i: int, j: int, side: int) -> None:
         """Opens the whole wall between a room and its neighbour."""
@@ -115,7 +115,7 @@ class Unlock(RoomGrid):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_text = "open the door"
+    mission_template = "open the door"
     num_facts = 1
 
     def __init__(self, max_steps: int = 288, agent_view_size: int = 7) -> None:
@@ -124,26 +124,26 @@ class Unlock(RoomGrid):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         rooms, color = self.rooms(layout), layout.rand_color()
         door = rooms.add_door(0, 0, EAST, color, LOCKED)
-        rooms.place(0, 0, object_word(KEY, color))
+        rooms.place_in_room(0, 0, object_word(KEY, color))
         rooms.place_agent(0, 0)
         return [], [door]
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, DOOR, 1)
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         opened = (action == Actions.toggle) & is_open_door(state.cells[state.facts[0]])
-        return Judgement(opened, jnp.bool_(False))
+        return Outcome(opened, jnp.bool_(False))
 
 
 class PickupWorld(RoomGrid):
     """A world whose mission is to pick up an object: its colour and its type."""
 
-    mission_text = "pick up the {} {}"
+    mission_template = "pick up the {} {}"
 
-    def judge(self, before: GridState, state: GridState, action: jax.Array, deed: Deed) -> Judgement:
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         color, kind = state.mission
-        return Judgement((action == Actions.pickup) & carries(state, kind, color), jnp.bool_(False))
+        return Outcome((action == Actions.pickup) & carries(state, kind, color), jnp.bool_(False))
 
 
 class UnlockPickup(PickupWorld):
@@ -156,16 +156,16 @@ class UnlockPickup(PickupWorld):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_parts = (COLORS, object_types(BOX))
+    mission_placeholders = (COLORS, object_types(BOX))
 
     def __init__(self, max_steps: int = 288, agent_view_size: int = 7) -> None:
         self._set_up(6, 2, 1, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         rooms, target, color = self.rooms(layout), layout.rand_color(), layout.rand_color()
-        rooms.place(1, 0, object_word(BOX, target))
+        rooms.place_in_room(1, 0, object_word(BOX, target))
         self.lock(layout, rooms, color)
-        rooms.place(0, 0, object_word(KEY, color))
+        rooms.place_in_room(0, 0, object_word(KEY, color))
         rooms.place_agent(0, 0)
         return [target, BOX], []
 
@@ -197,7 +197,7 @@ class KeyCorridor(PickupWorld):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_parts = (COLORS, object_types(BALL))
+    mission_placeholders = (COLORS, object_types(BALL))
 
     def __init__(
         self, room_size: int = 6, num_rows: int = 3, max_steps: int | None = None, agent_view_size: int = 7
@@ -213,8 +213,8 @@ class KeyCorridor(PickupWorld):
         for j in range(self.rows):
             x, y = rooms.door_pos(2, j, WEST)
             layout.fill(layout.area(x, y, 1, 1) & (row == j), object_word(DOOR, door, LOCKED))
-        rooms.place(2, row, object_word(BALL, target))
-        rooms.place(0, layout.rand_int(0, self.rows), object_word(KEY, door))
+        rooms.place_in_room(2, row, object_word(BALL, target))
+        rooms.place_in_room(0, layout.rand_int(0, self.rows), object_word(KEY, door))
         rooms.place_agent(1, self.rows // 2)
         self._connect(layout, rooms, row)
         return [target, BALL], []
@@ -230,7 +230,7 @@ class KeyCorridor(PickupWorld):
         addable = ~linked & ~is_locked_room[ends].any(1)
         for _ in walls:
             done = _reached(linked, ends, 1 + 3 * (self.rows // 2), 3 * self.rows).all()
-            wall = layout.rand_among(addable)
+            wall = layout.rand_elem(addable)
             color = layout.rand_color()
             added = (np.arange(len(walls)) == wall) & ~done
             for k, (i, j, dx, _) in enumerate(walls):

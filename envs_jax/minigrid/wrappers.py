@@ -213,8 +213,8 @@ class DirectionObsWrapper(ObservationWrapper):
     def _direction(self, dx: jax.Array, dy: jax.Array) -> jax.Array:
         if self.type == "angle_atan2":
             return jnp.arctan2(dy, dx)
-        upright = jnp.where(dy == 0, jnp.float32(0), jnp.copysign(jnp.float32(np.inf), dy))
-        slope = jnp.where(dx == 0, upright, dy / jnp.where(dx == 0, jnp.float32(1), dx))
+        vertical = jnp.where(dy == 0, jnp.float32(0), jnp.copysign(jnp.float32(np.inf), dy))
+        slope = jnp.where(dx == 0, vertical, dy / jnp.where(dx == 0, jnp.float32(1), dx))
         return jnp.arctan(slope) if self.type == "angle" else slope
 
 
