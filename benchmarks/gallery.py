@@ -94,7 +94,7 @@ def section(family: Family) -> str:
 def _mission(env: Any) -> str:
     """An example of a world's missions, or nothing."""
     missions = list(env.missions()) if hasattr(env, "missions") else [""]
-    return missions[0] + (f", or another of {len(missions):,}" if len(missions) > 1 else "")
+    return missions[min(1, len(missions) - 1)] + (f" (one of {len(missions):,})" if len(missions) > 1 else "")
 
 
 def _code(names: list[str]) -> str:

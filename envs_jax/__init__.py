@@ -34,7 +34,7 @@ _FIXED: Final = {task: ("num_rooms",) for task in WORLDS}
 
 
 def tasks() -> list[str]:
-    """The names that `make` knows, beside KeyInBox, RandomBoxKey and those of `envs_jax.minigrid.WORLDS`."""
+    """The names that `make` knows, except KeyInBox, RandomBoxKey and those of `envs_jax.minigrid.WORLDS`."""
     return list(_TASKS)
 
 
@@ -71,7 +71,7 @@ def _known() -> dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[
 
 
 def _canonical(task: str) -> str:
-    """A task's name as it is spelt in `tasks`, for a name in upper or lower case.
+    """A task's name as `all_tasks` spells it, for a name in upper or lower case.
 
     Raises:
         ValueError: an unknown task; the message lists the known ones.
@@ -96,7 +96,7 @@ def make(task: str, **overrides: Any) -> Any:
     """The environment of a task, with the task's defaults changed by `overrides`.
 
     Args:
-        task: a name of `tasks`, in upper or lower case.
+        task: a name of `all_tasks`, in upper or lower case.
         overrides: parameters of the world, see `parameters`.
 
     Raises:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jumanji.env import Environment
 
-from envs_jax.grid.render import render_observation, render_views
+from envs_jax.grid.render import render_views
 from envs_jax.locked_hallway import LockedHallway
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.minigrid import MiniGridEnv
@@ -79,8 +79,6 @@ def draw(env: Environment[Any, Any, Any], frame: Any) -> np.ndarray:
         return render_views(frame.view)
     if hasattr(frame, "step_count") or not _is_gridworld(env):
         return env.render(frame)
-    if isinstance(env, HistoricalEnv):
-        return render_observation(frame)
     world: Any = env
     return world.render_observation(frame)
 

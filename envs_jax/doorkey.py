@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.checks import checked_flag, checked_integer, checked_odd
+from envs_jax.checks import checked_flag, checked_integer
 from envs_jax.grid.actions import Effect, split_cell
 from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, LAVA_WORD, boxed, is_open_door, object_word
@@ -38,7 +38,7 @@ class DoorKey(HistoricalEnv):
         world_size: cells a side of the world, 5..32.
         room_size: smallest and largest side of the room in cells, walls included, each side
             drawn on its own.
-        view_size: side of the square the agent sees in front of it, odd.
+        view_size: side of the square the agent sees in front of it, odd, 3..world_size.
         num_keys: keys in the room, of different colours; the first fits the door.
         max_steps: steps until an episode is truncated.
         frame_stack: how many observations are stacked on the channel axis, newest last, 1..256.
@@ -66,7 +66,7 @@ class DoorKey(HistoricalEnv):
         self.room_size = self._checked_room(room_size, size)
         self.num_keys = checked_integer("num_keys", num_keys, 1, self.most_keys)
         self.num_facts = self.num_doors
-        super().__init__(size, checked_odd("view_size", view_size, 3, size), max_steps, frame_stack)
+        super().__init__(size, view_size, max_steps, frame_stack)
 
     def _checked_room(self, room_size: Any, size: int) -> tuple[int, int]:
         """The smallest and the largest side of the room."""
@@ -88,7 +88,7 @@ class DoorKey(HistoricalEnv):
         doors, colors = self._draw_doors(layout, room), self._draw_colors(layout)
         for door in doors:
             layout.set_cell(door, object_word(DOOR, colors[0], LOCKED))
-        self._furnish(layout, room, doors[0], colors)
+        self._place_objects(layout, room, doors[0], colors)
         layout.agent_dir = layout.rand_int(0, 4)
         return [], list(doors)
 
@@ -126,7 +126,7 @@ class DoorKey(HistoricalEnv):
             colors.append(uniform_free(layout.random_bits(), NUM_COLORS, colors))
         return colors
 
-    def _furnish(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
+    def _place_objects(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
         """Places the agent, then the keys, then the lava, each on a free cell inside the walls."""
         inside, by_door = self._count_inside(room), self._number_beside(door, room)
         taken = [layout.rand_int(0, inside)]
@@ -211,7 +211,7 @@ class TwoDoor(DoorKey):
         one, other = (self._door_on(side, layout, room) for side in (axis, axis + 2))
         return [jnp.minimum(one, other), jnp.maximum(one, other)]
 
-    def _furnish(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
+    def _place_objects(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
         corner = (self.size - 2) // 2
         place = layout.rand_int(0, 4)
         x, y = corner + place // 2, corner + place % 2
@@ -236,7 +236,7 @@ class KeyInBox(DoorKey):
     ) -> None:
         super().__init__(world_size, room_size, view_size, 1, max_steps, frame_stack)
 
-    def _furnish(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
+    def _place_objects(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
         inside = self._count_inside(room)
         agent = layout.rand_int(0, inside)
         layout.agent_cell = self._inner_cell(agent, room)
@@ -247,7 +247,7 @@ class KeyInBox(DoorKey):
 class RandomBoxKey(KeyInBox):
     """As `KeyInBox`, with the key in the box or, as likely, beside an empty box; no box just inside the door."""
 
-    def _furnish(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
+    def _place_objects(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
         inside, (color,) = self._count_inside(room), colors
         agent, in_box = layout.rand_int(0, inside), layout.rand_int(0, 2) == 1
         layout.agent_cell = self._inner_cell(agent, room)

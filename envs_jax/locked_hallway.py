@@ -22,7 +22,7 @@ from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, object_word, state_of
 from envs_jax.grid.constants import AGENT, DOOR, EMPTY, KEY, LOCKED, NUM_ACTIONS, NUM_COLORS, WALL, Actions
 from envs_jax.grid.hallway import lay_out
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
-from envs_jax.grid.state import GridState, opaque_lines, pad_with_walls
+from envs_jax.grid.state import NO_HISTORY, GridState, opaque_lines, opaque_lines_on_host, pad_with_walls
 from envs_jax.grid.views import egocentric_image, with_agents
 
 
@@ -47,6 +47,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
     - reward: float32[A], `1 - 0.9 * step_count / max_steps` for each door unlocked for the first
       time, judged after all have acted: to all agents, or to the first agent (by number) that
       toggled that door.
+    - facts: int32[num_rooms], 1 for each door unlocked so far, in the order of the doors in the grid.
     - termination (discount 0): all doors were unlocked; truncation (discount 1): `max_steps`.
 
     Args:
@@ -139,12 +140,14 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         state = GridState(
             key=next_key,
             step_count=jnp.int32(0),
-            cells=self._furnished(colors, key_cell),
+            cells=self._initial_cells(colors, key_cell),
             opaque=jnp.asarray(self._opaque),
             agent_cell=self._place_agents(words, hall_places),
             agent_dir=self._draw_directions(next(words)),
             carrying=jnp.full(self.num_agents, EMPTY_WORD, jnp.uint32),
-            **_unlocked_fields(jnp.zeros(self.num_rooms, jnp.int32)),
+            mission=jnp.zeros(0, jnp.int32),
+            facts=jnp.zeros(self.num_rooms, jnp.int32),
+            **NO_HISTORY,
         )
         return state, TimeStep(
             step_type=StepType.FIRST,
@@ -237,11 +240,13 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         fields: dict[str, Any] = dict(
             step_count=checked_integers("step_count", step_count, (), 0, 2**31 - 1),
             cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
-            opaque=_opaque_lines(cells, layout.width, layout.height),
+            opaque=opaque_lines_on_host(cells, layout.width, layout.height),
             agent_cell=self._checked_cells(position),
             agent_dir=checked_integers("agent_dir", agent_dir, (agents,), 0, 3),
             carrying=np.array([pack_carrying(hand, (0, 0)) for hand in hands]),
-            **_unlocked_fields(_checked_unlocked(unlocked, np.asarray(state_of(jnp.asarray(cells[layout.door_cell]))))),
+            mission=np.zeros(0, np.int32),
+            facts=_checked_unlocked(unlocked, np.asarray(state_of(jnp.asarray(cells[layout.door_cell])))),
+            **NO_HISTORY,
         )
         return jax.device_put(GridState(key=jax.random.key(0) if key is None else key, **fields))
 
@@ -296,7 +301,7 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         share = jnp.stack(counts).astype(jnp.float32)
         return unlocked, jnp.broadcast_to(share.sum(), share.shape) if self.joint_reward else share
 
-    def _furnished(self, colors: jax.Array, key_cell: jax.Array) -> jax.Array:
+    def _initial_cells(self, colors: jax.Array, key_cell: jax.Array) -> jax.Array:
         """uint32[C], the walls, locked doors with colours int32[D] and their keys in cells int32[D]."""
         layout = self._layout
         cells = pad_with_walls(jnp.asarray(np.where(layout.walls, WALL_WORD, EMPTY_WORD)))
@@ -418,18 +423,11 @@ def _draw_row(word: jax.Array, table: np.ndarray) -> jax.Array:
 
 
 _OWN = "agent_cell", "agent_dir", "carrying"
-_opaque_lines = jax.jit(opaque_lines, static_argnums=(1, 2))
 
 
 def _values_of(me: jax.Array, *columns: jax.Array) -> list[jax.Array]:
     """The values of one agent, marked by bool[A], in columns of integers [A]; cheaper than lookups."""
     return [jnp.where(me, column, 0).sum(dtype=column.dtype) for column in columns]
-
-
-def _unlocked_fields(unlocked: Any) -> dict[str, Any]:
-    """The fields of a state that are no agent's and no cell's; its facts are the doors unlocked so far, int32[D]."""
-    none = np.zeros(0, np.int32), np.zeros((0, 0), np.uint32)
-    return {"mission": none[0], "facts": unlocked, "seen": (), "history": none[1]}
 
 
 def _checked_unlocked(unlocked: Any, door_state: np.ndarray) -> np.ndarray:

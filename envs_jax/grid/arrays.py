@@ -98,7 +98,7 @@ def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:
 
 
 def unpack_state(state: GridState, width: int, height: int) -> dict[str, jax.Array]:
-    """The arrays that `MiniGridEnv.make_state` takes."""
+    """The arrays of a state, named as in `MiniGridEnv.make_state`; with several agents, theirs have an axis [A]."""
     carries, cells = state.carrying != EMPTY_WORD, state.cells[: width * height]
     carrying = jnp.where(carries[..., None], _bytes(state.carrying)[..., :2], np.uint8(0)).astype(jnp.int32)
     return {

@@ -77,7 +77,7 @@ def historical_frame(state: GridState) -> jax.Array:
     words = jnp.where(is_agent, state.carrying, cells) & np.uint32(0x00FFFFFF)
     direction = jnp.where(is_agent, state.agent_dir, NO_DIRECTION).astype(jnp.uint32)
     content = jnp.where(_has(state.seen), words, np.uint32(0))
-    # XLA would compute a word again for each of its bytes, but does not compute a reduction again.
+    # XLA repeats cheap computations for each byte of a word, but not a reduction.
     parts = jnp.where(np.arange(2, dtype=np.int32).reshape(2, 1, 1) == 0, content, direction << 24)
     return jax.lax.reduce(parts, np.uint32(0), jax.lax.bitwise_or, (0,)).reshape(-1)
 

@@ -91,6 +91,14 @@ class Layout:
         """int32[], one of the six colours."""
         return self.rand_int(0, NUM_COLORS)
 
+    def rand_colors(self, count: int) -> list[jax.Array]:
+        """int32[] each, different colours, uniform."""
+        free, colors = jnp.ones(NUM_COLORS, bool), []
+        for _ in range(count):
+            colors.append(self.rand_elem(free))
+            free = free.at[colors[-1]].set(False)
+        return colors
+
     def rand_elem(self, allowed: jax.Array) -> jax.Array:
         """int32[], the index of one of the true entries of bool[n], uniform; n if there is none."""
         counts = jnp.cumsum(allowed, dtype=jnp.int32)

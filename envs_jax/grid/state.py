@@ -1,6 +1,6 @@
 """The state of a MiniGrid world."""
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,3 +43,10 @@ def opaque_lines(cells: jax.Array, width: int, height: int) -> jax.Array:
     along_x = jnp.where(opaque, rows[None, :], np.uint32(0)).sum(1, dtype=jnp.uint32)
     along_y = jnp.where(opaque, columns[:, None], np.uint32(0)).sum(0, dtype=jnp.uint32)
     return jnp.concatenate([along_x, along_y])
+
+
+opaque_lines_on_host = jax.jit(opaque_lines, static_argnums=(1, 2))
+"""As `opaque_lines`, compiled."""
+
+NO_HISTORY: Final[dict[str, Any]] = {"seen": (), "history": np.zeros((0, 0), np.uint32)}
+"""The fields of worlds whose observation is not historical."""

@@ -1,4 +1,4 @@
-"""Words that a program computes once, though it reads them often."""
+"""Keeps XLA from computing the same words again for each reader."""
 
 from typing import Final
 
@@ -10,10 +10,10 @@ _EXPONENT: Final = np.uint32(0x3F000000)
 
 
 def compute_once(words: jax.Array) -> jax.Array:
-    """The same uint32[...], below 2**23, stored before anything reads them.
+    """The same uint32[...], below 2**23, computed once.
 
-    On CPUs, XLA computes what is cheap again for each reader, so it would look a word up once for each of its bytes.
-    Square roots it does not repeat; unlike integer divisions they are taken in vectors.
+    On CPUs, XLA repeats cheap computations for each reader, here a look-up for each byte of a word. It does not repeat
+    square roots, and unlike integer divisions they are vectorized.
     """
     return jax.lax.platform_dependent(words, cpu=_through_root, default=lambda same: same)
 

@@ -139,6 +139,7 @@ class LavaCrossing(MiniGridEnv):
     ) -> None:
         size = checked_odd("size", size, 5, 31)
         self.num_crossings = checked_integer("num_crossings", num_crossings, 1, size - 3)
+        self.num_draws = 4 * self.num_crossings
         super().__init__(size, size, 4 * size**2 if max_steps is None else max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
@@ -146,27 +147,27 @@ class LavaCrossing(MiniGridEnv):
         layout.put_agent(1, 1)
         layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
         per_axis = (self.width - 3) // 2
-        vertical, level = self._draw_rivers(layout, per_axis)
+        vertical, horizontal = self._draw_rivers(layout, per_axis)
         for i in range(per_axis):
             line = 2 + 2 * i
-            layout.fill(layout.area(1, line, self.width - 2, 1) & level[i], self.obstacle)
+            layout.fill(layout.area(1, line, self.width - 2, 1) & horizontal[i], self.obstacle)
             layout.fill(layout.area(line, 1, 1, self.height - 2) & vertical[i], self.obstacle)
-        self._open_crossings(layout, vertical, level)
+        self._open_crossings(layout, vertical, horizontal)
         return [], []
 
     def _draw_rivers(self, layout: Layout, per_axis: int) -> tuple[jax.Array, jax.Array]:
-        """bool[n] each, the vertical and the level rivers: `num_crossings` of all, uniform."""
+        """bool[n] each, the vertical and the horizontal rivers: `num_crossings` of all, uniform."""
         chosen = jnp.zeros(2 * per_axis, bool)
         for _ in range(self.num_crossings):
             chosen |= np.arange(2 * per_axis) == layout.rand_elem(~chosen)
         return chosen[:per_axis], chosen[per_axis:]
 
-    def _open_crossings(self, layout: Layout, vertical: jax.Array, level: jax.Array) -> None:
+    def _open_crossings(self, layout: Layout, vertical: jax.Array, horizontal: jax.Array) -> None:
         """A path from the agent to the goal, which crosses the rivers in a random order."""
         places = jnp.asarray(2 + 2 * np.arange(vertical.shape[0], dtype=np.int32))
         x, y = jnp.int32(0), jnp.int32(0)  # the river, or wall, before the room where the path is
         for _ in range(self.num_crossings):
-            right, down = vertical & (places > x), level & (places > y)
+            right, down = vertical & (places > x), horizontal & (places > y)
             wide, high = right.sum(dtype=jnp.int32), down.sum(dtype=jnp.int32)
             eastwards = layout.rand_int(0, wide + high) < wide
             next_x = jnp.min(jnp.where(right, places, self.width - 1))

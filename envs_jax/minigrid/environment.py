@@ -12,7 +12,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
-from envs_jax.checks import checked_action, checked_integer, checked_odd, checked_steps
+from envs_jax.checks import checked_action, checked_flag, checked_integer, checked_odd, checked_steps
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Effect, act
 from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
@@ -20,7 +20,7 @@ from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of
 from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
-from envs_jax.grid.state import GridState, opaque_lines, pad_with_walls
+from envs_jax.grid.state import NO_HISTORY, GridState, opaque_lines, opaque_lines_on_host, pad_with_walls
 from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
@@ -71,6 +71,9 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     num_facts: int = 0
     num_draws: int = 64
     """Random words that a layout draws, at most."""
+    view_size_name: ClassVar[str] = "agent_view_size"
+    """The parameter's name, for messages."""
+    max_view_size: int = 15
     maximum_return = 1.0
 
     def __init__(
@@ -84,12 +87,12 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         self.width = checked_integer("width", width, 3, MOST_CELLS)
         self.height = checked_integer("height", height, 3, MOST_CELLS)
         self.max_steps = checked_steps("max_steps", max_steps)
-        self.agent_view_size = checked_odd("agent_view_size", agent_view_size, 3, 15)
-        self.see_through_walls = see_through_walls
+        self.agent_view_size = checked_odd(self.view_size_name, agent_view_size, 3, self.max_view_size)
+        self.see_through_walls = checked_flag("see_through_walls", see_through_walls)
         super().__init__()
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
-        """Paints a fresh layout; the numbers of its mission, and its facts."""
+        """Draws a fresh layout; returns the numbers of its mission, and its facts."""
         raise NotImplementedError
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
@@ -153,7 +156,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             carrying=jnp.uint32(EMPTY_WORD),
             mission=_stacked(mission),
             facts=_stacked(facts),
-            **_without_memory(),
+            **NO_HISTORY,
         )
         state = self.update_memory(state)
         return state, TimeStep(
@@ -235,13 +238,13 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
             cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
-            opaque=_opaque_lines(cells, *shape),
+            opaque=opaque_lines_on_host(cells, *shape),
             agent_cell=np.int32(position[0] * self.height + position[1]),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
             carrying=pack_carrying(carrying, carrying_contents),
             mission=numbers,
             facts=_checked_numbers("facts", facts, self.num_facts),
-            **_without_memory(),
+            **NO_HISTORY,
         )
         return jax.device_put(GridState(key=jax.random.key(0) if key is None else key, **fields))
 
@@ -271,7 +274,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         return render_state(self, state, hands=len(state.seen) > 0)
 
     def render_observation(self, observation: Any) -> np.ndarray:
-        """uint8[H, W, 3], RGB: what the agent sees, what it does not dark; runs on the host."""
+        """uint8[H, W, 3], RGB: what the agent sees, with unseen cells dark; runs on the host."""
         from envs_jax.grid.render import render_views  # noqa: PLC0415  stepping needs no drawing
 
         return render_views(np.asarray(observation.image)[None])
@@ -308,16 +311,9 @@ def carries(state: GridState, kind: jax.Array | int, color: jax.Array | int) -> 
     return (kind_of(state.carrying) == kind) & (color_of(state.carrying) == color)
 
 
-def _without_memory() -> dict[str, Any]:
-    return {"seen": (), "history": np.zeros((0, 0), np.uint32)}
-
-
 def _checked_numbers(name: str, numbers: Any, count: int) -> np.ndarray:
     given = np.asarray(numbers) if np.size(numbers) else np.zeros(0, np.int32)
     return checked_integers(name, given, (count,), 0, 2**16)
-
-
-_opaque_lines = jax.jit(opaque_lines, static_argnums=(1, 2))
 
 
 def _stacked(numbers: list[Any]) -> jax.Array:

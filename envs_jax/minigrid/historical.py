@@ -31,9 +31,12 @@ class HistoricalEnv(MiniGridEnv):
         frame_stack: how many observations are stacked on the channel axis, newest last, 1..256.
     """
 
+    view_size_name = "view_size"
+
     def __init__(self, size: int, view_size: int, max_steps: int, frame_stack: int) -> None:
         self.frame_stack = checked_count("frame_stack", frame_stack, most=MOST_FRAMES)
         self.size = size
+        self.max_view_size = size
         super().__init__(size, size, max_steps, view_size)
         self.view_size = self.agent_view_size
 
@@ -62,6 +65,12 @@ class HistoricalEnv(MiniGridEnv):
         if self.frame_stack == 1:
             return unpack_frames(frame, self.size)
         return unpack_frames(jnp.concatenate([state.history, frame[None]]), self.size)
+
+    def render_observation(self, observation: Any) -> np.ndarray:
+        """uint8[H, W, 3], RGB: the cells seen so far, as last observed; runs on the host."""
+        from envs_jax.grid.render import render_observation  # noqa: PLC0415  stepping needs no drawing
+
+        return render_observation(observation)
 
     def make_state(self, *args: Any, seen: Any, **named: Any) -> GridState:
         """As `MiniGridEnv.make_state`, with `seen`, bool[size, size], the cells seen so far in the episode."""

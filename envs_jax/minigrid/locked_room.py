@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.grid.cells import GOAL_WORD, object_word
-from envs_jax.grid.constants import CLOSED, DOOR, KEY, LOCKED, NUM_COLORS
+from envs_jax.grid.constants import CLOSED, DOOR, KEY, LOCKED
 from envs_jax.grid.layouts import Layout
 from envs_jax.minigrid.environment import COLORS, MiniGridEnv
 
@@ -43,10 +43,8 @@ class LockedRoom(MiniGridEnv):
         inner_width, inner_height = left, third  # one past the last cell inside, from a room's corner
         goal_x, goal_y = layout.rand_int(1, inner_width), layout.rand_int(1, inner_height)
         layout.put_obj(jnp.asarray(lefts)[locked] + goal_x, jnp.asarray(tops)[locked] + goal_y, GOAL_WORD)
-        free, colors = jnp.ones(NUM_COLORS, bool), []
+        colors = layout.rand_colors(ROOMS)
         for room in range(ROOMS):
-            colors.append(layout.rand_elem(free))
-            free = free.at[colors[-1]].set(False)
             state = jnp.where(locked == room, LOCKED, CLOSED)
             layout.put_obj(int(doors[room]), int(tops[room]) + 3, object_word(DOOR, colors[room], state))
         keyroom = layout.rand_int(0, ROOMS - 1)

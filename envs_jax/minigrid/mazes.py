@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from envs_jax.checks import checked_flag, checked_integer
 from envs_jax.grid.cells import boxed, object_word
-from envs_jax.grid.constants import BALL, CLOSED, COLOR_TO_IDX, KEY, LOCKED, NUM_COLORS
+from envs_jax.grid.constants import BALL, CLOSED, COLOR_TO_IDX, EAST, KEY, LOCKED, NUM_COLORS
 from envs_jax.grid.layouts import Layout
 from envs_jax.minigrid.environment import object_types
-from envs_jax.minigrid.rooms import EAST, PickupWorld, Rooms
+from envs_jax.minigrid.rooms import PickupWorld, Rooms
 
 BLUE, GREEN, GREY = (COLOR_TO_IDX[name] for name in ("blue", "green", "grey"))
 TARGET, BLOCKER = object_word(BALL, BLUE), object_word(BALL, GREEN)
@@ -46,14 +46,18 @@ class ObstructedMaze(PickupWorld):
         agent_view_size: int = 7,
     ) -> None:
         self.num_quarters = checked_integer("num_quarters", num_quarters, 0, 4)
-        self.agent_room = agent_room
+        columns, rows = (3, 3) if num_quarters else (2, 1)
+        column, row = agent_room
+        self.agent_room = (
+            checked_integer("agent_room[0]", column, 0, columns - 1),
+            checked_integer("agent_room[1]", row, 0, rows - 1),
+        )
         self.key_in_box, self.blocked = checked_flag("key_in_box", key_in_box), checked_flag("blocked", blocked)
         self.keys_last = checked_flag("keys_last", keys_last)
-        columns, rows = (3, 3) if num_quarters else (2, 1)
         self._set_up(6, columns, rows, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
-        rooms, colors = self.rooms(layout), self._draw_colors(layout)
+        rooms, colors = self.rooms(layout), layout.rand_colors(NUM_COLORS)
         if self.num_quarters == 0:
             self._lock(rooms, 0, 0, EAST, colors[0])
             self._add_key(rooms, 0, 0, colors[0])
@@ -66,14 +70,6 @@ class ObstructedMaze(PickupWorld):
             rooms.place_in_room(columns, rows, TARGET)
         rooms.place_agent(*self.agent_room)
         return [BLUE, BALL], []
-
-    def _draw_colors(self, layout: Layout) -> list[jax.Array]:
-        """int32[] each, all colours in a random order."""
-        free, colors = jnp.ones(NUM_COLORS, bool), []
-        for _ in range(NUM_COLORS):
-            colors.append(layout.rand_elem(free))
-            free = free.at[colors[-1]].set(False)
-        return colors
 
     def _add_quarter(self, rooms: Rooms, side: int, colors: list[jax.Array]) -> None:
         """The door to a side room, and its two locked doors with their keys."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from envs_jax.checks import checked_integer
 from envs_jax.grid.cells import GOAL_WORD, object_word
-from envs_jax.grid.constants import CLOSED, DOOR, NUM_COLORS
+from envs_jax.grid.constants import CLOSED, DOOR, EAST, NUM_COLORS, SOUTH, WEST
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import uniform_below
 from envs_jax.minigrid.environment import MiniGridEnv
@@ -16,7 +16,6 @@ from envs_jax.minigrid.environment import MiniGridEnv
 LEAST_SIZE = 4
 TRIES = 8
 """How often MiniGrid tries to add a room to a chain."""
-EAST, SOUTH, WEST, NORTH = range(4)
 
 
 class Chain(NamedTuple):

@@ -41,7 +41,7 @@ def is_beside(state: GridState, cell: jax.Array, height: int) -> jax.Array:
 
 
 class Fetch(MiniGridEnv):
-    """Objects, of which one is to be picked up.
+    """Pick up the object that the mission names.
 
     - mission: the wording, the object's colour and its type.
 
@@ -63,7 +63,7 @@ class Fetch(MiniGridEnv):
         self, size: int = 8, num_objects: int = 3, max_steps: int | None = None, agent_view_size: int = 7
     ) -> None:
         size = checked_integer("size", size, 4, 32)
-        self.num_objects = checked_integer("num_objects", num_objects, 1, 16)
+        self.num_objects = checked_integer("num_objects", num_objects, 1, min(16, (size - 2) ** 2 - 1))
         super().__init__(size, size, 5 * size**2 if max_steps is None else max_steps, agent_view_size, True)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
@@ -82,7 +82,7 @@ class Fetch(MiniGridEnv):
 
 
 class GoToObject(MiniGridEnv):
-    """Objects, of which one is to be stood beside: the action `done` ends the episode, and so does a toggle.
+    """Go to the object that the mission names, then take the action `done`; a toggle ends the episode too.
 
     - mission: the object's colour and its type.
     - facts: the cell where the object was at first.
@@ -102,7 +102,7 @@ class GoToObject(MiniGridEnv):
         self, size: int = 6, num_objects: int = 2, max_steps: int | None = None, agent_view_size: int = 7
     ) -> None:
         size = checked_integer("size", size, 4, 32)
-        self.num_objects = checked_integer("num_objects", num_objects, 1, 16)
+        self.num_objects = checked_integer("num_objects", num_objects, 1, min(16, (size - 2) ** 2 - 1))
         super().__init__(size, size, 5 * size**2 if max_steps is None else max_steps, agent_view_size, True)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
@@ -124,7 +124,7 @@ class GoToObject(MiniGridEnv):
 
 
 class GoToDoor(GoToObject):
-    """A room with a door in each wall, of which one is to be stood beside; ends as `GoToObject`.
+    """Go to the door that the mission names, one in each wall; episodes end as in `GoToObject`.
 
     - mission: the door's colour.
     - facts: the door's cell.
@@ -145,12 +145,9 @@ class GoToDoor(GoToObject):
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         width, height = layout.rand_int(5, self.width + 1), layout.rand_int(5, self.height + 1)
         layout.wall_rect(0, 0, width, height)
-        level, vertical = ([layout.rand_int(2, side - 2) for _ in range(2)] for side in (width, height))
-        places = [(level[0], 0), (level[1], height - 1), (0, vertical[0]), (width - 1, vertical[1])]
-        free, colors = jnp.ones(NUM_COLORS, bool), []
-        for _ in places:
-            colors.append(layout.rand_elem(free))
-            free = free.at[colors[-1]].set(False)
+        horizontal, vertical = ([layout.rand_int(2, side - 2) for _ in range(2)] for side in (width, height))
+        places = [(horizontal[0], 0), (horizontal[1], height - 1), (0, vertical[0]), (width - 1, vertical[1])]
+        colors = layout.rand_colors(len(places))
         cells = [layout.put_obj(x, y, object_word(DOOR, color, CLOSED)) for (x, y), color in zip(places, colors)]
         layout.place_agent(layout.area(0, 0, width, height))
         number = layout.rand_int(0, len(places))
@@ -161,7 +158,7 @@ class GoToDoor(GoToObject):
 
 
 class PutNear(MiniGridEnv):
-    """Objects, of which one is to be laid down near another one.
+    """Put one object near another.
 
     - mission: colour and type of the object to move, colour and type of the other.
     - facts: the cell where the other object was at first.

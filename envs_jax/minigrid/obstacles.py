@@ -10,24 +10,25 @@ from jax.typing import ArrayLike
 from jumanji import specs
 from jumanji.types import StepType, TimeStep
 
-from envs_jax.checks import checked_action, checked_flag, checked_integer
+from envs_jax.checks import checked_action, checked_integer
 from envs_jax.grid.actions import front_cell
 from envs_jax.grid.arrays import find_cells
-from envs_jax.grid.cells import EMPTY_WORD, GOAL_WORD, cell_word, kind_of
+from envs_jax.grid.cells import EMPTY_WORD, cell_word, kind_of
 from envs_jax.grid.constants import BALL, COLOR_TO_IDX, GOAL, NUM_ACTIONS, Actions
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
 from envs_jax.grid.state import GridState, pad_with_walls
-from envs_jax.minigrid.empty import REACH_GOAL
-from envs_jax.minigrid.environment import MiniGridEnv, Observation
+from envs_jax.minigrid.empty import Empty
+from envs_jax.minigrid.environment import Observation
 
 OBSTACLE = cell_word(BALL, COLOR_TO_IDX["blue"])
 
 
-class DynamicObstacles(MiniGridEnv):
+class DynamicObstacles(Empty):
     """A room with a goal and balls that move to a free neighbouring cell before each of the agent's actions.
 
-    To step forward where anything but the goal was costs a reward of -1 and ends the episode.
+    Stepping forward gives a reward of -1 and ends the episode if the cell ahead held anything but the goal before the
+    obstacles moved.
 
     - action: int32 in 0..2; others of MiniGrid's turn left.
     - facts: the obstacles' cells.
@@ -40,8 +41,6 @@ class DynamicObstacles(MiniGridEnv):
         agent_view_size: see `MiniGridEnv`.
     """
 
-    mission_template = REACH_GOAL
-
     def __init__(
         self,
         size: int = 8,
@@ -52,8 +51,7 @@ class DynamicObstacles(MiniGridEnv):
     ) -> None:
         size = checked_integer("size", size, 5, 32)
         self.num_facts = checked_integer("num_obstacles", num_obstacles, 1, size // 2 + 1)
-        self.random_start = checked_flag("random_start", random_start)
-        super().__init__(size, size, 4 * size**2 if max_steps is None else max_steps, agent_view_size, True)
+        super().__init__(size, random_start, max_steps, agent_view_size)
 
     @cached_property
     def action_spec(self) -> specs.DiscreteArray:
@@ -64,12 +62,7 @@ class DynamicObstacles(MiniGridEnv):
         return specs.BoundedArray((), jnp.float32, minimum=-1.0, maximum=1.0, name="reward")
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
-        layout.wall_rect(0, 0, self.width, self.height)
-        layout.put_obj(self.width - 2, self.height - 2, GOAL_WORD)
-        if self.random_start:
-            layout.place_agent()
-        else:
-            layout.put_agent(1, 1)
+        super().generate(layout)
         return [], [layout.place_obj(OBSTACLE) for _ in range(self.num_facts)]
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:

@@ -10,12 +10,10 @@ from envs_jax.checks import checked_integer
 from envs_jax.grid.actions import Effect
 from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, is_open_door, object_word
-from envs_jax.grid.constants import BALL, BOX, CLOSED, DIR_TO_VEC, DOOR, KEY, LOCKED, Actions
+from envs_jax.grid.constants import BALL, BOX, CLOSED, DIR_TO_VEC, DOOR, EAST, KEY, LOCKED, NORTH, SOUTH, WEST, Actions
 from envs_jax.grid.layouts import Layout, Number
 from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import COLORS, MiniGridEnv, Outcome, carries, object_types
-
-EAST, SOUTH, WEST, NORTH = range(4)
 
 
 class Rooms:

@@ -9,7 +9,7 @@ NEUTRAL_SAMPLING: Final = {"repeat_penalty": 1.0, "repetition_penalty": 1.0, "to
 All of them accept so large a top_k; some refuse 0 and -1."""
 MAX_N: Final = 128
 """OpenAI's limit of `n`."""
-CONCERNS_N: Final = re.compile(r"(?<![\w\\])n(?!\w)|\bchoices?\b")
+MENTIONS_N: Final = re.compile(r"(?<![\w\\])n(?!\w)|\bchoices?\b")
 """Finds `n` in a refusal in lower case, where it is not the end of an escaped line."""
 DROPPED_BY_NAME: Final = ("max_tokens", "temperature", "top_p", "seed")
 
@@ -56,7 +56,7 @@ class AcceptedFields:
         Args:
             error: the refusal.
             body: the request.
-            prompt: the one in it.
+            prompt: the request's prompt.
             neutral: whether it had the fields of `NEUTRAL_SAMPLING`.
         """
         text = str(error).lower()
@@ -66,7 +66,7 @@ class AcceptedFields:
                 self.dropped.add(found)
                 return True
         if "n" in body and "n" not in self._extra_body and not any(name in text for name in NEUTRAL_SAMPLING):
-            if CONCERNS_N.search(text):
+            if MENTIONS_N.search(text):
                 self.max_n = 1
             else:
                 self.suspects_n[prompt] = neutral

@@ -134,7 +134,7 @@ def unfinished_message(outcome: Episodes, max_steps: int) -> str | None:
 
 
 def frame_of(world: AgentAxisWrapper, state: Any, obs: Any) -> Any:
-    """What a film shows: the observation in a DoorKey world, else the state without its keys."""
+    """What a film shows: the historical observation where the world has it, else the state without its keys."""
     if isinstance(world.env, HistoricalEnv):
         return obs[0]
     return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)
