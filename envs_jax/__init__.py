@@ -6,6 +6,7 @@ import envs_jax.lazy_jumanji  # noqa: F401 - before anything else imports Jumanj
 import inspect
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, Final
 
 from jumanji.env import Environment
@@ -78,7 +79,10 @@ def _canonical(task: str) -> str:
     """
     by_lower = {name.lower(): name for name in _known()}
     if not isinstance(task, str) or task.lower() not in by_lower:
-        raise ValueError(f"unknown task {task!r}; known are {', '.join(_TASKS)}, and those of envs_jax.minigrid.WORLDS")
+        near = get_close_matches(str(task).lower(), by_lower, 1)
+        hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
+        known = f"known are {', '.join(_TASKS)}, KeyInBox, RandomBoxKey, and those of envs_jax.minigrid.WORLDS"
+        raise ValueError(f"unknown task {task!r}; {known}{hint}")
     return by_lower[task.lower()]
 
 

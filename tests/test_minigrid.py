@@ -12,6 +12,7 @@ from minigrid.minigrid_env import MiniGridEnv
 
 import envs_jax
 from envs_jax.grid.historical import unpack_seen, visible_cells
+from envs_jax.grid.views import look
 from envs_jax.grid.visibility import spread_light
 
 STEPS, WORLDS = 80, 10
@@ -153,3 +154,25 @@ def test_light_spreads_as_minigrid_s(size):
     rows = [jnp.asarray((walls[:, :, ahead] * bits).sum(1, dtype=np.uint32)) for ahead in reversed(range(size))]
     lit = spread_light(rows, jnp.uint32(1 << size // 2), jnp.uint32((1 << size) - 1))
     np.testing.assert_array_equal(np.stack(lit[::-1], 1)[:, None] & bits[:, None] > 0, expected)
+
+
+@pytest.mark.parametrize(("size", "view_size"), [(32, 3), pytest.param(30, 9, marks=pytest.mark.slow)])
+def test_the_cells_seen_are_those_of_the_egocentric_view(size, view_size):
+    """Catches bits that are lost at the far side of a large world."""
+    env = envs_jax.make("SimpleDoorKey", world_size=size, view_size=view_size, room_size=(size, size))
+    states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 4))
+
+    def both(state, cell, direction):
+        state = state._replace(agent_cell=cell, agent_dir=direction)
+        view = look(state, size, size, view_size)
+        count = state.cells.shape[0]
+        lit = jnp.zeros(count, bool).at[view.cells].max(view.lit)[: size**2]
+        return unpack_seen(visible_cells(state, size, view_size), size**2), lit
+
+    cells = np.flatnonzero(np.pad(np.ones((size - 2, size - 2), bool), 1)).astype(np.int32)
+    cells = np.random.default_rng(0).permutation(cells)[:24]
+    cells = np.append(cells, (size - 2) * (size + 1)).astype(np.int32)
+    places = jax.vmap(jax.vmap(both, (None, 0, None)), (None, None, 0))
+    seen, lit = jax.jit(jax.vmap(places, (0, None, None)))(states, cells, np.arange(4, dtype=np.int32))
+    np.testing.assert_array_equal(seen, lit)
+    assert seen[..., np.arange(len(cells)), cells].all()

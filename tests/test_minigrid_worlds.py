@@ -45,15 +45,15 @@ def play_beside(name, num_worlds, steps, seed):
     images = np.asarray(jax.vmap(env.observe)(states).image)
     differ, done = Counter(), Counter()
     differ["first image"] = sum((ours != first["image"]).any() for ours, first in zip(images, firsts))
-    step, to_arrays, moves_too = jax.jit(jax.vmap(env.step)), jax.jit(jax.vmap(env.to_arrays)), "Dynamic" in name
+    step, moves_too = jax.jit(jax.vmap(lambda *given: with_arrays(env, *env.step(*given)))), "Dynamic" in name
     alive, rng = np.ones(num_worlds, bool), np.random.default_rng(seed)
     for t in range(steps):
         actions = rng.choice(7, num_worlds, p=PROBABILITIES).astype(np.int32)
         before = [what_is_in_front(reference) for reference in references]
         theirs = [reference.step(int(actions[i])) if alive[i] else None for i, reference in enumerate(references)]
         moves = [np.array([facts_of(reference) for reference in references], np.int32)] if moves_too else []
-        states, timestep = step(states, actions, *moves)
-        ours = jax.device_get((timestep, to_arrays(states)))
+        states, *ours = step(states, actions, *moves)
+        ours = jax.device_get(ours)
         for i in np.flatnonzero(alive):
             alive[i] = not (theirs[i][2] or theirs[i][3])
             compare(differ, i, ours, theirs[i], references[i], whole=t % 10 == 9 or not alive[i])
@@ -61,6 +61,10 @@ def play_beside(name, num_worlds, steps, seed):
         if not alive.any():
             break
     return +differ, done
+
+
+def with_arrays(env, state, timestep):
+    return state, timestep, env.to_arrays(state)
 
 
 def compare(differ, i, ours, theirs, reference, whole):
@@ -113,7 +117,7 @@ def test_random_walks_equal_minigrid_s(name):
 def test_every_world_equals_minigrid_s(names):
     done = Counter()
     for name in names:
-        differ, counts = play_beside(name, 25, 100, 1)
+        differ, counts = play_beside(name, 16, 80, 1)
         assert not differ, (name, differ)
         done += counts
     assert all(done[effect] for effect in ("success", "failure", "picked up", "dropped", "door", "box")), done
@@ -282,9 +286,18 @@ def test_states_from_arrays_are_the_states(name):
     assert env.render(state).ndim == 3
 
 
+def _with(place, cell):
+    """A room of 8 x 8 with one thing."""
+    grid = np.tile(np.array([EMPTY, 0, 0], np.uint8), (8, 8, 1))
+    grid[place] = cell
+    return grid
+
+
 MISTAKES = {
     "no object": (dict(grid=np.full((8, 8, 3), 255)), "which is no object of MiniGrid's"),
     "another shape": (dict(grid=np.zeros((3, 3, 3), np.uint8)), "grid must be integers of shape"),
+    "a key with a state": (dict(grid=_with((3, 3), (KEY, 1, 2))), "which is no object of MiniGrid's"),
+    "an agent on a wall": (dict(agent_pos=(0, 0)), "can't stand at"),
     "a wall in the hand": (dict(carrying=(WALL, 0)), "carrying must be nothing"),
     "a place outside": (dict(agent_pos=(8, 1)), "agent_pos must be within"),
     "another mission": (dict(mission="dance"), "is no mission of this world"),
@@ -299,3 +312,35 @@ def test_worlds_that_are_none(mistake):
     arrays = jax.device_get(env.to_arrays(jax.jit(env.reset)(jax.random.key(0))[0]))
     with pytest.raises(ValueError, match=told):
         env.make_state(**(arrays | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("MiniGrid-Fetch-5x5-N2-v0", {"size": 4, "num_objects": 4}, "num_objects must be within 1..3"),
+        ("MiniGrid-ObstructedMaze-Full-v1", {"agent_room": (3, 3)}, r"agent_room\[0\] must be within 0..2"),
+        ("MiniGrid-Empty-5x5-v0", {"agent_view_size": 17}, "agent_view_size must be odd and within 3..15"),
+        ("KeyInBox", {"view_size": 11}, "view_size must be odd and within 3..10"),
+        ("MiniGrid-Emty-5x5-v0", {}, "did you mean MiniGrid-Empty-5x5-v0"),
+    ],
+)
+def test_worlds_that_can_t_be_made(name, options, told):
+    with pytest.raises(ValueError, match=told):
+        envs_jax.make(name, **options)
+
+
+def test_rivers_may_be_many():
+    """Catches a layout that draws more random numbers than it has."""
+    env = envs_jax.make("MiniGrid-LavaCrossingS9N1-v0", size=31, num_crossings=20)
+    assert jax.eval_shape(env.reset, jax.random.key(0))[0].cells.shape == (992,)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in WORLDS]
+)
+def test_strict_types(name):
+    """Catches a sum of numbers of two types, which only strict promotion shows."""
+    env = envs_jax.make(name)
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        state, _ = jax.eval_shape(env.reset, jax.random.key(0))
+        jax.eval_shape(env.step, state, jax.ShapeDtypeStruct((), jnp.int32))

@@ -11,6 +11,7 @@ from envs_jax.grid.constants import (
     AGENT,
     BALL,
     BOX,
+    DOOR,
     EMPTY,
     IDX_TO_COLOR,
     IDX_TO_OBJECT,
@@ -64,7 +65,8 @@ def pack_grid(grid: Any, contents: Any, shape: tuple[int, int]) -> np.ndarray:
     """
     cells = checked_integers("grid", grid, (*shape, 3), 0, 255)
     kinds, colors, states = np.moveaxis(cells, -1, 0)
-    wrong = (kinds < EMPTY) | (kinds >= AGENT) | (colors >= NUM_COLORS) | (states > LOCKED)
+    wrong = (kinds < EMPTY) | (kinds >= AGENT) | (colors >= NUM_COLORS)
+    wrong |= (states > np.where(kinds == DOOR, LOCKED, 0)) | ((kinds == EMPTY) & (colors > 0))
     if wrong.any():
         x, y = np.argwhere(wrong)[0].tolist()
         raise ValueError(f"the grid has {describe_cell(cells[x, y])} at ({x}, {y}), which is no object of MiniGrid's")

@@ -76,8 +76,15 @@ class Layout:
         self.fill(self.area(x, y, length, 1), word)
 
     def random_bits(self) -> jax.Array:
-        """uint32[], the next random word."""
-        return next(self._words)
+        """uint32[], the next random word.
+
+        Raises:
+            ValueError: the world draws more of them than its `num_draws`.
+        """
+        try:
+            return next(self._words)
+        except StopIteration:
+            raise ValueError("a layout draws more random numbers than num_draws; give the world a larger one") from None
 
     def rand_int(self, low: Number, high: Number) -> jax.Array:
         """int32[], uniform in [low, high)."""

@@ -45,8 +45,8 @@ def _fill(bits: jax.Array, clear: jax.Array, length: int) -> jax.Array:
 
 def view_window(centre: jax.Array, view_size: int, length: int) -> jax.Array:
     """The bits of a view `view_size` wide around bit `centre`, clipped to `length` bits; uint32."""
-    view = jnp.uint32((1 << view_size) - 1) << centre.astype(jnp.uint32)
-    return (view >> (view_size // 2)) & jnp.uint32((1 << length) - 1)
+    view = shift_bits(jnp.uint32((1 << view_size) - 1), centre - view_size // 2)
+    return view & jnp.uint32((1 << length) - 1)
 
 
 def shift_bits(word: jax.Array, shift: jax.Array) -> jax.Array:

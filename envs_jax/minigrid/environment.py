@@ -16,7 +16,7 @@ from envs_jax.checks import checked_action, checked_flag, checked_integer, check
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Effect, act
 from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
-from envs_jax.grid.cells import EMPTY_WORD, color_of, kind_of
+from envs_jax.grid.cells import EMPTY_WORD, can_overlap, color_of, kind_of
 from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
@@ -235,11 +235,14 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         cells, numbers = pack_grid(grid, contents, shape), self._checked_mission(mission)
         if facts is None:
             facts = self.find_facts(np.asarray(grid), numbers.tolist())
+        agent_cell = position[0] * self.height + position[1]
+        if not can_overlap(jnp.asarray(cells[agent_cell])):
+            raise ValueError(f"an agent can't stand at {tuple(position.tolist())}, on what is there")
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
             cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
             opaque=opaque_lines_on_host(cells, *shape),
-            agent_cell=np.int32(position[0] * self.height + position[1]),
+            agent_cell=np.int32(agent_cell),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
             carrying=pack_carrying(carrying, carrying_contents),
             mission=numbers,

@@ -48,7 +48,7 @@ class LockedRoom(MiniGridEnv):
             state = jnp.where(locked == room, LOCKED, CLOSED)
             layout.put_obj(int(doors[room]), int(tops[room]) + 3, object_word(DOOR, colors[room], state))
         keyroom = layout.rand_int(0, ROOMS - 1)
-        keyroom += keyroom >= locked
+        keyroom += (keyroom >= locked).astype(jnp.int32)
         key_x, key_y = layout.rand_int(1, inner_width), layout.rand_int(1, inner_height)
         color = jnp.stack(colors)[locked]
         layout.put_obj(jnp.asarray(lefts)[keyroom] + key_x, jnp.asarray(tops)[keyroom] + key_y, object_word(KEY, color))

@@ -102,7 +102,7 @@ class MultiRoom(MiniGridEnv):
         """A room behind a random wall of the last one: its corner, size, door and wall, and whether it fits."""
         (left, upper), (wide, high) = tops[-1], sizes[-1]
         leave = uniform_below(words[2], 3)
-        leave += leave >= entry
+        leave += (leave >= entry).astype(jnp.int32)
         along_x, along_y = 1 + uniform_below(words[3], wide - 2), 1 + uniform_below(words[3], high - 2)
         sideways = (leave == EAST) | (leave == WEST)
         door_x = left + jnp.where(sideways, jnp.where(leave == EAST, wide - 1, 0), along_x)

@@ -191,7 +191,7 @@ class PutNear(MiniGridEnv):
         layout.place_agent()
         moved = layout.rand_int(0, self.num_objects)
         other = layout.rand_int(0, self.num_objects - 1)
-        other += other >= moved
+        other += (other >= moved).astype(jnp.int32)
         parts = [
             part for word in (one_of(words, moved), one_of(words, other)) for part in (color_of(word), kind_of(word))
         ]
