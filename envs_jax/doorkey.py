@@ -15,7 +15,7 @@ from envs_jax.grid.arrays import find_cells
 from envs_jax.grid.cells import EMPTY_WORD, LAVA_WORD, boxed, is_open_door, object_word
 from envs_jax.grid.constants import BOX, COLOR_TO_IDX, DOOR, EAST, KEY, LOCKED, NUM_COLORS, SOUTH, WEST, Actions
 from envs_jax.grid.layouts import Layout
-from envs_jax.grid.placement import floor_divide, uniform_free
+from envs_jax.grid.placement import floor_divide
 from envs_jax.grid.state import GridState
 from envs_jax.minigrid.environment import Outcome
 from envs_jax.minigrid.historical import HistoricalEnv
@@ -123,7 +123,7 @@ class DoorKey(HistoricalEnv):
         """A colour for each key, all different; the first is the door's."""
         colors = [jnp.int32(color) for color in self.fixed_colors[: self.num_keys]]
         while len(colors) < self.num_keys:
-            colors.append(uniform_free(layout.random_bits(), NUM_COLORS, colors))
+            colors.append(layout.rand_free(NUM_COLORS, colors))
         return colors
 
     def _place_objects(self, layout: Layout, room: Room, door: jax.Array, colors: list[jax.Array]) -> None:
@@ -132,10 +132,10 @@ class DoorKey(HistoricalEnv):
         taken = [layout.rand_int(0, inside)]
         layout.agent_cell = self._inner_cell(taken[0], room)
         for color in colors:
-            taken.append(uniform_free(layout.random_bits(), inside, taken + [by_door] * self.keys_avoid_door))
+            taken.append(layout.rand_free(inside, taken + [by_door] * self.keys_avoid_door))
             layout.set_cell(self._inner_cell(taken[-1], room), object_word(KEY, color))
         for _ in range(self.num_lava):
-            taken.append(uniform_free(layout.random_bits(), inside, [*taken, by_door]))
+            taken.append(layout.rand_free(inside, [*taken, by_door]))
             layout.set_cell(self._inner_cell(taken[-1], room), LAVA_WORD)
 
     def _count_inside(self, room: Room) -> jax.Array:
@@ -216,7 +216,7 @@ class TwoDoor(DoorKey):
         place = layout.rand_int(0, 4)
         x, y = corner + place // 2, corner + place % 2
         layout.set_cell(layout.cell(x, y), object_word(KEY, colors[0]))
-        agent = uniform_free(layout.random_bits(), self._count_inside(room), [self._inner_number(x, y, room)])
+        agent = layout.rand_free(self._count_inside(room), [self._inner_number(x, y, room)])
         layout.agent_cell = self._inner_cell(agent, room)
 
 
@@ -240,7 +240,7 @@ class KeyInBox(DoorKey):
         inside = self._count_inside(room)
         agent = layout.rand_int(0, inside)
         layout.agent_cell = self._inner_cell(agent, room)
-        box = uniform_free(layout.random_bits(), inside, [agent])
+        box = layout.rand_free(inside, [agent])
         layout.set_cell(self._inner_cell(box, room), boxed(object_word(KEY, colors[0]), colors[0]))
 
 
@@ -251,8 +251,8 @@ class RandomBoxKey(KeyInBox):
         inside, (color,) = self._count_inside(room), colors
         agent, in_box = layout.rand_int(0, inside), layout.rand_int(0, 2) == 1
         layout.agent_cell = self._inner_cell(agent, room)
-        key = jnp.where(in_box, agent, uniform_free(layout.random_bits(), inside, [agent]))
+        key = jnp.where(in_box, agent, layout.rand_free(inside, [agent]))
         word = object_word(KEY, color)
         layout.set_cell(self._inner_cell(key, room), jnp.where(in_box, EMPTY_WORD, word))
-        box = uniform_free(layout.random_bits(), inside, [agent, key, self._number_beside(door, room)])
+        box = layout.rand_free(inside, [agent, key, self._number_beside(door, room)])
         layout.set_cell(self._inner_cell(box, room), jnp.where(in_box, boxed(word, color), object_word(BOX, color)))

@@ -556,7 +556,7 @@ GRIDS: Final = [
         "colours-repeat",
         "two keys may have one colour",
         "envs_jax/doorkey.py",
-        "uniform_free(layout.random_bits(), NUM_COLORS, colors)",
+        "layout.rand_free(NUM_COLORS, colors)",
         "layout.rand_int(0, NUM_COLORS)",
         "test_doorkey_resets.py::test_every_key_has_a_colour_of_its_own",
     ),

@@ -11,7 +11,8 @@ import numpy as np
 
 from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, kind_of, object_word
 from envs_jax.grid.constants import BALL, BOX, DIR_TO_VEC, KEY, NUM_COLORS, WALL
-from envs_jax.grid.placement import uniform_below
+from envs_jax.grid.placement import uniform_below, uniform_free
+from envs_jax.grid.store import compute_once
 
 Number = int | jax.Array
 NOWHERE = -1
@@ -88,7 +89,11 @@ class Layout:
 
     def rand_int(self, low: Number, high: Number) -> jax.Array:
         """int32[], uniform in [low, high)."""
-        return (low + uniform_below(self.random_bits(), jnp.asarray(high - low))).astype(jnp.int32)
+        return _drawn(low + uniform_below(self.random_bits(), jnp.asarray(high - low)))
+
+    def rand_free(self, count: Number, taken: list[jax.Array]) -> jax.Array:
+        """int32[], uniform in [0, count) less the numbers in `taken`."""
+        return _drawn(uniform_free(self.random_bits(), count, taken))
 
     def draw(self, count: int) -> jax.Array:
         """uint32[count], random words."""
@@ -110,7 +115,7 @@ class Layout:
         """int32[], the index of one of the true entries of bool[n], uniform; n if there is none."""
         counts = jnp.cumsum(allowed, dtype=jnp.int32)
         chosen = uniform_below(self.random_bits(), counts[-1])
-        return (counts <= chosen).sum(dtype=jnp.int32)
+        return _drawn((counts <= chosen).sum(dtype=jnp.int32))
 
     def rand_object(self, kinds: tuple[int, ...] = (KEY, BALL, BOX)) -> jax.Array:
         """uint32[], an object of a kind and a colour, both uniform."""
@@ -159,3 +164,8 @@ class Layout:
         """bool[W * H], the cells whose distances from a cell along x and y satisfy a condition."""
         x, y = cell // self.height, cell % self.height
         return inside(jnp.abs(self._x - x), jnp.abs(self._y - y))
+
+
+def _drawn(number: jax.Array) -> jax.Array:
+    """int32[], a number that is drawn once, and not again for each cell of the grid that depends on it."""
+    return compute_once(number.astype(jnp.uint32)).astype(jnp.int32)
