@@ -12,12 +12,12 @@ import numpy as np
 from envs_jax.checks import checked_flag, checked_integer
 from envs_jax.grid.actions import Effect, split_cell
 from envs_jax.grid.arrays import find_cells
-from envs_jax.grid.cells import EMPTY_WORD, LAVA_WORD, boxed, is_open_door, object_word
-from envs_jax.grid.constants import BOX, COLOR_TO_IDX, DOOR, EAST, KEY, LOCKED, NUM_COLORS, SOUTH, WEST, Actions
+from envs_jax.grid.cells import EMPTY_WORD, LAVA_WORD, boxed, object_word
+from envs_jax.grid.constants import BOX, COLOR_TO_IDX, DOOR, EAST, KEY, LOCKED, NUM_COLORS, SOUTH, WEST
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import floor_divide
 from envs_jax.grid.state import GridState
-from envs_jax.minigrid.environment import Outcome
+from envs_jax.minigrid.environment import Outcome, opens_door
 from envs_jax.minigrid.historical import HistoricalEnv
 
 Room = tuple[jax.Array, jax.Array]
@@ -66,6 +66,7 @@ class DoorKey(HistoricalEnv):
         self.room_size = self._checked_room(room_size, size)
         self.num_keys = checked_integer("num_keys", num_keys, 1, self.most_keys)
         self.num_facts = self.num_doors
+        self.num_draws = 7 + self.num_doors + 2 * self.num_keys + self.num_lava
         super().__init__(size, view_size, max_steps, frame_stack)
 
     def _checked_room(self, room_size: Any, size: int) -> tuple[int, int]:
@@ -105,8 +106,7 @@ class DoorKey(HistoricalEnv):
         return find_cells(grid, DOOR, self.num_doors)
 
     def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
-        opened = (action == Actions.toggle) & is_open_door(state.cells[state.facts]).any()
-        return Outcome(opened, jnp.bool_(False))
+        return Outcome(opens_door(state, action), jnp.bool_(False))
 
     def _draw_doors(self, layout: Layout, room: Room) -> list[jax.Array]:
         """The cells of the doors: one on any side, not in a corner."""

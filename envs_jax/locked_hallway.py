@@ -22,7 +22,7 @@ from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, object_word, state_of
 from envs_jax.grid.constants import AGENT, DOOR, EMPTY, KEY, LOCKED, NUM_ACTIONS, NUM_COLORS, WALL, Actions
 from envs_jax.grid.hallway import lay_out
 from envs_jax.grid.placement import floor_divide, random_words, uniform_below, uniform_free
-from envs_jax.grid.state import NO_HISTORY, GridState, opaque_lines, opaque_lines_on_host, pad_with_walls
+from envs_jax.grid.state import NO_HISTORY, GridState, opaque_lines, pad_with_walls
 from envs_jax.grid.views import egocentric_image, with_agents
 
 
@@ -233,19 +233,18 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
             ValueError: the world is not one of this task's kind; the message says where.
         """
         layout, agents = self._layout, self.num_agents
-        cells = pack_grid(grid, None, (layout.width, layout.height))
+        packed = pack_grid(grid, None, (layout.width, layout.height))
         self._check_furniture(np.asarray(grid))
         position = checked_integers("agent_pos", agent_pos, (agents, 2), 0, layout.width - 1)
         hands = checked_integers("carrying", carrying, (agents, 2), 0, 255)
         fields: dict[str, Any] = dict(
             step_count=checked_integers("step_count", step_count, (), 0, 2**31 - 1),
-            cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
-            opaque=opaque_lines_on_host(cells, layout.width, layout.height),
             agent_cell=self._checked_cells(position),
             agent_dir=checked_integers("agent_dir", agent_dir, (agents,), 0, 3),
             carrying=np.array([pack_carrying(hand, (0, 0)) for hand in hands]),
             mission=np.zeros(0, np.int32),
-            facts=_checked_unlocked(unlocked, np.asarray(state_of(jnp.asarray(cells[layout.door_cell])))),
+            facts=_checked_unlocked(unlocked, np.asarray(state_of(jnp.asarray(packed["cells"][layout.door_cell])))),
+            **packed,
             **NO_HISTORY,
         )
         return jax.device_put(GridState(key=jax.random.key(0) if key is None else key, **fields))

@@ -10,6 +10,7 @@ from scipy.stats import chi2_contingency
 import envs_jax
 from envs_jax.grid.constants import DIR_TO_VEC, DOOR, KEY, LAVA, WALL
 from tests import traces
+from tests.distributions import contingency_table
 
 SIGNIFICANCE = 1e-4
 SAMPLES = 8000
@@ -50,13 +51,9 @@ class Layouts:
 
 def same_distribution(name, ours, theirs):
     """Chi-square test that two samples of categories come from one distribution."""
-    values, codes = np.unique(np.concatenate([ours, theirs]), axis=0, return_inverse=True)
-    codes = codes.reshape(-1)
-    counts = np.stack([np.bincount(part, minlength=len(values)) for part in (codes[: len(ours)], codes[len(ours) :])])
-    rare = counts.sum(0) < 25
-    counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(1)]) if rare.any() else counts
-    assert counts.shape[1] > 1, f"{name} never varies"
-    assert chi2_contingency(counts[:, counts.sum(0) > 0]).pvalue > SIGNIFICANCE, name
+    table = contingency_table(ours, theirs, lambda counts: counts.sum(0) < 25)
+    assert table.shape[1] > 1, f"{name} never varies"
+    assert chi2_contingency(table).pvalue > SIGNIFICANCE, name
 
 
 def side_of(doors, rooms):

@@ -16,6 +16,7 @@ from envs_jax.grid.constants import AGENT, CLOSED, DOOR, KEY, LOCKED, OPEN, WALL
 from envs_jax.locked_hallway import WORLDS, LockedHallway
 from envs_jax.vector import vectorize
 from tests import traces
+from tests.distributions import contingency_table
 
 STATE_NAMES = {
     "grid": "grid",
@@ -291,11 +292,9 @@ def features(pitch, doors, keys, agent_pos, agent_dir):
 
 def compare_features(ours, theirs):
     for name, values in ours.items():
-        kinds, index = np.unique(np.concatenate([values, theirs[name]]), return_inverse=True)
-        table = np.stack([np.bincount(i, minlength=len(kinds)) for i in np.split(index, [len(values)])])
-        rare = table.sum(0) * table[1].sum() < 8 * table.sum()
-        table = np.column_stack([table[:, ~rare], table[:, rare].sum(1)])
-        table = table[:, table.sum(0) > 0]
+        table = contingency_table(
+            values, theirs[name], lambda counts: counts.sum(0) * counts[1].sum() < 8 * counts.sum()
+        )
         assert table.shape[1] == 1 or chi2_contingency(table).pvalue > LEAST_P, name
 
 

@@ -13,6 +13,7 @@ import envs_jax
 from envs_jax.grid.constants import BALL, BOX, DOOR, EMPTY, GOAL, KEY, LAVA, WALL
 from envs_jax.minigrid import WORLDS
 from tests import traces
+from tests.distributions import contingency_table
 from tests.minigrid_reference import carrying_of, contents_of, facts_of, make_reference, state_of
 
 IDS = [name for name in WORLDS if name.startswith("MiniGrid-")]
@@ -154,11 +155,7 @@ def features(grid, contents, agent_pos, agent_dir, missions):
 
 def p_value(ours, theirs):
     """How likely so different counts are for equal distributions; rare values count as one."""
-    values, numbers = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
-    table = np.array([np.bincount(part, minlength=len(values)) for part in np.split(numbers, [len(ours)])])
-    rare = table.sum(0) < 20
-    table = np.concatenate([table[:, ~rare], table[:, rare].sum(1, keepdims=True)], 1)
-    table = table[:, table.sum(0) > 0]
+    table = contingency_table(ours, theirs, lambda counts: counts.sum(0) < 20)
     return chi2_contingency(table)[1] if table.shape[1] > 1 else 1.0
 
 

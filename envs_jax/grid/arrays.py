@@ -1,11 +1,13 @@
 """Grids as MiniGrid's arrays: from object ids, colours and states to words, and back."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import CONTENTS_SHIFT, EMPTY_WORD, STATE_SHIFT
 from envs_jax.grid.constants import (
     AGENT,
@@ -20,7 +22,7 @@ from envs_jax.grid.constants import (
     NUM_COLORS,
     UNSEEN,
 )
-from envs_jax.grid.state import GridState
+from envs_jax.grid.state import GridState, opaque_lines, pad_with_walls
 
 HELD = (KEY, BALL, BOX)
 """What an agent can carry, and a box can hold."""
@@ -57,8 +59,8 @@ def describe_cell(cell: np.ndarray) -> str:
     return f"{IDX_TO_OBJECT.get(kind, f'object {kind}')} ({color_name}, state {state})"
 
 
-def pack_grid(grid: Any, contents: Any, shape: tuple[int, int]) -> np.ndarray:
-    """uint32[W * H], the words of a grid uint8[W, H, 3] and of what its boxes hold, uint8[W, H, 2] or None.
+def pack_grid(grid: Any, contents: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """`cells` and `opaque` of a `GridState`, of a grid uint8[W, H, 3] and what its boxes hold, uint8[W, H, 2] or None.
 
     Raises:
         ValueError: the arrays have other shapes, or numbers that stand for nothing.
@@ -72,7 +74,13 @@ def pack_grid(grid: Any, contents: Any, shape: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"the grid has {describe_cell(cells[x, y])} at ({x}, {y}), which is no object of MiniGrid's")
     inner = np.zeros((*shape, 2)) if contents is None else checked_integers("contents", contents, (*shape, 2), 0, 255)
     words = kinds | colors << 8 | states << STATE_SHIFT | _contents(inner, kinds == BOX) << CONTENTS_SHIFT
-    return words.astype(np.uint32).reshape(-1)
+    cells, opaque = _packed(words.astype(np.uint32).reshape(-1), *shape)
+    return {"cells": np.asarray(cells), "opaque": np.asarray(opaque)}
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _packed(words: jax.Array, width: int, height: int) -> tuple[jax.Array, jax.Array]:
+    return pad_with_walls(words), opaque_lines(words, width, height)
 
 
 def pack_carrying(carrying: Any, contents: Any) -> np.uint32:
@@ -106,7 +114,7 @@ def unpack_state(state: GridState, width: int, height: int) -> dict[str, jax.Arr
     return {
         "grid": _bytes(cells)[:, :3].reshape(width, height, 3),
         "contents": _unpacked_contents(cells).reshape(width, height, 2),
-        "agent_pos": jnp.stack([state.agent_cell // height, state.agent_cell % height], -1),
+        "agent_pos": jnp.stack(split_cell(state.agent_cell, height), -1),
         "agent_dir": state.agent_dir,
         "carrying": carrying,
         "carrying_contents": _unpacked_contents(state.carrying),

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.grid.actions import split_cell
-from envs_jax.grid.constants import EAST, NO_DIRECTION, SOUTH
+from envs_jax.grid.constants import NO_DIRECTION
 from envs_jax.grid.state import GridState
+from envs_jax.grid.views import pose_of
 from envs_jax.grid.visibility import shift_bits, spread_light, view_window
 
 Seen = tuple[jax.Array, ...]
@@ -19,11 +19,9 @@ def visible_cells(state: GridState, size: int, view_size: int) -> Seen:
     Rows of the view are lines of the world across the agent's direction; for an agent that looks along y they are
     turned back into words along x before they go to their places.
     """
-    x, y = split_cell(state.agent_cell, size)
-    along_x = state.agent_dir % 2 == 0
-    along, across = jnp.where(along_x, x, y), jnp.where(along_x, y, x)
-    sign = jnp.where((state.agent_dir == EAST) | (state.agent_dir == SOUTH), 1, -1)
-    lines = [along + sign * i for i in range(view_size)]
+    pose = pose_of(state, size)
+    along_x, across = pose.along_x, pose.place
+    lines = [pose.line + pose.forward * i for i in range(view_size)]
     first = jnp.where(along_x, 0, size)
     # Light never comes back from a line outside the world, so it may be any line.
     places = [first + jnp.clip(line, 0, size - 1) for line in lines]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import EMPTY_WORD, WALL_WORD, kind_of, object_word
 from envs_jax.grid.constants import BALL, BOX, DIR_TO_VEC, KEY, NUM_COLORS, WALL
 from envs_jax.grid.placement import uniform_below, uniform_free
@@ -103,13 +104,13 @@ class Layout:
         """int32[], one of the six colours."""
         return self.rand_int(0, NUM_COLORS)
 
-    def rand_colors(self, count: int) -> list[jax.Array]:
-        """int32[] each, different colours, uniform."""
-        free, colors = jnp.ones(NUM_COLORS, bool), []
+    def rand_subset(self, limit: int, count: int) -> list[jax.Array]:
+        """int32[] each, `count` different numbers below `limit`, in any order, uniform."""
+        free, numbers = jnp.ones(limit, bool), []
         for _ in range(count):
-            colors.append(self.rand_elem(free))
-            free = free.at[colors[-1]].set(False)
-        return colors
+            numbers.append(self.rand_elem(free))
+            free = free.at[numbers[-1]].set(False)
+        return numbers
 
     def rand_elem(self, allowed: jax.Array) -> jax.Array:
         """int32[], the index of one of the true entries of bool[n], uniform; n if there is none."""
@@ -162,7 +163,7 @@ class Layout:
 
     def near(self, cell: jax.Array, inside: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
         """bool[W * H], the cells whose distances from a cell along x and y satisfy a condition."""
-        x, y = cell // self.height, cell % self.height
+        x, y = split_cell(cell, self.height)
         return inside(jnp.abs(self._x - x), jnp.abs(self._y - y))
 
 

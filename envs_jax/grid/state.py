@@ -45,8 +45,5 @@ def opaque_lines(cells: jax.Array, width: int, height: int) -> jax.Array:
     return jnp.concatenate([along_x, along_y])
 
 
-opaque_lines_on_host = jax.jit(opaque_lines, static_argnums=(1, 2))
-"""As `opaque_lines`, compiled."""
-
 NO_HISTORY: Final[dict[str, Any]] = {"seen": (), "history": np.zeros((0, 0), np.uint32)}
 """The fields of worlds whose observation is not historical."""

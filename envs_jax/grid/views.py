@@ -59,7 +59,7 @@ def egocentric_image(
     return _image(words, (view_size, view_size))
 
 
-class _Pose(NamedTuple):
+class Pose(NamedTuple):
     """Where an agent stands and looks; lines of cells lie across its direction."""
 
     along_x: jax.Array  # bool[], whether it looks east or west
@@ -73,7 +73,7 @@ def look(state: GridState, width: int, height: int, view_size: int, see_through_
     """What the agent has in view."""
     column, row = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
     ahead, side = view_size - 1 - row, column - view_size // 2
-    pose = _pose(state, height)
+    pose = pose_of(state, height)
     length, breadth = jnp.where(pose.along_x, width, height), jnp.where(pose.along_x, height, width)
     line, place = pose.line + pose.forward * ahead, pose.place + pose.right * side
     inside = (line >= 0) & (line < length) & (place >= 0) & (place < breadth)
@@ -86,11 +86,12 @@ def look(state: GridState, width: int, height: int, view_size: int, see_through_
     return View(cells, _spread_bits(rows, ahead, column, pose.right))
 
 
-def _pose(state: GridState, height: int) -> _Pose:
+def pose_of(state: GridState, height: int) -> Pose:
+    """Where the agent of a grid stands and looks."""
     x, y = split_cell(state.agent_cell, height)
     direction = state.agent_dir
     along_x = (direction & 1) == 0
-    return _Pose(
+    return Pose(
         along_x,
         line=jnp.where(along_x, x, y),
         place=jnp.where(along_x, y, x),
@@ -99,7 +100,7 @@ def _pose(state: GridState, height: int) -> _Pose:
     )
 
 
-def _opaque_rows(state: GridState, pose: _Pose, size: tuple[int, int], view_size: int) -> list[jax.Array]:
+def _opaque_rows(state: GridState, pose: Pose, size: tuple[int, int], view_size: int) -> list[jax.Array]:
     """uint32[] for each row of the view, nearest first: bit k for the cell k - V // 2 places from the agent's.
 
     Cells outside the grid are walls.

@@ -157,9 +157,8 @@ class LavaCrossing(MiniGridEnv):
 
     def _draw_rivers(self, layout: Layout, per_axis: int) -> tuple[jax.Array, jax.Array]:
         """bool[n] each, the vertical and the horizontal rivers: `num_crossings` of all, uniform."""
-        chosen = jnp.zeros(2 * per_axis, bool)
-        for _ in range(self.num_crossings):
-            chosen |= np.arange(2 * per_axis) == layout.rand_elem(~chosen)
+        rivers = layout.rand_subset(2 * per_axis, self.num_crossings)
+        chosen = jnp.zeros(2 * per_axis, bool).at[jnp.stack(rivers)].set(True)
         return chosen[:per_axis], chosen[per_axis:]
 
     def _open_crossings(self, layout: Layout, vertical: jax.Array, horizontal: jax.Array) -> None:

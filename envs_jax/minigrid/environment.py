@@ -1,6 +1,7 @@
 """What all MiniGrid worlds share: steps, observations, missions, and states from given arrays."""
 
 import itertools
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,11 +17,21 @@ from envs_jax.checks import checked_action, checked_flag, checked_integer, check
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Effect, act
 from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
-from envs_jax.grid.cells import EMPTY_WORD, can_overlap, color_of, kind_of
-from envs_jax.grid.constants import AGENT, GOAL, IDX_TO_COLOR, IDX_TO_OBJECT, LAVA, LOCKED, NUM_ACTIONS, NUM_COLORS
+from envs_jax.grid.cells import EMPTY_WORD, can_overlap, color_of, is_open_door, kind_of
+from envs_jax.grid.constants import (
+    AGENT,
+    GOAL,
+    IDX_TO_COLOR,
+    IDX_TO_OBJECT,
+    LAVA,
+    LOCKED,
+    NUM_ACTIONS,
+    NUM_COLORS,
+    Actions,
+)
 from envs_jax.grid.layouts import Layout
 from envs_jax.grid.placement import random_words
-from envs_jax.grid.state import NO_HISTORY, GridState, opaque_lines, opaque_lines_on_host, pad_with_walls
+from envs_jax.grid.state import NO_HISTORY, GridState, opaque_lines, pad_with_walls
 from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
@@ -232,21 +243,20 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         position = checked_integers("agent_pos", agent_pos, (2,), 0, max(shape) - 1)
         if not (position < shape).all():
             raise ValueError(f"agent_pos must be within a grid of {shape}, not {tuple(position.tolist())}")
-        cells, numbers = pack_grid(grid, contents, shape), self._checked_mission(mission)
+        packed, numbers = pack_grid(grid, contents, shape), self._checked_mission(mission)
         if facts is None:
             facts = self.find_facts(np.asarray(grid), numbers.tolist())
         agent_cell = position[0] * self.height + position[1]
-        if not can_overlap(jnp.asarray(cells[agent_cell])):
+        if not can_overlap(jnp.asarray(packed["cells"][agent_cell])):
             raise ValueError(f"an agent can't stand at {tuple(position.tolist())}, on what is there")
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
-            cells=np.asarray(pad_with_walls(jnp.asarray(cells))),
-            opaque=opaque_lines_on_host(cells, *shape),
             agent_cell=np.int32(agent_cell),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
             carrying=pack_carrying(carrying, carrying_contents),
             mission=numbers,
             facts=_checked_numbers("facts", facts, self.num_facts),
+            **packed,
             **NO_HISTORY,
         )
         return jax.device_put(GridState(key=jax.random.key(0) if key is None else key, **fields))
@@ -268,13 +278,10 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         return unpack_state(state, self.width, self.height)
 
     def render(self, state: GridState) -> np.ndarray:
-        """uint8[H, W, 3], RGB: the whole grid and the agent, as MiniGrid draws them; runs on the host.
-
-        Worlds with the historical observation, which MiniGrid does not have, also show what the agent carries.
-        """
+        """uint8[H, W, 3], RGB: the whole grid and the agent, as MiniGrid draws them; runs on the host."""
         from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
 
-        return render_state(self, state, hands=len(state.seen) > 0)
+        return render_state(self, state, hands=False)
 
     def render_observation(self, observation: Any) -> np.ndarray:
         """uint8[H, W, 3], RGB: what the agent sees, with unseen cells dark; runs on the host."""
@@ -284,20 +291,16 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
 
     def mission(self, state: GridState) -> str:
         """The text of a state's mission; runs on the host."""
-        numbers = np.asarray(state.mission).tolist()
-        return self.mission_template.format(
-            *(words[number] for words, number in zip(self.mission_placeholders, numbers))
-        )
+        return self._mission_of(np.asarray(state.mission).tolist())
 
     def missions(self) -> dict[str, tuple[int, ...]]:
         """The numbers of every mission that the world can have, by its text."""
-        choices = itertools.product(*self.mission_placeholders)
-        return {
-            self.mission_template.format(
-                *(words[number] for words, number in zip(self.mission_placeholders, numbers))
-            ): numbers
-            for numbers in choices
-        }
+        return {self._mission_of(numbers): numbers for numbers in itertools.product(*self.mission_placeholders)}
+
+    def _mission_of(self, numbers: Sequence[int]) -> str:
+        return self.mission_template.format(
+            *(words[number] for words, number in zip(self.mission_placeholders, numbers))
+        )
 
 
 COLORS: dict[int, str] = dict(IDX_TO_COLOR)
@@ -312,6 +315,11 @@ def object_types(*kinds: int) -> dict[int, str]:
 def carries(state: GridState, kind: jax.Array | int, color: jax.Array | int) -> jax.Array:
     """bool[], whether the agent carries an object of a type and a colour."""
     return (kind_of(state.carrying) == kind) & (color_of(state.carrying) == color)
+
+
+def opens_door(state: GridState, action: jax.Array) -> jax.Array:
+    """bool[], whether an action was a toggle after which one of the doors among the facts is open."""
+    return (action == Actions.toggle) & is_open_door(state.cells[state.facts]).any()
 
 
 def _checked_numbers(name: str, numbers: Any, count: int) -> np.ndarray:

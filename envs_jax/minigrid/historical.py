@@ -66,6 +66,12 @@ class HistoricalEnv(MiniGridEnv):
             return unpack_frames(frame, self.size)
         return unpack_frames(jnp.concatenate([state.history, frame[None]]), self.size)
 
+    def render(self, state: GridState) -> np.ndarray:
+        """uint8[H, W, 3], RGB: the whole grid and the agent with what it carries; runs on the host."""
+        from envs_jax.grid.render import render_state  # noqa: PLC0415  stepping needs no drawing
+
+        return render_state(self, state)
+
     def render_observation(self, observation: Any) -> np.ndarray:
         """uint8[H, W, 3], RGB: the cells seen so far, as last observed; runs on the host."""
         from envs_jax.grid.render import render_observation  # noqa: PLC0415  stepping needs no drawing

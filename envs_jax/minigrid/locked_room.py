@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.grid.cells import GOAL_WORD, object_word
-from envs_jax.grid.constants import CLOSED, DOOR, KEY, LOCKED
+from envs_jax.grid.constants import CLOSED, DOOR, KEY, LOCKED, NUM_COLORS
 from envs_jax.grid.layouts import Layout
 from envs_jax.minigrid.environment import COLORS, MiniGridEnv
 
@@ -43,7 +43,7 @@ class LockedRoom(MiniGridEnv):
         inner_width, inner_height = left, third  # one past the last cell inside, from a room's corner
         goal_x, goal_y = layout.rand_int(1, inner_width), layout.rand_int(1, inner_height)
         layout.put_obj(jnp.asarray(lefts)[locked] + goal_x, jnp.asarray(tops)[locked] + goal_y, GOAL_WORD)
-        colors = layout.rand_colors(ROOMS)
+        colors = layout.rand_subset(NUM_COLORS, ROOMS)
         for room in range(ROOMS):
             state = jnp.where(locked == room, LOCKED, CLOSED)
             layout.put_obj(int(doors[room]), int(tops[room]) + 3, object_word(DOOR, colors[room], state))

@@ -54,10 +54,10 @@ class ObstructedMaze(PickupWorld):
         )
         self.key_in_box, self.blocked = checked_flag("key_in_box", key_in_box), checked_flag("blocked", blocked)
         self.keys_last = checked_flag("keys_last", keys_last)
-        self._set_up(6, columns, rows, max_steps, agent_view_size)
+        super().__init__(6, columns, rows, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
-        rooms, colors = self.rooms(layout), layout.rand_colors(NUM_COLORS)
+        rooms, colors = self.rooms(layout), layout.rand_subset(NUM_COLORS, NUM_COLORS)
         if self.num_quarters == 0:
             self._lock(rooms, 0, 0, EAST, colors[0])
             self._add_key(rooms, 0, 0, colors[0])

@@ -20,13 +20,8 @@ TYPES = object_types(KEY, BALL, BOX)
 
 def different_objects(layout: Layout, count: int) -> list[jax.Array]:
     """uint32[] each, objects that differ in type or colour."""
-    taken = jnp.zeros(len(TYPES) * NUM_COLORS, bool)
-    words = []
-    for _ in range(count):
-        number = layout.rand_elem(~taken)
-        taken = taken.at[number].set(True)
-        words.append(object_word(KEY + number // NUM_COLORS, number % NUM_COLORS))
-    return words
+    numbers = layout.rand_subset(len(TYPES) * NUM_COLORS, count)
+    return [object_word(KEY + number // NUM_COLORS, number % NUM_COLORS) for number in numbers]
 
 
 def one_of(values: list[jax.Array], number: jax.Array) -> jax.Array:
@@ -40,7 +35,30 @@ def is_beside(state: GridState, cell: jax.Array, height: int) -> jax.Array:
     return jnp.abs(x - other_x) + jnp.abs(y - other_y) == 1
 
 
-class Fetch(MiniGridEnv):
+class ObjectRoom(MiniGridEnv):
+    """One room with objects, through which the agent sees."""
+
+    def __init__(self, size: int, num_objects: int, max_steps: int | None, agent_view_size: int) -> None:
+        size = checked_integer("size", size, 4, 32)
+        self.num_objects = checked_integer("num_objects", num_objects, 1, min(16, (size - 2) ** 2 - 1))
+        super().__init__(size, size, 5 * size**2 if max_steps is None else max_steps, agent_view_size, True)
+
+
+class GoTo(MiniGridEnv):
+    """A world in which the action `done` beside a cell is the success; it ends the episode, and so does a toggle.
+
+    - facts: the cell.
+    """
+
+    num_facts = 1
+
+    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
+        done, toggled = action == Actions.done, action == Actions.toggle
+        beside = is_beside(state, state.facts[0], self.height)
+        return Outcome(done & beside, toggled | (done & ~beside))
+
+
+class Fetch(ObjectRoom):
     """Pick up the object that the mission names.
 
     - mission: the wording, the object's colour and its type.
@@ -62,9 +80,7 @@ class Fetch(MiniGridEnv):
     def __init__(
         self, size: int = 8, num_objects: int = 3, max_steps: int | None = None, agent_view_size: int = 7
     ) -> None:
-        size = checked_integer("size", size, 4, 32)
-        self.num_objects = checked_integer("num_objects", num_objects, 1, min(16, (size - 2) ** 2 - 1))
-        super().__init__(size, size, 5 * size**2 if max_steps is None else max_steps, agent_view_size, True)
+        super().__init__(size, num_objects, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
@@ -81,7 +97,7 @@ class Fetch(MiniGridEnv):
         return Outcome(right, (state.carrying != EMPTY_WORD) & ~right)
 
 
-class GoToObject(MiniGridEnv):
+class GoToObject(GoTo, ObjectRoom):
     """Go to the object that the mission names, then take the action `done`; a toggle ends the episode too.
 
     - mission: the object's colour and its type.
@@ -96,14 +112,11 @@ class GoToObject(MiniGridEnv):
 
     mission_template = "go to the {} {}"
     mission_placeholders = (COLORS, TYPES)
-    num_facts = 1
 
     def __init__(
         self, size: int = 6, num_objects: int = 2, max_steps: int | None = None, agent_view_size: int = 7
     ) -> None:
-        size = checked_integer("size", size, 4, 32)
-        self.num_objects = checked_integer("num_objects", num_objects, 1, min(16, (size - 2) ** 2 - 1))
-        super().__init__(size, size, 5 * size**2 if max_steps is None else max_steps, agent_view_size, True)
+        super().__init__(size, num_objects, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         layout.wall_rect(0, 0, self.width, self.height)
@@ -117,13 +130,8 @@ class GoToObject(MiniGridEnv):
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
         return find_cells(grid, mission[1], 1, mission[0])
 
-    def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
-        done, toggled = action == Actions.done, action == Actions.toggle
-        beside = is_beside(state, state.facts[0], self.height)
-        return Outcome(done & beside, toggled | (done & ~beside))
 
-
-class GoToDoor(GoToObject):
+class GoToDoor(GoTo):
     """Go to the door that the mission names, one in each wall; episodes end as in `GoToObject`.
 
     - mission: the door's colour.
@@ -140,14 +148,14 @@ class GoToDoor(GoToObject):
 
     def __init__(self, size: int = 5, max_steps: int | None = None, agent_view_size: int = 7) -> None:
         size = checked_integer("size", size, 5, 32)
-        super().__init__(size, 1, 4 * size**2 if max_steps is None else max_steps, agent_view_size)
+        super().__init__(size, size, 4 * size**2 if max_steps is None else max_steps, agent_view_size, True)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         width, height = layout.rand_int(5, self.width + 1), layout.rand_int(5, self.height + 1)
         layout.wall_rect(0, 0, width, height)
         horizontal, vertical = ([layout.rand_int(2, side - 2) for _ in range(2)] for side in (width, height))
         places = [(horizontal[0], 0), (horizontal[1], height - 1), (0, vertical[0]), (width - 1, vertical[1])]
-        colors = layout.rand_colors(len(places))
+        colors = layout.rand_subset(NUM_COLORS, len(places))
         cells = [layout.put_obj(x, y, object_word(DOOR, color, CLOSED)) for (x, y), color in zip(places, colors)]
         layout.place_agent(layout.area(0, 0, width, height))
         number = layout.rand_int(0, len(places))

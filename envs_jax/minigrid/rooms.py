@@ -9,11 +9,11 @@ import numpy as np
 from envs_jax.checks import checked_integer
 from envs_jax.grid.actions import Effect
 from envs_jax.grid.arrays import find_cells
-from envs_jax.grid.cells import EMPTY_WORD, is_open_door, object_word
+from envs_jax.grid.cells import EMPTY_WORD, object_word
 from envs_jax.grid.constants import BALL, BOX, CLOSED, DIR_TO_VEC, DOOR, EAST, KEY, LOCKED, NORTH, SOUTH, WEST, Actions
 from envs_jax.grid.layouts import Layout, Number
 from envs_jax.grid.state import GridState
-from envs_jax.minigrid.environment import COLORS, MiniGridEnv, Outcome, carries, object_types
+from envs_jax.minigrid.environment import COLORS, MiniGridEnv, Outcome, carries, object_types, opens_door
 
 
 class Rooms:
@@ -89,14 +89,10 @@ class Rooms:
 class RoomGrid(MiniGridEnv):
     """A world of several rooms of one size."""
 
-    room_size: int
-    columns: int
-    rows: int
-
-    def _set_up(self, room_size: int, columns: int, rows: int, max_steps: int, agent_view_size: int) -> None:
+    def __init__(self, room_size: int, columns: int, rows: int, max_steps: int, agent_view_size: int) -> None:
         self.room_size, self.columns, self.rows = room_size, columns, rows
         step = room_size - 1
-        MiniGridEnv.__init__(self, step * columns + 1, step * rows + 1, max_steps, agent_view_size)
+        super().__init__(step * columns + 1, step * rows + 1, max_steps, agent_view_size)
 
     def rooms(self, layout: Layout) -> Rooms:
         """The rooms of a fresh layout."""
@@ -117,7 +113,7 @@ class Unlock(RoomGrid):
     num_facts = 1
 
     def __init__(self, max_steps: int = 288, agent_view_size: int = 7) -> None:
-        self._set_up(6, 2, 1, max_steps, agent_view_size)
+        super().__init__(6, 2, 1, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         rooms, color = self.rooms(layout), layout.rand_color()
@@ -130,8 +126,7 @@ class Unlock(RoomGrid):
         return find_cells(grid, DOOR, 1)
 
     def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
-        opened = (action == Actions.toggle) & is_open_door(state.cells[state.facts[0]])
-        return Outcome(opened, jnp.bool_(False))
+        return Outcome(opens_door(state, action), jnp.bool_(False))
 
 
 class PickupWorld(RoomGrid):
@@ -157,7 +152,7 @@ class UnlockPickup(PickupWorld):
     mission_placeholders = (COLORS, object_types(BOX))
 
     def __init__(self, max_steps: int = 288, agent_view_size: int = 7) -> None:
-        self._set_up(6, 2, 1, max_steps, agent_view_size)
+        super().__init__(6, 2, 1, max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         rooms, target, color = self.rooms(layout), layout.rand_color(), layout.rand_color()
@@ -201,7 +196,7 @@ class KeyCorridor(PickupWorld):
         self, room_size: int = 6, num_rows: int = 3, max_steps: int | None = None, agent_view_size: int = 7
     ) -> None:
         room_size, rows = checked_integer("room_size", room_size, 3, 10), checked_integer("num_rows", num_rows, 1, 3)
-        self._set_up(room_size, 3, rows, 30 * room_size**2 if max_steps is None else max_steps, agent_view_size)
+        super().__init__(room_size, 3, rows, 30 * room_size**2 if max_steps is None else max_steps, agent_view_size)
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
         rooms = self.rooms(layout)
