@@ -140,9 +140,11 @@ class WorldConfig:
         Raises:
             UserError: as `make_env`, or the world lacks what training needs.
         """
-        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415 - as in `make_env`
+        from envs_jax.minigrid.map_memory import has_image, MapWrapper  # noqa: PLC0415 - as in `make_env`
+        from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
 
         env = self.make_env(task)
+        env = MapWrapper(env) if has_image(env) else env
         try:
             return AgentAxisWrapper(env)
         except ValueError as error:

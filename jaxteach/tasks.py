@@ -41,6 +41,7 @@ class TaskSpec:
 
 _DOORKEY: Final = "jaxteach.teacher.tasks.doorkey:doorkey_domain"
 _COLORED: Final = "jaxteach.teacher.tasks.doorkey:colored_doorkey_domain"
+_ROOMS: Final = "jaxteach.teacher.tasks.rooms_worlds:rooms_domain"
 _HALLWAY: Final = "jaxteach.teacher.tasks.hallway:hallway_domain"
 _SPREAD: Final = "jaxteach.teacher.tasks.spread:spread_domain"
 
@@ -66,6 +67,8 @@ _PARTICLE_OPTIONS: Final = {
     "normalize_values": True,
 }
 
+_MINIGRID_OPTIONS: Final[dict[str, Any]] = {}
+
 TASKS: Final[dict[str, TaskSpec]] = {
     "SimpleDoorKey": TaskSpec(150_000, {}, _DOORKEY, "SimpleDoorKey"),
     "LavaDoorKey": TaskSpec(400_000, {}, _DOORKEY, "LavaDoorKey"),
@@ -83,6 +86,10 @@ TASKS: Final[dict[str, TaskSpec]] = {
     "simple_spread": TaskSpec(1_000_000, _PARTICLE_OPTIONS, _SPREAD, "simple_spread"),
     "simple_tag": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
     "simple_world_comm": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
+    **{
+        task: TaskSpec(500_000, _MINIGRID_OPTIONS, _ROOMS, "MiniGrid")
+        for task in ("MiniGrid-Unlock-v0", "MiniGrid-UnlockPickup-v0", "MiniGrid-BlockedUnlockPickup-v0", "MiniGrid-KeyCorridorS3R1-v0", "MiniGrid-KeyCorridorS3R2-v0", "MiniGrid-KeyCorridorS3R3-v0", "MiniGrid-MultiRoom-N2-S4-v0", "MiniGrid-MultiRoom-N4-S5-v1", "MiniGrid-RedBlueDoors-6x6-v0", "MiniGrid-LavaCrossingS9N1-v0", "MiniGrid-FourRooms-v0", "MiniGrid-ObstructedMaze-1Dlhb-v0")
+    },
 }
 
 

@@ -221,14 +221,14 @@ class KeyCorridor(PickupWorld):
         linked = jnp.asarray([i == i_to == 1 for i, i_to in (ends % 3).tolist()])
         linked |= jnp.asarray((ends % 3 == [1, 2]).all(1)) & is_locked_room[ends[:, 1]]
         addable = ~linked & ~is_locked_room[ends].any(1)
+        places = [rooms.door_pos(i, j, EAST if dx else SOUTH) for i, j, dx, _ in walls]
+        is_door = jnp.stack([layout.area(x, y, 1, 1) for x, y in places])
         for _ in walls:
             done = _reached(linked, ends, 1 + 3 * (self.rows // 2), 3 * self.rows).all()
             wall = layout.rand_elem(addable)
             color = layout.rand_color()
             added = (np.arange(len(walls)) == wall) & ~done
-            for k, (i, j, dx, _) in enumerate(walls):
-                x, y = rooms.door_pos(i, j, EAST if dx else SOUTH)
-                layout.fill(layout.area(x, y, 1, 1) & added[k], object_word(DOOR, color, CLOSED))
+            layout.fill(is_door[wall] & ~done, object_word(DOOR, color, CLOSED))
             linked, addable = linked | added, addable & ~added
 
     def _walls(self) -> list[tuple[int, int, int, int]]:
@@ -239,9 +239,10 @@ class KeyCorridor(PickupWorld):
 
 def _reached(linked: jax.Array, ends: np.ndarray, start: int, count: int) -> jax.Array:
     """bool[count], the rooms that can be reached from one of them over the linked walls."""
-    reached = jnp.asarray(np.arange(count) == start)
-    for _ in range(count - 1):
-        for wall, (a, b) in enumerate(ends.tolist()):
-            either = linked[wall] & (reached[a] | reached[b])
-            reached = reached.at[np.array([a, b])].set(reached[np.array([a, b])] | either)
-    return reached
+    touches = (ends[:, :, None] == np.arange(count)).any(1)
+
+    def spread(_: int, reached: jax.Array) -> jax.Array:
+        crossed = linked & (touches & reached).any(1)
+        return reached | (touches & crossed[:, None]).any(0)
+
+    return jax.lax.fori_loop(0, count - 1, spread, jnp.asarray(np.arange(count) == start))

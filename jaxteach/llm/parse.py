@@ -22,6 +22,7 @@ PHRASES: Final = {
     "drop": "drop",
     "toggle": "toggle",
     "open": "toggle",
+    "put next to": "putnext",
 }
 """The words for skills; where there are two, the first is the one that prompts use."""
 

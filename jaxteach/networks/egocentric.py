@@ -1,11 +1,12 @@
-"""The default student of DoorKey worlds."""
+"""The default student of grid worlds that show, or remember, a map."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from envs_jax.minigrid.map_memory import MapObservation
 from jaxteach.networks.base import Carry, Output, dense, heads
-from jaxteach.networks.features import egocentric_features
+from jaxteach.networks.features import egocentric_features, map_features
 
 
 class EgocentricNet(nn.Module):
@@ -24,9 +25,9 @@ class EgocentricNet(nn.Module):
         return heads(hidden, self.num_actions), carry
 
     @staticmethod
-    def prepare(obs: jax.Array) -> jax.Array:
-        """The input for one observation: uint8[W, H, 4 * F] -> uint8[features]."""
-        return egocentric_features(obs)
+    def prepare(obs: jax.Array | MapObservation) -> jax.Array:
+        """The input for one observation, uint8[W, H, 4 * F] or one with a map: uint8[features]."""
+        return map_features(obs) if isinstance(obs, MapObservation) else egocentric_features(obs)
 
     def initial_carry(self, num_envs: int) -> Carry:
         del num_envs

@@ -7,7 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.grid.constants import AGENT, DOOR, KEY, LAVA, NO_DIRECTION, NUM_COLORS, UNSEEN, WALL
+from envs_jax.grid.constants import (
+    AGENT,
+    BALL,
+    BOX,
+    CLOSED,
+    DOOR,
+    GOAL,
+    KEY,
+    LAVA,
+    LOCKED,
+    NO_DIRECTION,
+    NUM_COLORS,
+    OPEN,
+    UNSEEN,
+    WALL,
+)
+from envs_jax.minigrid.map_memory import MapObservation
 from envs_jax.small_gather import pick
 
 NEAR: Final = 3
@@ -59,6 +75,41 @@ def view_features(inputs: jax.Array) -> jax.Array:
     groups.append(_bits(status, range(4)) & (kind == AGENT)[..., None])
     seen = jnp.concatenate(groups, -1).reshape(*inputs.shape[:-1], -1)
     return jnp.concatenate([seen, _bits(inputs[..., -1], range(4))], -1).astype(jnp.float32)
+
+
+def map_features(obs: MapObservation) -> jax.Array:
+    """What a MiniGrid agent carries and remembers to be around it.
+
+    Per channel (unseen, wall, key, ball, box, goal, lava, the states of a door, three bits of the object's colour, and
+    for each number of the mission whether it is the object's colour, and its type): what is carried, every cell of the
+    7 x 7 square around the agent, and how many cells of the channel there are in each row and each column of the map.
+
+    Args:
+        obs: an observation with a map uint8[S, S, 3] and a mission int32[M].
+
+    Returns:
+        uint8[(1 + 49 + 2 * S) * (13 + 2 * M)].
+    """
+    size, view_size = obs.map.shape[0], obs.image.shape[0]
+    channels = _map_channels(obs.map, obs.mission)
+    hand = _map_channels(obs.image[view_size // 2, view_size - 1], obs.mission)
+    near = slice(max(0, size // 2 - NEAR), size // 2 + NEAR + 1)
+    parts = [hand, channels[near, near], channels.sum(0, dtype=jnp.uint8), channels.sum(1, dtype=jnp.uint8)]
+    return jnp.concatenate([part.reshape(-1) for part in parts])
+
+
+def _map_channels(cells: jax.Array, mission: jax.Array) -> jax.Array:
+    """uint8[..., 13 + 2 * M], zeros and ones for cells uint8[..., 3]."""
+    kind, color, state = (cells[..., i] for i in range(3))
+    colored = (kind == DOOR) | (kind == KEY) | (kind == BALL) | (kind == BOX)
+    groups = [
+        _bits(kind, (UNSEEN, WALL, KEY, BALL, BOX, GOAL, LAVA)),
+        _bits(state, (OPEN, CLOSED, LOCKED)) & (kind == DOOR)[..., None],
+        (color[..., None] & np.array([1, 2, 4], np.uint8) != 0) & colored[..., None],
+        (color[..., None] == mission) & colored[..., None],
+        (kind[..., None] == mission) & colored[..., None],
+    ]
+    return jnp.concatenate(groups, -1).astype(jnp.uint8)
 
 
 def _bits(codes: jax.Array, known: Sequence[int]) -> jax.Array:

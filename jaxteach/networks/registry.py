@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from envs_jax.locked_hallway import Observation as HallwayObservation
+from envs_jax.minigrid.map_memory import MapObservation
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.base import Student, is_student
 from jaxteach.networks.egocentric import EgocentricNet
@@ -39,9 +40,11 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
         return made
     obs = world.abstract_observation
     views = isinstance(obs, HallwayObservation)
-    if not views and not hasattr(obs, "ndim"):
+    if isinstance(obs, MapObservation) and name != "egocentric":
+        raise ValueError(f"the {name} network can't read this task's observations; use --network egocentric")
+    if not isinstance(obs, MapObservation | HallwayObservation) and not hasattr(obs, "ndim"):
         raise ValueError(f"the {name} network can't read observations of several arrays; use a network of your own")
-    shows_maps = not views and obs.ndim == 4
+    shows_maps = isinstance(obs, MapObservation) or (not views and obs.ndim == 4)
     if shows_maps == (name == "mlp"):
         fitting = "egocentric or reference" if shows_maps else "mlp"
         raise ValueError(f"the {name} network can't read this task's observations; use --network {fitting}")

@@ -18,7 +18,8 @@ from jaxteach.runs.manifest import DamagedError, check_manifest
 
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
-SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
+BASIC_SKILLS: Final = ("explore", "goto", "pickup", "drop", "toggle", "wait")
+SKILLS: Final = (*BASIC_SKILLS, "putnext")
 WITHOUT_OBJECT: Final = ("explore", "wait")
 PLAN_SOURCES: Final = ("shipped", "recorded", "scripted", "none")
 """What can be given instead of a file: the plans that ship, these if a model answered them, these if they were written

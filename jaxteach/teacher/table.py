@@ -9,7 +9,7 @@ from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import CaptionParts, CaptionPlans, MisfitError, PlanFile, PlanFileError
 
 NOTHING_LEFT, WAIT, EXPLORE, FIRST_OBJECT_SKILL = 0, 1, 2, 3
-OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle")
+OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle", "putnext")
 MAX_COMBINATIONS: Final = 2**20
 
 

@@ -15,7 +15,7 @@ from envs_jax.locked_hallway import LockedHallway, Observation
 from envs_jax.small_gather import pick
 from jaxteach.teacher.domain import caption_text
 from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, approach, neighbourhood, reachable
-from jaxteach.teacher.plans import SKILLS
+from jaxteach.teacher.plans import BASIC_SKILLS
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
 from jaxteach.teacher.tasks.hallway_map import (
     NOTHING,
@@ -67,7 +67,7 @@ class HallwayCaptions:
     and y are apart, whatever stands between.
     """
 
-    skills = SKILLS
+    skills = BASIC_SKILLS
 
     @cached_property
     def _codes(self) -> list[tuple[bool, bool, bool, int]]:
@@ -185,7 +185,7 @@ class HallwayDomain:
         on_object = skills >= FIRST_OBJECT_SKILL
         place = pick(pick(self.vocabulary.places, self.vocabulary.number(context)), name)
         explores = skills == EXPLORE
-        goes, picks, drops, toggles = (on_object & (place >= 0) & (verb == i) for i in range(len(OBJECT_SKILLS)))
+        goes, picks, drops, toggles, _ = (on_object & (place >= 0) & (verb == i) for i in range(len(OBJECT_SKILLS)))
         cells = jnp.where(goes, pick(_cells(memory, context), place), NOTHING)
         targets = jnp.where(drops[:, None], self._room(memory), jax.vmap(self._cell_set)(cells))
         unseen = ~memory.seen & np.uint32((1 << self.size[1]) - 1)

@@ -1,0 +1,196 @@
+"""The map that an agent of a MiniGrid world keeps: all that it has seen, laid together by dead reckoning.
+
+An observation has the agent's direction, but not its position. A step forward succeeds if the agent may enter the cell
+in front of it, which it always sees.
+
+The map is a torus as large as the world, so that it needs no origin: no two cells that an agent can see share a place
+on it.
+"""
+
+from functools import cached_property
+from typing import Any, NamedTuple, TypeGuard
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jumanji import specs
+from jumanji.env import Environment
+from jumanji.types import TimeStep
+from jumanji.wrappers import Wrapper
+
+from envs_jax.checks import checked_integer
+from envs_jax.equality import EqualByArguments
+from envs_jax.grid.cells import EMPTY_WORD, can_overlap
+from envs_jax.grid.constants import AGENT, DIR_TO_VEC, LOCKED, NUM_COLORS, UNSEEN, Actions
+from envs_jax.grid.state import GridState
+from envs_jax.minigrid.environment import MiniGridEnv
+from envs_jax.small_gather import pick
+
+FORWARD, RIGHT = DIR_TO_VEC, np.roll(DIR_TO_VEC, -1, 0)
+"""int32[4, 2], the steps ahead of an agent and to its right, by its direction."""
+
+
+class SeenMap(NamedTuple):
+    """What an agent has seen of a world, on a torus of W x H cells; positions are relative to its first cell."""
+
+    words: jax.Array  # uint32[W * H], as `envs_jax.grid.cells` has them, 0: unseen
+    position: jax.Array  # int32[2], the agent's x and y
+    direction: jax.Array  # int32[]
+    low: jax.Array  # int32[2], the least x and y that were seen
+    high: jax.Array  # int32[2], the largest
+
+
+def map_size(env: MiniGridEnv) -> tuple[int, int]:
+    """The size of the map for a world."""
+    # Through walls an agent sees cells outside the world, which then need places of their own.
+    margin = env.agent_view_size if env.see_through_walls else 0
+    return env.width + margin, env.height + margin
+
+
+def empty_map(size: tuple[int, int]) -> SeenMap:
+    """The map before an episode's first observation."""
+    origin = jnp.zeros(2, jnp.int32)
+    return SeenMap(jnp.zeros(size[0] * size[1], jnp.uint32), origin, jnp.int32(0), origin, origin)
+
+
+def take_in(seen: SeenMap, image: jax.Array, direction: jax.Array, size: tuple[int, int]) -> SeenMap:
+    """The map after an observation: uint8[V, V, 3] and int32[]."""
+    view_size = image.shape[0]
+    column, row = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
+    ahead, side = (view_size - 1 - row)[:, None], (column - view_size // 2)[:, None]
+    positions = seen.position + ahead * pick(FORWARD, direction) + side * pick(RIGHT, direction)
+    parts = image.reshape(-1, 3).astype(jnp.uint32)
+    # The agent's own cell shows what it carries.
+    lit = (parts[:, 0] != UNSEEN) & (np.arange(view_size**2) != view_size * (view_size // 2) + view_size - 1)
+    places = jnp.where(lit, cell_of(positions, size), size[0] * size[1])
+    words = seen.words.at[places].set(parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16, mode="drop")
+    own = cell_of(seen.position, size)
+    return SeenMap(
+        # An agent begins in an empty cell.
+        words.at[own].set(jnp.where(seen.words[own] == UNSEEN, EMPTY_WORD, seen.words[own])),
+        seen.position,
+        direction,
+        jnp.minimum(seen.low, jnp.where(lit[:, None], positions, seen.position).min(0)),
+        jnp.maximum(seen.high, jnp.where(lit[:, None], positions, seen.position).max(0)),
+    )
+
+
+def move(seen: SeenMap, action: jax.Array, size: tuple[int, int]) -> SeenMap:
+    """The map after an action int32[], before the next observation."""
+    front = ahead_of(seen)
+    walks = (action == Actions.forward) & can_overlap(seen.words[cell_of(front, size)])
+    return seen._replace(position=jnp.where(walks, front, seen.position))
+
+
+def ahead_of(seen: SeenMap) -> jax.Array:
+    """int32[2], the position in front of the agent."""
+    return seen.position + pick(FORWARD, seen.direction)
+
+
+def cell_of(positions: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """int32[...], the places `x * H + y` on the torus of positions int32[..., 2]."""
+    return positions[..., 0] % size[0] * size[1] + positions[..., 1] % size[1]
+
+
+def around_agent(seen: SeenMap, radius: int, size: tuple[int, int]) -> jax.Array:
+    """uint8[S, S, 3] with S = 2 * radius + 1, the map around the agent, turned so that it looks to [radius, 0].
+
+    It has object id, colour and state of each cell, 0 where nothing was seen.
+    """
+    side = 2 * radius + 1
+    column, row = np.divmod(np.arange(side**2, dtype=np.int32), side)
+    offsets = (radius - row)[:, None] * pick(FORWARD, seen.direction)
+    positions = seen.position + offsets + (column - radius)[:, None] * pick(RIGHT, seen.direction)
+    known = ((positions >= seen.low) & (positions <= seen.high)).all(-1)
+    words = jnp.where(known, seen.words[cell_of(positions, size)], np.uint32(0))
+    return jax.lax.bitcast_convert_type(words, jnp.uint8)[:, :3].reshape(side, side, 3)
+
+
+class MapObservation(NamedTuple):
+    """What an agent with a map observes."""
+
+    image: jax.Array  # uint8[V, V, 3], see `MiniGridEnv`
+    direction: jax.Array  # int32[]
+    mission: jax.Array  # int32[M]
+    map: jax.Array  # uint8[S, S, 3], see `around_agent`
+
+
+class MapState(NamedTuple):
+    """The world's state, and the agent's map of it."""
+
+    world: GridState
+    seen: SeenMap
+
+    @property
+    def key(self) -> jax.Array:
+        """The key of the next episode."""
+        return self.world.key
+
+
+def has_image(env: Any) -> TypeGuard[MiniGridEnv]:
+    """Whether an environment is a world of MiniGrid with MiniGrid's own observation."""
+    return isinstance(env, MiniGridEnv) and hasattr(env.observation_spec, "image")
+
+
+class MapWrapper(EqualByArguments, Wrapper[Any, Any, Any]):
+    """A MiniGrid world whose observation has, beside MiniGrid's, a `map` of what the agent has seen in the episode.
+
+    - observation: `MapObservation`; `map` is made of the images and the actions alone.
+
+    Args:
+        env: a world of `envs_jax.minigrid` that no wrapper has changed.
+        radius: cells of the map on each side of the agent, 1..31; by default as the world is large, 8 at most.
+
+    Raises:
+        ValueError: `env` is another one.
+    """
+
+    def __init__(self, env: Environment[Any, Any, Any], radius: int | None = None) -> None:
+        if not has_image(env):
+            raise ValueError(f"MapWrapper wraps a world of envs_jax.minigrid, not {env!r}")
+        self.size, self.max_steps = map_size(env), env.max_steps
+        self.radius = checked_integer("radius", min(8, max(self.size) - 2) if radius is None else radius, 1, 31)
+        self._env: Any
+        super().__init__(env)
+
+    @cached_property
+    def observation_spec(self) -> specs.Spec[Any]:
+        inner, side = self._env.observation_spec, 2 * self.radius + 1
+        top = np.array([AGENT, NUM_COLORS - 1, LOCKED], np.uint8)
+        shown = specs.BoundedArray((side, side, 3), jnp.uint8, minimum=0, maximum=top, name="map")
+        return specs.Spec(
+            MapObservation,
+            "MapObservationSpec",
+            image=inner.image,
+            direction=inner.direction,
+            mission=inner.mission,
+            map=shown,
+        )
+
+    def reset(self, key: jax.Array) -> tuple[MapState, TimeStep[Any]]:
+        """As the wrapped world's."""
+        return self._seen(*self._env.reset(key), empty_map(self.size))
+
+    def step(self, state: MapState, action: ArrayLike) -> tuple[MapState, TimeStep[Any]]:
+        """As the wrapped world's."""
+        seen = move(state.seen, jnp.asarray(action), self.size)
+        return self._seen(*self._env.step(state.world, action), seen)
+
+    def observe(self, state: MapState) -> MapObservation:
+        """The observation of a state."""
+        return self.add_map(self._env.observe(state.world), state.seen)
+
+    def add_map(self, observation: Any, seen: SeenMap) -> MapObservation:
+        """MiniGrid's observation with the map of an agent that has taken it in."""
+        return MapObservation(*observation, around_agent(seen, self.radius, self.size))
+
+    def _seen(self, world: GridState, timestep: TimeStep[Any], seen: SeenMap) -> tuple[MapState, TimeStep[Any]]:
+        observation = timestep.observation
+        seen = take_in(seen, observation.image, observation.direction, self.size)
+        observation = self.add_map(observation, seen)
+        return MapState(world, seen), timestep.replace(observation=observation)  # type: ignore[attr-defined]
+
+    def render(self, state: MapState) -> np.ndarray:
+        """As the wrapped world's."""
+        return self._env.render(state.world)

@@ -1,0 +1,185 @@
+"""What matters in each of MiniGrid's worlds: the names in captions, and what the mission says."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+
+from envs_jax.grid.constants import BALL, BOX, CLOSED, COLOR_TO_IDX, DOOR, GOAL, KEY, LOCKED, NUM_COLORS, OPEN, UNSEEN
+from envs_jax.minigrid import MiniGridEnv
+from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
+from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
+from envs_jax.minigrid.mazes import ObstructedMaze
+from envs_jax.minigrid.multi_room import MultiRoom
+from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, PutNear
+from envs_jax.minigrid.obstacles import DynamicObstacles
+from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, UnlockPickup
+from envs_jax.small_gather import pick
+from jaxteach.teacher.plans import SKILLS
+from jaxteach.teacher.tasks.rooms import RoomsDomain
+from jaxteach.teacher.tasks.rooms_captions import Known, Name, RoomsCaptions
+
+
+def near(cells: jax.Array) -> jax.Array:
+    """bool[W, H], cells and the four next to each of them."""
+    return cells | jnp.roll(cells, 1, 0) | jnp.roll(cells, -1, 0) | jnp.roll(cells, 1, 1) | jnp.roll(cells, -1, 1)
+
+
+def of_color(known: Known, colors: jax.Array) -> jax.Array:
+    """bool[W, H], cells whose colour is one of bool[colours]."""
+    return pick(colors, known.color)
+
+
+def doors(known: Known, state: int) -> jax.Array:
+    """bool[W, H], the doors in a state."""
+    return (known.kind == DOOR) & (known.state == state)
+
+
+def useful_keys(known: Known) -> jax.Array:
+    """bool[W, H], the keys whose locked door is known or was never opened."""
+    return (known.kind == KEY) & of_color(known, ~known.unlocked | _locked_colors(known))
+
+
+def holds_used_key(known: Known) -> jax.Array:
+    """bool[], the key in hand has opened its door."""
+    used = known.unlocked & ~_locked_colors(known)
+    return (known.held_kind == KEY) & pick(used, known.held_color)
+
+
+def _locked_colors(known: Known) -> jax.Array:
+    """bool[colours], of the locked doors."""
+    return jnp.stack([(doors(known, LOCKED) & (known.color == color)).any() for color in range(NUM_COLORS)])
+
+
+def new_doors(known: Known) -> jax.Array:
+    """bool[W, H], the closed doors with something unseen behind them."""
+    return doors(known, CLOSED) & near(known.kind == UNSEEN)
+
+
+def blocking_balls(known: Known) -> jax.Array:
+    """bool[W, H], the balls before a door, less the one that the mission asks for."""
+    return (known.kind == BALL) & near(known.kind == DOOR) & ~mission_object(known)
+
+
+def mission_object(known: Known) -> jax.Array:
+    """bool[W, H], objects of the mission's colour and type, its last two numbers but for worlds with two objects."""
+    return (known.color == known.mission[-2]) & (known.kind == known.mission[-1])
+
+
+def _held(kind: int) -> Callable[[Known], jax.Array]:
+    return lambda known: known.held_kind == kind
+
+
+def _colored_door(color: str, state: int) -> Callable[[Known], jax.Array]:
+    return lambda known: doors(known, state) & (known.color == COLOR_TO_IDX[color])
+
+
+GOAL_CELL: Final = Name("goal", lambda known: known.kind == GOAL, enter=True, about="the cell to reach; go to enters it")
+TARGET: Final = Name("target", mission_object, about="the object that the mission asks for")
+KEYS: Final = (
+    Name("used key", held=holds_used_key, about="a key that has opened its door; it is of no more use"),
+    Name("key", useful_keys, _held(KEY), about="opens the locked door of its color"),
+)
+LOCKED_DOOR: Final = Name(
+    "locked door",
+    lambda known: doors(known, LOCKED),
+    by_sight=True,
+    about="toggle opens it for an agent that holds its key",
+)
+NEW_DOOR: Final = Name(
+    "closed door", new_doors, about="a door that is not locked and was not opened yet; toggle opens it"
+)
+BLOCKING_BALL: Final = Name(
+    "ball", blocking_balls, _held(BALL), about="a ball that blocks the way to a door until it is put elsewhere"
+)
+CLOSED_BOX: Final = Name(
+    "box", lambda known: known.kind == BOX, _held(BOX), about="toggle opens it; something may be in it"
+)
+
+REACH: Final = "The agent has to reach the goal."
+PICK_UP: Final = "The agent has to pick up the target."
+WORLDS: Final[dict[type[MiniGridEnv], Callable[[], RoomsCaptions]]] = {
+    Empty: lambda: RoomsCaptions((GOAL_CELL,), REACH),
+    FourRooms: lambda: RoomsCaptions((GOAL_CELL,), f"There are four rooms with openings between them. {REACH}"),
+    DistShift: lambda: RoomsCaptions((GOAL_CELL,), f"Lava ends the episode. {REACH}"),
+    LavaGap: lambda: RoomsCaptions((GOAL_CELL,), f"Lava ends the episode. {REACH}"),
+    LavaCrossing: lambda: RoomsCaptions((GOAL_CELL,), f"Lava or walls with openings lie in the way. {REACH}"),
+    MultiRoom: lambda: RoomsCaptions((NEW_DOOR, GOAL_CELL), f"Rooms are joined by closed doors. {REACH}"),
+    DoorKey: lambda: RoomsCaptions(
+        (*KEYS, LOCKED_DOOR, GOAL_CELL), f"A locked door leads to the room with the goal. {REACH}", single=True
+    ),
+    Unlock: lambda: RoomsCaptions((*KEYS, LOCKED_DOOR), "The agent has to open the locked door.", single=True),
+    UnlockPickup: lambda: RoomsCaptions(
+        (TARGET, *KEYS, LOCKED_DOOR), f"A locked door leads to the room with the target. {PICK_UP}", single=True
+    ),
+    BlockedUnlockPickup: lambda: RoomsCaptions(
+        (TARGET, *KEYS, LOCKED_DOOR, BLOCKING_BALL),
+        f"A locked door, with a ball before it, leads to the room with the target. {PICK_UP}",
+        single=True,
+    ),
+    KeyCorridor: lambda: RoomsCaptions(
+        (TARGET, *KEYS, LOCKED_DOOR, NEW_DOOR),
+        f"Rooms lie along a corridor; the target is in the locked one, the key in another. {PICK_UP}",
+        single=True,
+    ),
+    ObstructedMaze: lambda: RoomsCaptions(
+        (TARGET, *KEYS, LOCKED_DOOR, CLOSED_BOX, BLOCKING_BALL),
+        f"A locked door leads to the room with the target; the key may be in a box. {PICK_UP}",
+        single=True,
+    ),
+    RedBlueDoors: lambda: RoomsCaptions(
+        (
+            Name("open red door", _colored_door("red", OPEN)),
+            Name("red door", _colored_door("red", CLOSED), about="to be opened first; toggle opens it"),
+            Name("blue door", _colored_door("blue", CLOSED), about="to be opened while the red one is open"),
+        ),
+        "The agent has to open the red door, and then the blue one.",
+    ),
+    Fetch: lambda: RoomsCaptions((TARGET,), f"Picking up something else ends the episode. {PICK_UP}"),
+    GoToDoor: lambda: RoomsCaptions(
+        (Name("target", _mission_door, about=TARGET.about),),
+        "The agent has to go to the target, a door, and wait there.",
+    ),
+    GoToObject: lambda: RoomsCaptions((TARGET,), "The agent has to go to the target and wait there."),
+    PutNear: lambda: RoomsCaptions(
+        (
+            Name("target", _first_object, _holds_first_object, about="the object to move"),
+            Name("destination", mission_object, about="the object beside which the target has to be put"),
+        ),
+        "The agent has to put the target next to the destination. Picking up something else ends the episode.",
+        skills=SKILLS,
+    ),
+}
+"""The captions of each world's class, and of those that inherit from it."""
+
+
+def _mission_door(known: Known) -> jax.Array:
+    return (known.kind == DOOR) & (known.color == known.mission[0])
+
+
+def _first_object(known: Known) -> jax.Array:
+    return (known.color == known.mission[0]) & (known.kind == known.mission[1])
+
+
+def _holds_first_object(known: Known) -> jax.Array:
+    return (known.held_color == known.mission[0]) & (known.held_kind == known.mission[1])
+
+
+@cache
+def _captions(world: type[MiniGridEnv]) -> RoomsCaptions:
+    return WORLDS[world]()
+
+
+def rooms_domain(task: str, env: Any) -> RoomsDomain:
+    """The domain of one of MiniGrid's worlds.
+
+    Raises:
+        ValueError: there are no captions for it.
+    """
+    world = next((base for base in type(env).__mro__ if base in WORLDS), None)
+    larger_maze = isinstance(env, ObstructedMaze) and env.num_quarters > 0
+    if world is None or larger_maze or isinstance(env, DynamicObstacles):
+        raise ValueError(f"{task} has no captions")
+    return RoomsDomain.of(env, _captions(world))
