@@ -41,7 +41,7 @@ class TaskSpec:
 
 _DOORKEY: Final = "jaxteach.teacher.tasks.doorkey:doorkey_domain"
 _COLORED: Final = "jaxteach.teacher.tasks.doorkey:colored_doorkey_domain"
-_ROOMS: Final = "jaxteach.teacher.tasks.rooms_worlds:rooms_domain"
+_MINIGRID: Final = "jaxteach.teacher.tasks.minigrid_worlds:minigrid_domain"
 _HALLWAY: Final = "jaxteach.teacher.tasks.hallway:hallway_domain"
 _SPREAD: Final = "jaxteach.teacher.tasks.spread:spread_domain"
 
@@ -67,7 +67,12 @@ _PARTICLE_OPTIONS: Final = {
     "normalize_values": True,
 }
 
-_MINIGRID_OPTIONS: Final[dict[str, Any]] = {}
+
+def _minigrid(total_steps: int, *names: str, taught: bool = True) -> dict[str, TaskSpec]:
+    """MiniGrid's worlds, by their ids without "MiniGrid-" and, for version 0, without "-v0"."""
+    spec = TaskSpec(total_steps, {}, _MINIGRID, "MiniGrid") if taught else TaskSpec(total_steps)
+    return {f"MiniGrid-{name}{'' if name[-3:-1] == '-v' else '-v0'}": spec for name in names}
+
 
 TASKS: Final[dict[str, TaskSpec]] = {
     "SimpleDoorKey": TaskSpec(150_000, {}, _DOORKEY, "SimpleDoorKey"),
@@ -86,10 +91,34 @@ TASKS: Final[dict[str, TaskSpec]] = {
     "simple_spread": TaskSpec(1_000_000, _PARTICLE_OPTIONS, _SPREAD, "simple_spread"),
     "simple_tag": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
     "simple_world_comm": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
-    **{
-        task: TaskSpec(500_000, _MINIGRID_OPTIONS, _ROOMS, "MiniGrid")
-        for task in ("MiniGrid-Unlock-v0", "MiniGrid-UnlockPickup-v0", "MiniGrid-BlockedUnlockPickup-v0", "MiniGrid-KeyCorridorS3R1-v0", "MiniGrid-KeyCorridorS3R2-v0", "MiniGrid-KeyCorridorS3R3-v0", "MiniGrid-MultiRoom-N2-S4-v0", "MiniGrid-MultiRoom-N4-S5-v1", "MiniGrid-RedBlueDoors-6x6-v0", "MiniGrid-LavaCrossingS9N1-v0", "MiniGrid-FourRooms-v0", "MiniGrid-ObstructedMaze-1Dlhb-v0")
-    },
+    **_minigrid(
+        200_000,
+        *(f"Empty-{name}" for name in ("5x5", "6x6", "8x8", "16x16", "Random-5x5", "Random-6x6")),
+        *("DistShift1", "DistShift2", "LavaGapS5", "LavaGapS6", "LavaGapS7"),
+        *(f"{kind}Crossing{name}" for kind in ("Lava", "Simple") for name in ("S9N1", "S9N2", "S9N3", "S11N5")),
+        *("FourRooms", "MultiRoom-N2-S4", "Unlock"),
+        *(f"DoorKey-{name}" for name in ("5x5", "6x6", "8x8", "16x16")),
+        *("RedBlueDoors-6x6", "RedBlueDoors-8x8"),
+        *("Fetch-5x5-N2", "Fetch-6x6-N2", "Fetch-8x8-N3"),
+        *("GoToDoor-5x5", "GoToDoor-6x6", "GoToDoor-8x8", "GoToObject-6x6-N2", "GoToObject-8x8-N2"),
+        *("PutNear-6x6-N2", "PutNear-8x8-N3"),
+        *("UnlockPickup", "BlockedUnlockPickup", "KeyCorridorS3R1", "KeyCorridorS3R2", "KeyCorridorS3R3"),
+        *("ObstructedMaze-1Dl", "ObstructedMaze-1Dlh", "ObstructedMaze-1Dlhb"),
+    ),
+    **_minigrid(
+        1_000_000,
+        *("KeyCorridorS4R3", "KeyCorridorS5R3", "KeyCorridorS6R3"),
+        *("MultiRoom-N4-S5-v0", "MultiRoom-N4-S5-v1", "MultiRoom-N6"),
+    ),
+    **_minigrid(
+        1_000_000,
+        *(f"Dynamic-Obstacles-{name}" for name in ("5x5", "6x6", "8x8", "16x16", "Random-5x5", "Random-6x6")),
+        *(f"Memory{name}" for name in ("S7", "S9", "S11", "S13", "S13Random", "S17Random")),
+        *("LockedRoom", "Playground"),
+        *(f"ObstructedMaze-{name}" for name in ("2Dl", "2Dlh", "2Dlhb-v0", "2Dlhb-v1")),
+        *(f"ObstructedMaze-{name}-v{version}" for name in ("1Q", "2Q", "Full") for version in (0, 1)),
+        taught=False,
+    ),
 }
 
 
@@ -106,7 +135,8 @@ def canonical_task(name: str) -> str:
             "pass it again in Python, as env= to jaxteach.Run, evaluate or load_policy"
         )
     if not isinstance(name, str) or name.lower() not in by_lower:
-        advice = did_you_mean(name, TASKS, f"known are {', '.join(TASKS)}")
+        others = [task for task in TASKS if not task.startswith("MiniGrid-")]
+        advice = did_you_mean(name, TASKS, f"known are {', '.join(others)} and MiniGrid's worlds by their ids")
         raise UserError(
             f"unknown task {name!r}; {advice} (the environment variable JAXTEACH_IMPORT names modules with more tasks)"
         )

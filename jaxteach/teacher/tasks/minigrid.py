@@ -31,10 +31,10 @@ from envs_jax.minigrid.map_memory import SeenMap, ahead_of, cell_of, empty_map, 
 from envs_jax.small_gather import pick
 from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, ahead_rows, approach, neighbourhood, reachable
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
-from jaxteach.teacher.tasks.rooms_captions import Known, RoomsCaptions
+from jaxteach.teacher.tasks.minigrid_captions import Known, MiniGridCaptions
 
 
-class RoomsMemory(NamedTuple):
+class MiniGridMemory(NamedTuple):
     """What an agent keeps."""
 
     seen: SeenMap
@@ -55,7 +55,7 @@ class Context(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RoomsDomain:
+class MiniGridDomain:
     """A `Domain` of MiniGrid worlds, whose observations have `image`, `direction` and `mission`.
 
     The skills:
@@ -78,7 +78,7 @@ class RoomsDomain:
         avoid_lava: whether paths lead around lava.
     """
 
-    vocabulary: RoomsCaptions
+    vocabulary: MiniGridCaptions
     size: tuple[int, int]
     avoid_lava: bool = True
     num_agents = None
@@ -86,17 +86,17 @@ class RoomsDomain:
     noop = int(Actions.done)
 
     @classmethod
-    def of(cls, env: MiniGridEnv, vocabulary: RoomsCaptions, avoid_lava: bool = True) -> "RoomsDomain":
+    def of(cls, env: MiniGridEnv, vocabulary: MiniGridCaptions, avoid_lava: bool = True) -> "MiniGridDomain":
         """The domain of a world."""
         return cls(vocabulary, map_size(env), avoid_lava)
 
-    def reset(self) -> RoomsMemory:
-        return RoomsMemory(empty_map(self.size), jnp.zeros(NUM_COLORS, bool))
+    def reset(self) -> MiniGridMemory:
+        return MiniGridMemory(empty_map(self.size), jnp.zeros(NUM_COLORS, bool))
 
     def read(self, obs: Any) -> Observation:
         return Observation(obs.image, obs.direction, obs.mission)
 
-    def remember(self, memory: RoomsMemory, scene: Observation) -> RoomsMemory:
+    def remember(self, memory: MiniGridMemory, scene: Observation) -> MiniGridMemory:
         before = memory.seen.words
         seen = take_in(memory.seen, scene.image, scene.direction, self.size)
         # Only what is in front of the agent changes.
@@ -104,12 +104,12 @@ class RoomsDomain:
         was_locked = (kind_of(before[front]) == DOOR) & (state_of(before[front]) == LOCKED)
         opened = was_locked & (state_of(seen.words[front]) != LOCKED)
         colors = np.arange(NUM_COLORS, dtype=np.int32)
-        return RoomsMemory(seen, memory.unlocked | (opened & (colors == color_of(before[front]))))
+        return MiniGridMemory(seen, memory.unlocked | (opened & (colors == color_of(before[front]))))
 
-    def advance(self, memory: RoomsMemory, action: jax.Array) -> RoomsMemory:
+    def advance(self, memory: MiniGridMemory, action: jax.Array) -> MiniGridMemory:
         return memory._replace(seen=move(memory.seen, action, self.size))
 
-    def known(self, memory: RoomsMemory, scene: Observation) -> Known:
+    def known(self, memory: MiniGridMemory, scene: Observation) -> Known:
         """What the agent knows."""
         words = memory.seen.words.reshape(self.size)
         view_size = scene.image.shape[0]
@@ -118,7 +118,7 @@ class RoomsDomain:
             kind_of(words), color_of(words), state_of(words), hand[0], hand[1], scene.mission, memory.unlocked
         )
 
-    def caption_id(self, memory: RoomsMemory, scene: Observation) -> tuple[jax.Array, Context]:
+    def caption_id(self, memory: MiniGridMemory, scene: Observation) -> tuple[jax.Array, Context]:
         known, words = self.known(memory, scene), self.vocabulary
         own = self._rows(self._cell(memory.seen.position))
         passable = self._passable(known) | own
@@ -139,7 +139,7 @@ class RoomsDomain:
         del scene, context
         return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
 
-    def skill_actions(self, memory: RoomsMemory, scene: Observation, context: Context, skills: jax.Array) -> jax.Array:
+    def skill_actions(self, memory: MiniGridMemory, scene: Observation, context: Context, skills: jax.Array) -> jax.Array:
         del scene
         on_object = skills >= FIRST_OBJECT_SKILL
         number = jnp.maximum(skills - FIRST_OBJECT_SKILL, 0)
@@ -165,7 +165,7 @@ class RoomsDomain:
         return jnp.where(toggles & known, Actions.toggle, action).astype(jnp.int32)
 
     def _context(
-        self, known: Known, memory: RoomsMemory, passable: jax.Array, touched: jax.Array, own: jax.Array
+        self, known: Known, memory: MiniGridMemory, passable: jax.Array, touched: jax.Array, own: jax.Array
     ) -> Context:
         empty = self._rows(known.kind == EMPTY) & ~own
         items = self._rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))

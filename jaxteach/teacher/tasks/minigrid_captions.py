@@ -55,7 +55,7 @@ class Name:
 
 
 @dataclass(frozen=True)
-class RoomsCaptions:
+class MiniGridCaptions:
     """The captions of a world: every selection of its names as seen, with each that can be held or nothing.
 
     Attributes:

@@ -18,8 +18,8 @@ from envs_jax.minigrid.obstacles import DynamicObstacles
 from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, UnlockPickup
 from envs_jax.small_gather import pick
 from jaxteach.teacher.plans import SKILLS
-from jaxteach.teacher.tasks.rooms import RoomsDomain
-from jaxteach.teacher.tasks.rooms_captions import Known, Name, RoomsCaptions
+from jaxteach.teacher.tasks.minigrid import MiniGridDomain
+from jaxteach.teacher.tasks.minigrid_captions import Known, Name, MiniGridCaptions
 
 
 def near(cells: jax.Array) -> jax.Array:
@@ -100,36 +100,36 @@ CLOSED_BOX: Final = Name(
 
 REACH: Final = "The agent has to reach the goal."
 PICK_UP: Final = "The agent has to pick up the target."
-WORLDS: Final[dict[type[MiniGridEnv], Callable[[], RoomsCaptions]]] = {
-    Empty: lambda: RoomsCaptions((GOAL_CELL,), REACH),
-    FourRooms: lambda: RoomsCaptions((GOAL_CELL,), f"There are four rooms with openings between them. {REACH}"),
-    DistShift: lambda: RoomsCaptions((GOAL_CELL,), f"Lava ends the episode. {REACH}"),
-    LavaGap: lambda: RoomsCaptions((GOAL_CELL,), f"Lava ends the episode. {REACH}"),
-    LavaCrossing: lambda: RoomsCaptions((GOAL_CELL,), f"Lava or walls with openings lie in the way. {REACH}"),
-    MultiRoom: lambda: RoomsCaptions((NEW_DOOR, GOAL_CELL), f"Rooms are joined by closed doors. {REACH}"),
-    DoorKey: lambda: RoomsCaptions(
+WORLDS: Final[dict[type[MiniGridEnv], Callable[[], MiniGridCaptions]]] = {
+    Empty: lambda: MiniGridCaptions((GOAL_CELL,), REACH),
+    FourRooms: lambda: MiniGridCaptions((GOAL_CELL,), f"There are four rooms with openings between them. {REACH}"),
+    DistShift: lambda: MiniGridCaptions((GOAL_CELL,), f"Lava ends the episode. {REACH}"),
+    LavaGap: lambda: MiniGridCaptions((GOAL_CELL,), f"Lava ends the episode. {REACH}"),
+    LavaCrossing: lambda: MiniGridCaptions((GOAL_CELL,), f"Lava or walls with openings lie in the way. {REACH}"),
+    MultiRoom: lambda: MiniGridCaptions((NEW_DOOR, GOAL_CELL), f"Rooms are joined by closed doors. {REACH}"),
+    DoorKey: lambda: MiniGridCaptions(
         (*KEYS, LOCKED_DOOR, GOAL_CELL), f"A locked door leads to the room with the goal. {REACH}", single=True
     ),
-    Unlock: lambda: RoomsCaptions((*KEYS, LOCKED_DOOR), "The agent has to open the locked door.", single=True),
-    UnlockPickup: lambda: RoomsCaptions(
+    Unlock: lambda: MiniGridCaptions((*KEYS, LOCKED_DOOR), "The agent has to open the locked door.", single=True),
+    UnlockPickup: lambda: MiniGridCaptions(
         (TARGET, *KEYS, LOCKED_DOOR), f"A locked door leads to the room with the target. {PICK_UP}", single=True
     ),
-    BlockedUnlockPickup: lambda: RoomsCaptions(
+    BlockedUnlockPickup: lambda: MiniGridCaptions(
         (TARGET, *KEYS, LOCKED_DOOR, BLOCKING_BALL),
         f"A locked door, with a ball before it, leads to the room with the target. {PICK_UP}",
         single=True,
     ),
-    KeyCorridor: lambda: RoomsCaptions(
+    KeyCorridor: lambda: MiniGridCaptions(
         (TARGET, *KEYS, LOCKED_DOOR, NEW_DOOR),
         f"Rooms lie along a corridor; the target is in the locked one, the key in another. {PICK_UP}",
         single=True,
     ),
-    ObstructedMaze: lambda: RoomsCaptions(
+    ObstructedMaze: lambda: MiniGridCaptions(
         (TARGET, *KEYS, LOCKED_DOOR, CLOSED_BOX, BLOCKING_BALL),
         f"A locked door leads to the room with the target; the key may be in a box. {PICK_UP}",
         single=True,
     ),
-    RedBlueDoors: lambda: RoomsCaptions(
+    RedBlueDoors: lambda: MiniGridCaptions(
         (
             Name("open red door", _colored_door("red", OPEN)),
             Name("red door", _colored_door("red", CLOSED), about="to be opened first; toggle opens it"),
@@ -137,13 +137,13 @@ WORLDS: Final[dict[type[MiniGridEnv], Callable[[], RoomsCaptions]]] = {
         ),
         "The agent has to open the red door, and then the blue one.",
     ),
-    Fetch: lambda: RoomsCaptions((TARGET,), f"Picking up something else ends the episode. {PICK_UP}"),
-    GoToDoor: lambda: RoomsCaptions(
+    Fetch: lambda: MiniGridCaptions((TARGET,), f"Picking up something else ends the episode. {PICK_UP}"),
+    GoToDoor: lambda: MiniGridCaptions(
         (Name("target", _mission_door, about=TARGET.about),),
         "The agent has to go to the target, a door, and wait there.",
     ),
-    GoToObject: lambda: RoomsCaptions((TARGET,), "The agent has to go to the target and wait there."),
-    PutNear: lambda: RoomsCaptions(
+    GoToObject: lambda: MiniGridCaptions((TARGET,), "The agent has to go to the target and wait there."),
+    PutNear: lambda: MiniGridCaptions(
         (
             Name("target", _first_object, _holds_first_object, about="the object to move"),
             Name("destination", mission_object, about="the object beside which the target has to be put"),
@@ -168,11 +168,11 @@ def _holds_first_object(known: Known) -> jax.Array:
 
 
 @cache
-def _captions(world: type[MiniGridEnv]) -> RoomsCaptions:
+def _captions(world: type[MiniGridEnv]) -> MiniGridCaptions:
     return WORLDS[world]()
 
 
-def rooms_domain(task: str, env: Any) -> RoomsDomain:
+def minigrid_domain(task: str, env: Any) -> MiniGridDomain:
     """The domain of one of MiniGrid's worlds.
 
     Raises:
@@ -182,4 +182,4 @@ def rooms_domain(task: str, env: Any) -> RoomsDomain:
     larger_maze = isinstance(env, ObstructedMaze) and env.num_quarters > 0
     if world is None or larger_maze or isinstance(env, DynamicObstacles):
         raise ValueError(f"{task} has no captions")
-    return RoomsDomain.of(env, _captions(world))
+    return MiniGridDomain.of(env, _captions(world))
