@@ -13,7 +13,14 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
-from envs_jax.checks import checked_action, checked_flag, checked_integer, checked_odd, checked_steps
+from envs_jax.checks import (
+    checked_action,
+    checked_flag,
+    checked_integer,
+    checked_odd,
+    checked_steps,
+    known_array,
+)
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Effect, act
 from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
@@ -36,6 +43,8 @@ from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
 """Cells along a side, at most."""
+MOST_NUMBER = 2**16
+"""Of a mission or among the facts, at most."""
 
 
 class Observation(NamedTuple):
@@ -80,6 +89,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     mission_placeholders: ClassVar[tuple[dict[int, str], ...]] = ()
     """The words for each gap of the text, by their numbers."""
     num_facts: int = 0
+    facts_are_cells: ClassVar[bool] = False
+    """Whether the facts are indices of cells, so that `make_state` can check them."""
     num_draws: int = 64
     """Random words that a layout draws, at most."""
     view_size_name: ClassVar[str] = "agent_view_size"
@@ -233,7 +244,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             carrying_contents: (object id, colour) of what a carried box holds.
             step_count: steps done in the episode.
             mission: int[M], the mission's numbers, or its text.
-            facts: int[F], see the world; by default those of a fresh world with this grid and mission.
+            facts: int[F], see the world; by default those of a fresh world with this grid and mission. Cells are inside
+                the grid.
             key: PRNG key of the next draws; `jax.random.key(0)` by default.
 
         Raises:
@@ -246,16 +258,18 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         packed, numbers = pack_grid(grid, contents, shape), self._checked_mission(mission)
         if facts is None:
             facts = self.find_facts(np.asarray(grid), numbers.tolist())
+        most_fact = self.width * self.height - 1 if self.facts_are_cells else MOST_NUMBER
         agent_cell = position[0] * self.height + position[1]
-        if not can_overlap(jnp.asarray(packed["cells"][agent_cell])):
-            raise ValueError(f"an agent can't stand at {tuple(position.tolist())}, on what is there")
+        with jax.ensure_compile_time_eval():  # A program may be traced around this.
+            if not can_overlap(jnp.asarray(packed["cells"][agent_cell])):
+                raise ValueError(f"an agent can't stand at {tuple(position.tolist())}, on what is there")
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
             agent_cell=np.int32(agent_cell),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
             carrying=pack_carrying(carrying, carrying_contents),
             mission=numbers,
-            facts=_checked_numbers("facts", facts, self.num_facts),
+            facts=_checked_numbers("facts", facts, self.num_facts, most_fact),
             **packed,
             **NO_HISTORY,
         )
@@ -322,9 +336,9 @@ def opens_door(state: GridState, action: jax.Array) -> jax.Array:
     return (action == Actions.toggle) & is_open_door(state.cells[state.facts]).any()
 
 
-def _checked_numbers(name: str, numbers: Any, count: int) -> np.ndarray:
-    given = np.asarray(numbers) if np.size(numbers) else np.zeros(0, np.int32)
-    return checked_integers(name, given, (count,), 0, 2**16)
+def _checked_numbers(name: str, numbers: Any, count: int, most: int = MOST_NUMBER) -> np.ndarray:
+    given = known_array(name, numbers)
+    return checked_integers(name, given if given.size else np.zeros(0, np.int32), (count,), 0, most)
 
 
 def _stacked(numbers: list[Any]) -> jax.Array:

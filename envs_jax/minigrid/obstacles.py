@@ -41,6 +41,8 @@ class DynamicObstacles(Empty):
         agent_view_size: see `MiniGridEnv`.
     """
 
+    facts_are_cells = True
+
     def __init__(
         self,
         size: int = 8,
