@@ -14,6 +14,7 @@ from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
 from envs_jax.checks import (
+    WorldError,
     checked_action,
     checked_flag,
     checked_integer,
@@ -114,7 +115,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         super().__init__()
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
-        """Draws a fresh layout; returns the numbers of its mission, and its facts."""
+        """Draws a fresh layout, with the agent; returns the numbers of its mission, and its facts."""
         raise NotImplementedError
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
@@ -163,10 +164,14 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         return specs.BoundedArray((), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
     def reset(self, key: jax.Array) -> tuple[GridState, TimeStep[Observation]]:
-        """A fresh layout; all its draws come from `key`."""
+        """A fresh layout; all its draws come from `key`.
+
+        Raises:
+            WorldError: `generate` places no agent, or returns other than the world says.
+        """
         next_key, layout_key = jax.random.split(key)
         layout = Layout(self.width, self.height, random_words(layout_key, self.num_draws))
-        mission, facts = self.generate(layout)
+        mission, facts = self._generate(layout)
         opaque = opaque_lines(layout.cells, self.width, self.height) if layout.opaque is None else layout.opaque
         state = GridState(
             key=next_key,
@@ -176,8 +181,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             agent_cell=layout.agent_cell,
             agent_dir=layout.agent_dir,
             carrying=jnp.uint32(EMPTY_WORD),
-            mission=_stacked(mission),
-            facts=_stacked(facts),
+            mission=mission,
+            facts=facts,
             **NO_HISTORY,
         )
         state = self.update_memory(state)
@@ -188,6 +193,24 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             observation=self.observe(state),
             extras={},
         )
+
+    def _generate(self, layout: Layout) -> tuple[jax.Array, jax.Array]:
+        """The mission int32[M] and the facts int32[F] that `generate` returns, checked while it is traced."""
+        name, generated = f"{type(self).__name__}.generate", self.generate(layout)
+        if not (isinstance(generated, tuple) and [type(part) for part in generated] == [list, list]):
+            raise WorldError(f"{name} must return two lists, the mission's numbers and the facts, not {generated!r}")
+        mission, facts = generated
+        for numbers, words, declared in (
+            (mission, "mission number(s)", ("mission_placeholders", len(self.mission_placeholders))),
+            (facts, "fact(s)", ("num_facts", self.num_facts)),
+        ):
+            if len(numbers) != declared[1]:
+                raise WorldError(f"{name} returns {len(numbers)} {words}, but {declared[0]} says {declared[1]}")
+            if any(jnp.shape(number) for number in numbers):
+                raise WorldError(f"{name} returns {words} with a shape; each must be a scalar")
+        if not layout.has_agent:
+            raise WorldError(f"{name} places no agent; call layout.place_agent or layout.put_agent")
+        return _stacked(mission), _stacked(facts)
 
     def step(self, state: GridState, action: ArrayLike) -> tuple[GridState, TimeStep[Observation]]:
         """One step: count, act, judge, look.
