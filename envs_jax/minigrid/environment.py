@@ -326,8 +326,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
 
         return render_views(np.asarray(observation.image)[None])
 
-    def mission(self, state: GridState) -> str:
-        """The text of a state's mission; runs on the host."""
+    def mission(self, state: GridState | Observation) -> str:
+        """The text of the mission of a state or an observation; runs on the host."""
         return self._mission_of(np.asarray(state.mission).tolist())
 
     def missions(self) -> dict[str, tuple[int, ...]]:
