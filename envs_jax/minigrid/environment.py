@@ -197,9 +197,10 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     def _generate(self, layout: Layout) -> tuple[jax.Array, jax.Array]:
         """The mission int32[M] and the facts int32[F] that `generate` returns, checked while it is traced."""
         name, generated = f"{type(self).__name__}.generate", self.generate(layout)
-        if not (isinstance(generated, tuple) and [type(part) for part in generated] == [list, list]):
+        parts = generated if isinstance(generated, tuple) else ()
+        if len(parts) != 2 or not all(isinstance(part, list | tuple) for part in parts):
             raise WorldError(f"{name} must return two lists, the mission's numbers and the facts, not {generated!r}")
-        mission, facts = generated
+        mission, facts = parts
         for numbers, words, declared in (
             (mission, "mission number(s)", ("mission_placeholders", len(self.mission_placeholders))),
             (facts, "fact(s)", ("num_facts", self.num_facts)),
@@ -364,5 +365,5 @@ def _checked_numbers(name: str, numbers: Any, count: int, most: int = MOST_NUMBE
     return checked_integers(name, given if given.size else np.zeros(0, np.int32), (count,), 0, most)
 
 
-def _stacked(numbers: list[Any]) -> jax.Array:
+def _stacked(numbers: Sequence[Any]) -> jax.Array:
     return jnp.stack([jnp.asarray(number, jnp.int32) for number in numbers]) if numbers else jnp.zeros(0, jnp.int32)
