@@ -56,7 +56,8 @@ def animate(env: Environment[Any, Any, Any], frames: Any, path: str | Path, fps:
         raise ValueError("a film needs at least one state or observation")
     if path.suffix == ".gif":
         durations = [1000 / fps] * (len(pictures) - 1) + [1000 * max(LAST_S, 1 / fps)]
-        iio.imwrite(path, pictures, duration=durations, loop=0)
+        # Pillow takes a list of durations for several pictures only.
+        iio.imwrite(path, pictures, duration=durations if len(pictures) > 1 else durations[0], loop=0)
     else:
         _write_mp4(path, pictures + pictures[-1:] * (math.ceil(LAST_S * fps) - 1), fps)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.errors import TracerArrayConversionError
 
 MOST_STEPS: Final = 2**31 - 1
 """Steps are counted in int32."""
@@ -59,6 +60,22 @@ def narrow(leaf: Any) -> jax.Array:
 
 
 _NARROWER: Final = {"float64": "float32", "int64": "int32", "uint64": "uint32"}
+
+
+def known_array(name: str, value: Any) -> np.ndarray:
+    """A value that is known on the host, as an array.
+
+    Raises:
+        ValueError: it is traced, or it has rows of different lengths.
+    """
+    try:
+        return np.asarray(value)
+    except TracerArrayConversionError:
+        raise ValueError(
+            f"{name} must be known, but is traced; states are made on the host, outside jax.jit and jax.vmap"
+        ) from None
+    except ValueError:
+        raise ValueError(f"{name} must be an array, not rows of different lengths") from None
 
 
 def checked_integer(name: str, value: Any, least: int, most: int) -> int:

@@ -47,6 +47,7 @@ class DoorKey(HistoricalEnv):
         ValueError: a parameter has the wrong type, or a value for which there is no world.
     """
 
+    facts_are_cells = True
     num_doors = 1
     num_lava = 0
     most_keys = NUM_COLORS  # One for each colour.

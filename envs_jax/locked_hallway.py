@@ -14,7 +14,15 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
-from envs_jax.checks import checked_action, checked_count, checked_flag, checked_integer, checked_odd, checked_steps
+from envs_jax.checks import (
+    checked_action,
+    checked_count,
+    checked_flag,
+    checked_integer,
+    checked_odd,
+    checked_steps,
+    known_array,
+)
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import act
 from envs_jax.grid.arrays import checked_integers, describe_cell, pack_carrying, pack_grid, unpack_state
@@ -237,13 +245,15 @@ class LockedHallway(EqualByArguments, Environment[Any, specs.MultiDiscreteArray,
         self._check_furniture(np.asarray(grid))
         position = checked_integers("agent_pos", agent_pos, (agents, 2), 0, layout.width - 1)
         hands = checked_integers("carrying", carrying, (agents, 2), 0, 255)
+        with jax.ensure_compile_time_eval():  # A program may be traced around this.
+            door_state = np.asarray(state_of(jnp.asarray(packed["cells"][layout.door_cell])))
         fields: dict[str, Any] = dict(
             step_count=checked_integers("step_count", step_count, (), 0, 2**31 - 1),
             agent_cell=self._checked_cells(position),
             agent_dir=checked_integers("agent_dir", agent_dir, (agents,), 0, 3),
             carrying=np.array([pack_carrying(hand, (0, 0)) for hand in hands]),
             mission=np.zeros(0, np.int32),
-            facts=_checked_unlocked(unlocked, np.asarray(state_of(jnp.asarray(packed["cells"][layout.door_cell])))),
+            facts=_checked_unlocked(unlocked, door_state),
             **packed,
             **NO_HISTORY,
         )
@@ -432,7 +442,7 @@ def _values_of(me: jax.Array, *columns: jax.Array) -> list[jax.Array]:
 def _checked_unlocked(unlocked: Any, door_state: np.ndarray) -> np.ndarray:
     """int32[D] from bool[D], or from the number of doors that are not locked."""
     free = door_state != LOCKED
-    flags = np.asarray(unlocked)
+    flags = known_array("unlocked", unlocked)
     if flags.shape == () and flags.dtype.kind in "iu":
         flags = free if flags == free.sum() else flags
     if flags.shape != free.shape or flags.dtype != np.bool_ or (flags & ~free).any():

@@ -14,6 +14,7 @@ import cloudpickle
 import gymnasium
 import jax
 import jax.numpy as jnp
+import minigrid.wrappers
 import multigrid.envs
 import numpy as np
 import pytest
@@ -29,11 +30,13 @@ from pettingzoo.test import parallel_api_test
 from pettingzoo.test.seed_test import parallel_seed_test
 
 import envs_jax
+import envs_jax.minigrid
 from envs_jax.adapters import BatchedEnv, GymnasiumEnv, PettingZooEnv, register_envs
 from envs_jax.minigrid import WORLDS, RGBImgObsWrapper
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.simple import Simple
 from envs_jax.vector import vectorize
+from tests.minigrid_reference import make_reference, state_of
 from tests.traces import TASKS as DOORKEY_TASKS
 
 MULTI_AGENT = [
@@ -237,11 +240,87 @@ def test_minigrid_s_worlds_by_gymnasium_s_own_checks(name):
     adapted = gymnasium.make(f"jaxteach/{name}", max_steps=12, render_mode="rgb_array")
     check_env(adapted.unwrapped)
     observation, _ = adapted.reset(seed=3)
-    timestep = make(name, max_steps=12).reset(jax.random.key(3))[1]
-    assert set(adapted.observation_space) == {"image", "direction", "mission"}
-    for part, values in observation.items():
-        np.testing.assert_array_equal(values, getattr(timestep.observation, part))
+    env = make(name, max_steps=12)
+    state, timestep = env.reset(jax.random.key(3))
+    expected = {"image": timestep.observation.image, "direction": state.agent_dir, "mission": env.mission(state)}
+    assert observation.keys() == expected.keys()
+    for part, values in expected.items():
+        np.testing.assert_array_equal(observation[part], values)
     assert adapted.render().shape == (120, 120, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrapper"),
+    [
+        ("MiniGrid-Fetch-5x5-N2-v0", None),
+        ("MiniGrid-PutNear-6x6-N2-v0", "FullyObsWrapper"),
+        ("MiniGrid-Empty-5x5-v0", "DirectionObsWrapper"),
+        ("MiniGrid-Playground-v0", None),  # its mission is an empty text
+    ],
+)
+def test_observations_are_minigrid_s(name, wrapper):
+    """Catches missions that are numbers, and spaces that wrappers written for MiniGrid don't know."""
+    reference = theirs = make_reference(name)
+    env = ours = make(name)
+    if wrapper is not None:
+        theirs, ours = getattr(minigrid.wrappers, wrapper)(theirs), getattr(envs_jax.minigrid, wrapper)(ours)
+    adapted = GymnasiumEnv(ours)
+    space, their_space = adapted.observation_space, theirs.observation_space
+    assert set(space) == set(their_space)
+    assert (space["image"], space["direction"]) == (their_space["image"], their_space["direction"])
+    texts = set()
+    for seed in range(3):
+        theirs.reset(seed=seed)
+        assert their_space["mission"].contains(adapted.reset(seed=seed)[0]["mission"])
+        adapted._game._state = state_of(env, reference)
+        (seen, *_), (expected, *_) = adapted.step(1), theirs.step(1)
+        assert space.contains(seen)
+        assert space["mission"].contains(expected["mission"])
+        assert type(seen["mission"]) is str
+        assert type(seen["direction"]) is int
+        assert seen["image"].dtype == expected["image"].dtype
+        for part, values in expected.items():
+            np.testing.assert_array_equal(seen[part], values)
+        texts.add(seen["mission"])
+    assert len(texts) == (3 if env.mission_placeholders else 1)
+
+
+def test_missions_in_gymnasium_s_vectors():
+    """Catches texts that are blank, as Gymnasium reads its own `Text` from shared memory."""
+    makers = [lambda: GymnasiumEnv(make("MiniGrid-Fetch-5x5-N2-v0", max_steps=12))] * 2
+    vector, space = SyncVectorEnv(makers), makers[0]().observation_space["mission"]
+    missions = vector.reset(seed=0)[0]["mission"]
+    assert len(set(missions)) == 2
+    assert all(map(space.contains, (*missions, space.sample())))
+    assert not any(map(space.contains, ("", "get a red box", 0, np.zeros(3))))
+    others = GymnasiumEnv(make("MiniGrid-Empty-5x5-v0")).observation_space["mission"]
+    assert space == makers[1]().observation_space["mission"] != others
+    with pytest.raises(ValueError, match="you can disable this feature with `shared_memory=False`"):
+        AsyncVectorEnv(makers, context="spawn")
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [("MiniGrid-Empty-5x5-v0", [2, 2, 1, 2, 2]), ("MiniGrid-DistShift1-v0", [2, 2]), ("MiniGrid-Empty-5x5-v0", [0, 0])],
+)
+@pytest.mark.parametrize("spare", [0, 1])
+def test_the_last_step_may_be_a_success_too(name, actions, spare):
+    """Catches an episode that ends at `max_steps` and does not say so."""
+    max_steps = len(actions) + spare
+    reference, single, batch = make_reference(name), *_both_adapters(name, max_steps)
+    reference.max_steps = max_steps
+    for env in (reference, single, batch):
+        env.reset(seed=0)
+    for action in actions:
+        _, _, *expected, _ = reference.step(action)
+        assert list(single.step(action)[2:4]) == expected
+        assert [ends.tolist() for ends in batch.step(np.full(2, action))[2:4]] == [[end] * 2 for end in expected]
+    assert expected == [actions != [0, 0], spare == 0]
+
+
+def _both_adapters(name, max_steps):
+    env = make(name, max_steps=max_steps)
+    return GymnasiumEnv(env), BatchedEnv(env, 2)
 
 
 def test_minigrid_s_worlds_in_a_batch():
@@ -284,7 +363,7 @@ def test_gymnasium_episodes_are_the_world_s_own():
             observation, reward, terminated, truncated, _ = adapted.step(action)
             assert reward == timestep.reward
         assert terminated == (timestep.discount == 0)
-        assert truncated != terminated
+        assert truncated == (state.step_count == 12)
         np.testing.assert_array_equal(observation, timestep.observation)
         state, timestep = reset(state.key)
         observation, _ = adapted.reset()
@@ -435,7 +514,8 @@ def test_a_batch_is_the_vectorized_environment(task, options):
         failed = np.asarray(timestep.discount).reshape(num_envs, -1)[:, 0] == 0
         np.testing.assert_array_equal(terminated, timestep.last() & failed)
         np.testing.assert_array_equal(info.get("_final_obs", np.zeros(num_envs, bool)), timestep.last())
-        np.testing.assert_array_equal(truncated, timestep.last() & ~failed)
+        late = ~failed | ((task == "LavaDoorKey") & (timestep.extras["episode_length"] == env.max_steps))
+        np.testing.assert_array_equal(truncated, timestep.last() & late)
         ends += terminated.sum(), truncated.sum()
     assert ends[1] > 0
     assert ends[0] > 0 or task == "LockedHallway-2Rooms"

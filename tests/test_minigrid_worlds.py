@@ -298,6 +298,7 @@ MISTAKES = {
     "a wall in the hand": (dict(carrying=(WALL, 0)), "carrying must be nothing"),
     "a place outside": (dict(agent_pos=(8, 1)), "agent_pos must be within"),
     "another mission": (dict(mission="dance"), "is no mission of this world"),
+    "contents of empty hands": (dict(carrying_contents=(KEY, 1)), "contents must be keys, balls or boxes"),
     "contents without a box": (dict(contents=np.full((8, 8, 2), KEY)), "contents must be keys, balls or boxes"),
 }
 
@@ -309,6 +310,37 @@ def test_worlds_that_are_none(mistake):
     arrays = jax.device_get(env.to_arrays(jax.jit(env.reset)(jax.random.key(0))[0]))
     with pytest.raises(ValueError, match=told):
         env.make_state(**(arrays | changes))
+
+
+@pytest.mark.parametrize("name", ["MiniGrid-GoToDoor-5x5-v0", "SimpleDoorKey", "LockedHallway-2Rooms"])
+def test_states_are_made_on_the_host(name):
+    """Catches messages of JAX and NumPy, which do not say what is wrong, for traced arrays and ragged lists."""
+    env = envs_jax.make(name)
+    arrays = jax.device_get(env.to_arrays(jax.jit(env.reset)(jax.random.key(0))[0]))
+    for argument in arrays:
+        given = {other: value for other, value in arrays.items() if other != argument}
+        with pytest.raises(ValueError, match=f"^{argument} must be known, but is traced; .* outside jax.jit"):
+            jax.jit(lambda value, given=given, argument=argument: env.make_state(**given, **{argument: value}))(0)
+        with pytest.raises(ValueError, match=f"^{argument} must be an array, not rows of different lengths"):
+            env.make_state(**given, **{argument: [[1, 2], [3]]})
+    with pytest.raises(ValueError, match=r"^agent_pos must be known"):
+        jax.jit(lambda x: env.make_state(**arrays | {"agent_pos": [x, 1]}))(1)
+    made = jax.jit(lambda key: env.make_state(**arrays, key=key))(jax.random.key(1))
+    chex.assert_trees_all_equal(made, env.make_state(**arrays, key=jax.random.key(1)))
+
+
+@pytest.mark.parametrize(
+    "name", ["SimpleDoorKey", "TwoDoor", *FEW, "MiniGrid-Unlock-v0", "MiniGrid-GoToObject-6x6-N2-v0"]
+)
+def test_facts_are_cells_of_the_grid(name):
+    """Catches a door, an object or an obstacle outside the grid, which no step would ever find."""
+    env = envs_jax.make(name)
+    arrays = jax.device_get(env.to_arrays(jax.jit(env.reset)(jax.random.key(0))[0]))
+    most = env.width * env.height - 1
+    env.make_state(**arrays | {"facts": [most] * env.num_facts})
+    if env.num_facts:
+        with pytest.raises(ValueError, match=rf"facts must be within 0\.\.{most}, not"):
+            env.make_state(**arrays | {"facts": [most + 1] * env.num_facts})
 
 
 @pytest.mark.parametrize(

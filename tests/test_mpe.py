@@ -460,6 +460,7 @@ def test_every_gradient_is_a_number(name):
         ({"goals": [0.0, 1.0]}, "goals must be integers"),
         ({"goals": [0, 3]}, "goals must be at least 0 and below 3"),
         ({"step_count": -1}, "step_count must be at least 0"),
+        ({"goals": [[0], [1, 2]]}, "goals must be an array, not rows of different lengths"),
         ({"c": np.zeros((2, 3))}, r"c must be numbers of shape \(2, 10\)"),
     ],
 )
@@ -469,6 +470,13 @@ def test_make_state_says_what_is_wrong(changes, message):
     env.make_state(**arrays)
     with pytest.raises(ValueError, match=message):
         env.make_state(**{**arrays, **changes})
+
+
+def test_states_are_made_on_the_host():
+    """Catches JAX's own message, which does not say that `make_state` can't be traced."""
+    env = make("simple")
+    with pytest.raises(ValueError, match="p_pos must be known, but is traced"):
+        jax.jit(lambda p_pos: env.make_state(p_pos, np.zeros((1, 2))))(np.zeros((2, 2)))
 
 
 def test_the_silent_say_nothing():

@@ -315,6 +315,17 @@ def test_the_last_picture_stays(fps, last, tmp_path):
     assert durations == [1000 / fps] * 3 + [last]
 
 
+def test_one_picture_is_a_film(tmp_path):
+    """Catches Pillow's own message for a list of one duration."""
+    env = envs_jax.make("SimpleDoorKey")
+    states, _ = walk(env)
+    for frames in (states[:1], jax.tree.map(lambda leaf: leaf[None], states[0])):
+        animate(env, frames, tmp_path / "film.gif")
+        with Image.open(tmp_path / "film.gif") as film:
+            assert (film.n_frames, film.info["duration"]) == (1, 1000)
+            assert difference(np.asarray(film.convert("RGB")), env.render(states[0])) < 5
+
+
 def test_many_worlds_are_no_film(tmp_path):
     """Catches a batch of worlds that is filmed as if one followed the other."""
     env = envs_jax.make("SimpleDoorKey")

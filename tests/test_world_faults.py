@@ -13,6 +13,7 @@ import pytest
 from jumanji import specs
 
 from envs_jax.checks import WorldError
+from envs_jax.minigrid import COLORS, MiniGridEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.api.registry import register_task
 from jaxteach.config import PPOConfig, TrainConfig
@@ -126,3 +127,36 @@ def test_what_a_world_may_give(wrong, after, told):
 def test_what_is_registered_is_checked(make, told):
     with pytest.raises(UserError, match=told):
         make()
+
+
+class Room(MiniGridEnv):
+    """A gridworld without faults, as long as nothing is overridden."""
+
+    mission_template, mission_placeholders, num_facts = "fetch the {} ball", (COLORS,), 2
+
+    def __init__(self):
+        super().__init__(5, 5, 20)
+
+    def generate(self, layout):
+        layout.place_agent()
+        return [layout.rand_color()], [layout.rand_int(0, 25), 3]
+
+
+@pytest.mark.parametrize(
+    ("generate", "told"),
+    [
+        (lambda layout: ([0], [1, 2]), "places no agent; call layout.place_agent or layout.put_agent"),
+        (lambda layout: ([], [1, 2]), r"returns 0 mission number\(s\), but mission_placeholders says 1"),
+        (lambda layout: ([0, 0], [1, 2]), r"returns 2 mission number\(s\), but mission_placeholders says 1"),
+        (lambda layout: ([0], [1]), r"returns 1 fact\(s\), but num_facts says 2"),
+        (lambda layout: ([0], [1, jnp.zeros(2, jnp.int32)]), r"returns fact\(s\) with a shape; each must be a scalar"),
+        (lambda layout: None, "must return two lists, the mission's numbers and the facts, not None"),
+        (lambda layout: ([0], 1), r"must return two lists, the mission's numbers and the facts, not \(\[0\], 1\)"),
+    ],
+)
+def test_what_a_gridworld_generates(generate, told):
+    """Catches states with an agent outside the grid, and missions and facts that no step or text can read."""
+    made = type("Faulty", (Room,), {"generate": lambda self, layout: generate(layout)})()
+    with pytest.raises(WorldError, match=rf"^Faulty\.generate {told}(\n|$)"):
+        jax.jit(made.reset)(jax.random.key(0))
+    jax.eval_shape(Room().reset, jax.random.key(0))

@@ -50,6 +50,11 @@ class Game:
         self._running = not is_last(timestep)
         return timestep
 
+    @property
+    def step_count(self) -> int:
+        """Steps done in the episode, of a world whose state counts them."""
+        return int(self._state.step_count)
+
     def check_running(self) -> None:
         """Raises `ResetNeeded` if there is no running episode."""
         if not self._running:

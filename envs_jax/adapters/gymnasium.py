@@ -8,12 +8,16 @@ from jumanji.env import Environment
 
 from envs_jax.adapters.convert import count_agents, to_space, to_values
 from envs_jax.adapters.game import METADATA, Game, checked_action, checked_env, checked_mode, ends
+from envs_jax.adapters.minigrid import has_mission, minigrid_world, text_space, text_values
 from envs_jax.checks import check_observations
 from envs_jax.forking import NotForked
 
 
 class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
     """A world of one agent as a Gymnasium environment, with the observation and action of its specs.
+
+    A world of MiniGrid, wrapped or not, is seen as in the package `minigrid`: `image`, uint8[V, V, 3], `direction`, an
+    int, and `mission`, a str. Success in the very last step is both a termination and a truncation there.
 
     `reset(seed)` starts with `jax.random.key(seed)`, or a hash of a seed of more than 32 bits;
     without a seed, with the key that the last episode left, as automatic resets do, or at first
@@ -36,7 +40,10 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
             raise ValueError(f"{type(env).__name__} has an axis for agents; adapt it with PettingZooEnv")
         check_observations(env)
         self._game, self.render_mode = Game(env), checked_mode(env, render_mode)
-        self.observation_space = to_space(env.observation_spec)
+        space, world = to_space(env.observation_spec), minigrid_world(env)
+        self._world = world
+        self._told_world = world if has_mission(space) else None
+        self.observation_space = space if self._told_world is None else text_space(space, self._told_world)
         self.action_space = to_space(env.action_spec)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -48,7 +55,7 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
         timestep = self._game.reset(seed)
         # Gymnasium takes no other integers than Python's.
         super().reset(seed=None if seed is None else int(seed), options=options)
-        return to_values(self.observation_space, timestep.observation), {}
+        return self._values(timestep.observation), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step.
@@ -60,8 +67,13 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
         self._game.check_running()
         timestep = self._game.step(checked_action(self.action_space, action))
         terminated, truncated = map(bool, ends(timestep))
-        observation = to_values(self.observation_space, timestep.observation)
-        return observation, float(timestep.reward), terminated, truncated, {}
+        if terminated and self._world is not None:
+            truncated = self._game.step_count >= self._world.max_steps
+        return self._values(timestep.observation), float(timestep.reward), terminated, truncated, {}
+
+    def _values(self, observation: Any) -> Any:
+        values = to_values(self.observation_space, observation)
+        return values if self._told_world is None else text_values(values, observation, self._told_world)
 
     def render(self) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """uint8[H, W, 3], the present state, if the mode is "rgb_array"."""

@@ -16,6 +16,7 @@ from jumanji.env import Environment
 
 from envs_jax.adapters.convert import to_space, to_values
 from envs_jax.adapters.game import METADATA, checked_env, checked_mode, key_of
+from envs_jax.adapters.minigrid import minigrid_world
 from envs_jax.checks import check_observations
 from envs_jax.equality import EqualByArguments
 from envs_jax.forking import NotForked, check_process
@@ -25,6 +26,7 @@ from envs_jax.vector import VectorState, select_copies, vectorize
 class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
     """`num_envs` copies of any world as a Gymnasium `VectorEnv`, with automatic resets.
 
+    Observations are those of the world's specs: missions of MiniGrid are numbers, not texts as in `GymnasiumEnv`.
     Arrays are NumPy's, observations read-only (the memory is JAX's), or tensors that share JAX's
     memory on its device. A world with several agents has their axis after the batch's, also in the rewards.
     Gymnasium's vector wrappers work on NumPy arrays, and those of rewards on worlds of one agent.
@@ -215,7 +217,10 @@ class _Programs(EqualByArguments):
         last, extras = jnp.asarray(timestep.last()), timestep.extras
         terminated = last & (jnp.reshape(timestep.discount, (self.num_envs, -1)) == 0).all(-1)
         info = {name: extras[name] for name in ("episode_return", "episode_length")}
-        ended = timestep.reward, terminated, last & ~terminated, last
+        world, truncated = minigrid_world(self.env), last & ~terminated
+        if world is not None:  # A success in the very last step is both, as in the package `minigrid`.
+            truncated |= last & (extras["episode_length"] >= world.max_steps)
+        ended = timestep.reward, terminated, truncated, last
         observation, final, fits = timestep.observation, extras["next_obs"], self._fit(actions)
         if self.next_step:  # A finished copy already has its fresh state, and only shows it.
             after = select_copies(done, state, after)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.checks import known_array
 from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import CONTENTS_SHIFT, EMPTY_WORD, STATE_SHIFT
 from envs_jax.grid.constants import (
@@ -30,7 +31,7 @@ HELD = (KEY, BALL, BOX)
 
 def checked_integers(name: str, value: Any, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
     """`value` as int32 of a shape, within low..high; `ValueError` says what it is instead."""
-    array = np.asarray(value)
+    array = known_array(name, value)
     if array.shape != shape or array.dtype.kind not in "iub":
         raise ValueError(f"{name} must be integers of shape {shape}, not {array.dtype} of shape {array.shape}")
     if array.size and not low <= int(array.min()) <= int(array.max()) <= high:
@@ -74,7 +75,8 @@ def pack_grid(grid: Any, contents: Any, shape: tuple[int, int]) -> dict[str, np.
         raise ValueError(f"the grid has {describe_cell(cells[x, y])} at ({x}, {y}), which is no object of MiniGrid's")
     inner = np.zeros((*shape, 2)) if contents is None else checked_integers("contents", contents, (*shape, 2), 0, 255)
     words = kinds | colors << 8 | states << STATE_SHIFT | _contents(inner, kinds == BOX) << CONTENTS_SHIFT
-    cells, opaque = _packed(words.astype(np.uint32).reshape(-1), *shape)
+    with jax.ensure_compile_time_eval():  # A program may be traced around this.
+        cells, opaque = _packed(words.astype(np.uint32).reshape(-1), *shape)
     return {"cells": np.asarray(cells), "opaque": np.asarray(opaque)}
 
 
@@ -90,12 +92,13 @@ def pack_carrying(carrying: Any, contents: Any) -> np.uint32:
         ValueError: it can't be carried.
     """
     kind, color = checked_integers("carrying", carrying, (2,), 0, 255).tolist()
+    inner = checked_integers("carrying_contents", contents, (2,), 0, 255)
+    content = int(_contents(inner, np.array(kind == BOX)))
     if kind in (UNSEEN, EMPTY):
         return EMPTY_WORD
     if kind not in HELD or color >= NUM_COLORS:
         raise ValueError(f"carrying must be nothing, (0, 0), or a key, a ball or a box, not {(kind, color)}")
-    inner = checked_integers("carrying_contents", contents, (2,), 0, 255)
-    return np.uint32(kind | color << 8 | int(_contents(inner, np.array(kind == BOX))) << CONTENTS_SHIFT)
+    return np.uint32(kind | color << 8 | content << CONTENTS_SHIFT)
 
 
 def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:
@@ -103,7 +106,7 @@ def _contents(inner: np.ndarray, is_box: np.ndarray) -> np.ndarray:
     kinds, colors = np.moveaxis(np.asarray(inner, np.int64), -1, 0)
     holds = kinds > EMPTY
     if (holds & (~is_box | ~np.isin(kinds, HELD) | (colors >= NUM_COLORS))).any():
-        raise ValueError("contents must be keys, balls or boxes, (0, 0) for nothing, where the grid has boxes")
+        raise ValueError("contents must be keys, balls or boxes in boxes, and (0, 0) elsewhere")
     return np.where(holds, kinds | colors << 4, 0)
 
 

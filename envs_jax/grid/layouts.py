@@ -38,9 +38,15 @@ class Layout:
         self.width, self.height, self._words = width, height, words
         self._x, self._y = np.divmod(np.arange(width * height, dtype=np.int32), height)
         self.cells: jax.Array = jnp.full(width * height, EMPTY_WORD, jnp.uint32)
-        self.agent_cell: jax.Array = jnp.int32(NOWHERE)
+        self._nowhere = jnp.int32(NOWHERE)
+        self.agent_cell: jax.Array = self._nowhere
         self.agent_dir: jax.Array = jnp.int32(0)
         self.opaque: jax.Array | None = None
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether the agent was placed."""
+        return self.agent_cell is not self._nowhere
 
     def cell(self, x: Number, y: Number) -> jax.Array:
         """int32[], the index of a cell."""
@@ -143,13 +149,13 @@ class Layout:
 
     def place_agent(self, area: jax.Array | None = None) -> None:
         """Puts the agent into a free cell, in a random direction."""
-        self.agent_cell = jnp.int32(NOWHERE)
+        self.agent_cell = self._nowhere
         self.agent_cell = self.rand_elem(self.free(area))
         self.agent_dir = self.rand_int(0, 4)
 
     def place_agent_off_objects(self, area: jax.Array) -> None:
         """As `place_agent`, with nothing but a wall, or nothing at all, in front of the agent."""
-        self.agent_cell = jnp.int32(NOWHERE)
+        self.agent_cell = self._nowhere
         grid = self.cells.reshape(self.width, self.height)
         padded = jnp.pad(grid, 1, constant_values=WALL_WORD)
         ahead = [

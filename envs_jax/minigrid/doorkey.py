@@ -57,6 +57,7 @@ class RedBlueDoors(MiniGridEnv):
 
     mission_template = "open the red door then the blue door"
     num_facts = 2
+    facts_are_cells = True
 
     def __init__(self, size: int = 8, max_steps: int | None = None, agent_view_size: int = 7) -> None:
         size = checked_integer("size", size, 5, 16)

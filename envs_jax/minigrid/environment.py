@@ -13,7 +13,15 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
-from envs_jax.checks import checked_action, checked_flag, checked_integer, checked_odd, checked_steps
+from envs_jax.checks import (
+    WorldError,
+    checked_action,
+    checked_flag,
+    checked_integer,
+    checked_odd,
+    checked_steps,
+    known_array,
+)
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Effect, act
 from envs_jax.grid.arrays import checked_integers, pack_carrying, pack_grid, unpack_state
@@ -36,6 +44,8 @@ from envs_jax.grid.views import egocentric_image, full_image
 
 MOST_CELLS = 32
 """Cells along a side, at most."""
+MOST_NUMBER = 2**16
+"""Of a mission or among the facts, at most."""
 
 
 class Observation(NamedTuple):
@@ -80,6 +90,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     mission_placeholders: ClassVar[tuple[dict[int, str], ...]] = ()
     """The words for each gap of the text, by their numbers."""
     num_facts: int = 0
+    facts_are_cells: ClassVar[bool] = False
+    """Whether the facts are indices of cells, so that `make_state` can check them."""
     num_draws: int = 64
     """Random words that a layout draws, at most."""
     view_size_name: ClassVar[str] = "agent_view_size"
@@ -103,7 +115,7 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         super().__init__()
 
     def generate(self, layout: Layout) -> tuple[list[Any], list[Any]]:
-        """Draws a fresh layout; returns the numbers of its mission, and its facts."""
+        """Draws a fresh layout, with the agent; returns the numbers of its mission, and its facts."""
         raise NotImplementedError
 
     def find_facts(self, grid: np.ndarray, mission: list[int]) -> list[int]:
@@ -152,10 +164,14 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         return specs.BoundedArray((), jnp.float32, minimum=0.0, maximum=1.0, name="discount")
 
     def reset(self, key: jax.Array) -> tuple[GridState, TimeStep[Observation]]:
-        """A fresh layout; all its draws come from `key`."""
+        """A fresh layout; all its draws come from `key`.
+
+        Raises:
+            WorldError: `generate` places no agent, or returns other than the world says.
+        """
         next_key, layout_key = jax.random.split(key)
         layout = Layout(self.width, self.height, random_words(layout_key, self.num_draws))
-        mission, facts = self.generate(layout)
+        mission, facts = self._generate(layout)
         opaque = opaque_lines(layout.cells, self.width, self.height) if layout.opaque is None else layout.opaque
         state = GridState(
             key=next_key,
@@ -165,8 +181,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             agent_cell=layout.agent_cell,
             agent_dir=layout.agent_dir,
             carrying=jnp.uint32(EMPTY_WORD),
-            mission=_stacked(mission),
-            facts=_stacked(facts),
+            mission=mission,
+            facts=facts,
             **NO_HISTORY,
         )
         state = self.update_memory(state)
@@ -177,6 +193,25 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             observation=self.observe(state),
             extras={},
         )
+
+    def _generate(self, layout: Layout) -> tuple[jax.Array, jax.Array]:
+        """The mission int32[M] and the facts int32[F] that `generate` returns, checked while it is traced."""
+        name, generated = f"{type(self).__name__}.generate", self.generate(layout)
+        parts = generated if isinstance(generated, tuple) else ()
+        if len(parts) != 2 or not all(isinstance(part, list | tuple) for part in parts):
+            raise WorldError(f"{name} must return two lists, the mission's numbers and the facts, not {generated!r}")
+        mission, facts = parts
+        for numbers, words, declared in (
+            (mission, "mission number(s)", ("mission_placeholders", len(self.mission_placeholders))),
+            (facts, "fact(s)", ("num_facts", self.num_facts)),
+        ):
+            if len(numbers) != declared[1]:
+                raise WorldError(f"{name} returns {len(numbers)} {words}, but {declared[0]} says {declared[1]}")
+            if any(jnp.shape(number) for number in numbers):
+                raise WorldError(f"{name} returns {words} with a shape; each must be a scalar")
+        if not layout.has_agent:
+            raise WorldError(f"{name} places no agent; call layout.place_agent or layout.put_agent")
+        return _stacked(mission), _stacked(facts)
 
     def step(self, state: GridState, action: ArrayLike) -> tuple[GridState, TimeStep[Observation]]:
         """One step: count, act, judge, look.
@@ -233,7 +268,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
             carrying_contents: (object id, colour) of what a carried box holds.
             step_count: steps done in the episode.
             mission: int[M], the mission's numbers, or its text.
-            facts: int[F], see the world; by default those of a fresh world with this grid and mission.
+            facts: int[F], see the world; by default those of a fresh world with this grid and mission. Cells are inside
+                the grid.
             key: PRNG key of the next draws; `jax.random.key(0)` by default.
 
         Raises:
@@ -246,16 +282,18 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         packed, numbers = pack_grid(grid, contents, shape), self._checked_mission(mission)
         if facts is None:
             facts = self.find_facts(np.asarray(grid), numbers.tolist())
+        most_fact = self.width * self.height - 1 if self.facts_are_cells else MOST_NUMBER
         agent_cell = position[0] * self.height + position[1]
-        if not can_overlap(jnp.asarray(packed["cells"][agent_cell])):
-            raise ValueError(f"an agent can't stand at {tuple(position.tolist())}, on what is there")
+        with jax.ensure_compile_time_eval():  # A program may be traced around this.
+            if not can_overlap(jnp.asarray(packed["cells"][agent_cell])):
+                raise ValueError(f"an agent can't stand at {tuple(position.tolist())}, on what is there")
         fields: dict[str, Any] = dict(
             step_count=np.int32(checked_integers("step_count", step_count, (), 0, 2**31 - 1)),
             agent_cell=np.int32(agent_cell),
             agent_dir=np.int32(checked_integers("agent_dir", agent_dir, (), 0, 3)),
             carrying=pack_carrying(carrying, carrying_contents),
             mission=numbers,
-            facts=_checked_numbers("facts", facts, self.num_facts),
+            facts=_checked_numbers("facts", facts, self.num_facts, most_fact),
             **packed,
             **NO_HISTORY,
         )
@@ -289,8 +327,8 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
 
         return render_views(np.asarray(observation.image)[None])
 
-    def mission(self, state: GridState) -> str:
-        """The text of a state's mission; runs on the host."""
+    def mission(self, state: GridState | Observation) -> str:
+        """The text of the mission of a state or an observation; runs on the host."""
         return self._mission_of(np.asarray(state.mission).tolist())
 
     def missions(self) -> dict[str, tuple[int, ...]]:
@@ -322,10 +360,10 @@ def opens_door(state: GridState, action: jax.Array) -> jax.Array:
     return (action == Actions.toggle) & is_open_door(state.cells[state.facts]).any()
 
 
-def _checked_numbers(name: str, numbers: Any, count: int) -> np.ndarray:
-    given = np.asarray(numbers) if np.size(numbers) else np.zeros(0, np.int32)
-    return checked_integers(name, given, (count,), 0, 2**16)
+def _checked_numbers(name: str, numbers: Any, count: int, most: int = MOST_NUMBER) -> np.ndarray:
+    given = known_array(name, numbers)
+    return checked_integers(name, given if given.size else np.zeros(0, np.int32), (count,), 0, most)
 
 
-def _stacked(numbers: list[Any]) -> jax.Array:
+def _stacked(numbers: Sequence[Any]) -> jax.Array:
     return jnp.stack([jnp.asarray(number, jnp.int32) for number in numbers]) if numbers else jnp.zeros(0, jnp.int32)

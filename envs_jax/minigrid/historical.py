@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jumanji import specs
 from jumanji.types import TimeStep
 
-from envs_jax.checks import MOST_FRAMES, checked_count
+from envs_jax.checks import MOST_FRAMES, checked_count, known_array
 from envs_jax.grid.constants import AGENT, LOCKED, NO_DIRECTION, NUM_COLORS
 from envs_jax.grid.historical import historical_frame, pack_seen, unpack_frames, unpack_seen, visible_cells
 from envs_jax.grid.state import GridState
@@ -80,9 +80,10 @@ class HistoricalEnv(MiniGridEnv):
 
     def make_state(self, *args: Any, seen: Any, **named: Any) -> GridState:
         """As `MiniGridEnv.make_state`, with `seen`, bool[size, size], the cells seen so far in the episode."""
-        if np.shape(seen) != (self.size, self.size):
-            raise ValueError(f"seen must have shape {(self.size, self.size)}, not {np.shape(seen)}")
-        words = jax.device_put(pack_seen(np.asarray(seen, bool)))
+        mask = known_array("seen", seen)
+        if mask.shape != (self.size, self.size):
+            raise ValueError(f"seen must have shape {(self.size, self.size)}, not {mask.shape}")
+        words = jax.device_put(pack_seen(mask.astype(bool)))
         return self._repeat_first_frame(super().make_state(*args, **named)._replace(seen=words))
 
     def to_arrays(self, state: GridState) -> dict[str, jax.Array]:

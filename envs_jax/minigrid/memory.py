@@ -33,6 +33,7 @@ class Memory(MiniGridEnv):
 
     mission_template = "go to the matching object at the end of the hallway"
     num_facts = 2
+    facts_are_cells = True
 
     def __init__(
         self, size: int = 7, random_length: bool = False, max_steps: int | None = None, agent_view_size: int = 7

@@ -51,6 +51,7 @@ class GoTo(MiniGridEnv):
     """
 
     num_facts = 1
+    facts_are_cells = True
 
     def check_outcome(self, before: GridState, state: GridState, action: jax.Array, effect: Effect) -> Outcome:
         done, toggled = action == Actions.done, action == Actions.toggle
@@ -181,6 +182,7 @@ class PutNear(MiniGridEnv):
     mission_template = "put the {} {} near the {} {}"
     mission_placeholders = (COLORS, TYPES, COLORS, TYPES)
     num_facts = 1
+    facts_are_cells = True
 
     def __init__(
         self, size: int = 6, num_objects: int = 2, max_steps: int | None = None, agent_view_size: int = 7

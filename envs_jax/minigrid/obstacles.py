@@ -41,6 +41,8 @@ class DynamicObstacles(Empty):
         agent_view_size: see `MiniGridEnv`.
     """
 
+    facts_are_cells = True
+
     def __init__(
         self,
         size: int = 8,
@@ -86,8 +88,7 @@ class DynamicObstacles(Empty):
             ValueError: the action is invalid, see `checked_action`.
         """
         ahead = front_cell(state, self.width, self.height).word
-        state = self._draw_moves(state) if moves is None else self._move(state, moves)
-        state, timestep = super().step(state, action)
+        state, timestep = super().step(self._move_obstacles(state, moves), action)
         meant = self.remap_action(checked_action(action, NUM_ACTIONS))
         hits = (meant == Actions.forward) & (ahead != EMPTY_WORD) & (kind_of(ahead) != GOAL)
         timestep = timestep.replace(  # type: ignore[attr-defined]
@@ -97,26 +98,24 @@ class DynamicObstacles(Empty):
         )
         return state, timestep
 
-    def _draw_moves(self, state: GridState) -> GridState:
-        """Every obstacle goes to a free cell around it, uniform, or stays where there is none."""
-        next_key, key = jax.random.split(state.key)
-        layout = Layout(self.width, self.height, random_words(key, self.num_facts))
+    def _move_obstacles(self, state: GridState, moves: jax.Array | None) -> GridState:
+        """The state after the obstacles went, one after the other, to `moves`, or if None to free cells beside them."""
+        words = iter(())
+        if moves is None:
+            next_key, key = jax.random.split(state.key)
+            state, words = state._replace(key=next_key), random_words(key, self.num_facts)
+        layout = Layout(self.width, self.height, words)
         layout.cells, layout.agent_cell = state.cells[: self.width * self.height], state.agent_cell
         cells = []
         for obstacle in range(self.num_facts):
             old = state.facts[obstacle]
-            free = layout.free(layout.near(old, lambda dx, dy: (dx <= 1) & (dy <= 1)))
-            new = jnp.where(free.any(), layout.rand_elem(free), old)
-            layout.cells = self._moved(layout.cells, old, new)
+            new = self._draw_move(layout, old) if moves is None else jnp.asarray(moves[obstacle], jnp.int32)
+            layout.set_cell(old, EMPTY_WORD)
+            layout.set_cell(new, OBSTACLE)
             cells.append(new)
-        return state._replace(key=next_key, cells=pad_with_walls(layout.cells), facts=jnp.stack(cells))
+        return state._replace(cells=pad_with_walls(layout.cells), facts=jnp.stack(cells))
 
-    def _move(self, state: GridState, moves: jax.Array) -> GridState:
-        cells = state.cells
-        for obstacle in range(self.num_facts):
-            cells = self._moved(cells, state.facts[obstacle], moves[obstacle])
-        return state._replace(cells=cells, facts=jnp.asarray(moves, jnp.int32))
-
-    def _moved(self, cells: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        numbers = np.arange(cells.shape[0], dtype=np.int32)
-        return jnp.where(numbers == new, OBSTACLE, jnp.where(numbers == old, EMPTY_WORD, cells))
+    def _draw_move(self, layout: Layout, cell: jax.Array) -> jax.Array:
+        """int32[], a free cell around a cell, uniform; the cell itself where there is none."""
+        free = layout.free(layout.near(cell, lambda dx, dy: (dx <= 1) & (dy <= 1)))
+        return jnp.where(free.any(), layout.rand_elem(free), cell)

@@ -111,6 +111,7 @@ class Unlock(RoomGrid):
 
     mission_template = "open the door"
     num_facts = 1
+    facts_are_cells = True
 
     def __init__(self, max_steps: int = 288, agent_view_size: int = 7) -> None:
         super().__init__(6, 2, 1, max_steps, agent_view_size)
