@@ -277,7 +277,15 @@ def _in_blocks(function: Callable[[Any], Any], steps: Any, axes: int) -> Any:
         count = math.prod(shape)
         flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[axes:]), steps)
         block = 128 if jax.default_backend() == "cpu" else max(1, count)
-        results = jax.lax.map(function, flat, batch_size=block)
+        leaves, structure = jax.tree.flatten(flat)
+
+        def one(filled: list[jax.Array]) -> Any:
+            # `lax.map` can't split arrays without elements into blocks.
+            rest = iter(filled)
+            whole = [next(rest) if leaf.size else jnp.zeros(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+            return function(jax.tree.unflatten(structure, whole))
+
+        results = jax.lax.map(one, [leaf for leaf in leaves if leaf.size], batch_size=block)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
     return shard_map_local(each, axis=1)(steps)

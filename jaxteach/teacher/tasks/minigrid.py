@@ -109,30 +109,36 @@ class MiniGridDomain:
     def advance(self, memory: MiniGridMemory, action: jax.Array) -> MiniGridMemory:
         return memory._replace(seen=move(memory.seen, action, self.size))
 
-    def known(self, memory: MiniGridMemory, scene: Observation) -> Known:
-        """What the agent knows."""
+    def _known(self, memory: MiniGridMemory, scene: Observation) -> Known:
+        """What the agent knows, but for what is within reach."""
         words = memory.seen.words.reshape(self.size)
         view_size = scene.image.shape[0]
         hand = scene.image[view_size // 2, view_size - 1].astype(jnp.int32)
         return Known(
-            kind_of(words), color_of(words), state_of(words), hand[0], hand[1], scene.mission, memory.unlocked
+            kind=kind_of(words),
+            color=color_of(words),
+            state=state_of(words),
+            held_kind=hand[0],
+            held_color=hand[1],
+            mission=scene.mission,
+            unlocked=memory.unlocked,
+            within_reach=jnp.zeros(self.size, bool),
         )
 
     def caption_id(self, memory: MiniGridMemory, scene: Observation) -> tuple[jax.Array, Context]:
-        known, words = self.known(memory, scene), self.vocabulary
+        known, words = self._known(memory, scene), self.vocabulary
         own = self._rows(self._cell(memory.seen.position))
         passable = self._passable(known) | own
         touched = reachable(passable, own, self.size[1], True)
+        known = known._replace(within_reach=self._cells(touched))
         places = self._rows(words.cells(known))
         by_sight = np.array([name.by_sight for name in words.seen_names], bool).reshape(-1, 1)
         named = ((places & jnp.where(by_sight, places, touched)) != 0).any(1)
         held = words.held_place(known)
+        shown = jnp.where(words.in_sight[:, :, None] & named[:, None], places, np.uint32(0))
+        objects = jax.lax.reduce(shown, np.uint32(0), jax.lax.bitwise_or, (1,))
         context = self._context(known, memory, passable, touched, own)
-        objects = pick(places, jnp.maximum(words.seen_place, 0)) if len(places) else jnp.zeros((0, self.size[0]))
-        shown = (words.seen_place >= 0) & named[jnp.maximum(words.seen_place, 0)]
-        return words.number(named, held), context._replace(
-            objects=jnp.where(shown[:, None], objects, np.uint32(0)), in_hand=pick(words.in_hand, held)
-        )
+        return words.number(named, held), context._replace(objects=objects, in_hand=pick(words.in_hand, held))
 
     def object_ids(self, scene: Observation, context: Context) -> jax.Array:
         """Nothing: there is nobody to take it from."""
@@ -169,9 +175,7 @@ class MiniGridDomain:
     ) -> Context:
         empty = self._rows(known.kind == EMPTY) & ~own
         items = self._rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))
-        doors, unseen = self._rows(known.kind == DOOR), self._rows(known.kind == UNSEEN)
-        crowded = self._near(self._near(items)) | self._near(doors)
-        good = empty & ~crowded & touched
+        unseen = self._rows(known.kind == UNSEEN)
         front = cell_of(ahead_of(memory.seen), self.size)
         ahead = memory.seen.words[front]
         return Context(
@@ -179,11 +183,21 @@ class MiniGridDomain:
             in_hand=jnp.zeros(1, bool),
             passable=passable,
             hidden=jnp.where((unseen & touched).any(), unseen, items & self._near(unseen)),
-            good_places=jnp.where((good != 0).any(), good, empty),
+            good_places=self._good_places(known, passable, touched, items, empty),
             empty=empty,
             shut=(kind_of(ahead) == DOOR) & (state_of(ahead) == CLOSED),
             hands_full=known.held_kind != EMPTY,
         )
+
+    def _good_places(
+        self, known: Known, passable: jax.Array, touched: jax.Array, items: jax.Array, empty: jax.Array
+    ) -> jax.Array:
+        """uint32[W], the cells where a thing blocks no way: in the open, else in a dead end, else wherever it is empty."""
+        east, south, west, north = (ahead_rows(~passable, side, self.size[1], True) for side in range(4))
+        crowded = self._near(self._near(items)) | self._near(self._rows(known.kind == DOOR))
+        in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)
+        dead_ends = empty & touched & (east & west & (north | south) | north & south & (east | west))
+        return _first_of(in_the_open, dead_ends, empty)
 
     def _passable(self, known: Known) -> jax.Array:
         """uint32[W], the cells that can be walked through; closed doors count once both sides were seen."""
@@ -218,7 +232,19 @@ class MiniGridDomain:
         cells = np.arange(self.size[0] * self.size[1], dtype=np.int32).reshape(self.size)
         return cells == cell_of(position, self.size)
 
+    def _cells(self, rows: jax.Array) -> jax.Array:
+        """bool[W, H], bits uint32[W] as cells."""
+        return (rows[:, None] >> np.arange(self.size[1], dtype=np.uint32)) & 1 == 1
+
     def _rows(self, cells: jax.Array) -> jax.Array:
         """uint32[..., W], cells bool[..., W, H] as bits."""
         bits = np.uint32(1) << np.arange(self.size[1], dtype=np.uint32)
         return jnp.where(cells, bits, np.uint32(0)).sum(-1, dtype=jnp.uint32)
+
+
+def _first_of(*sets: jax.Array) -> jax.Array:
+    """uint32[W], the first of the sets uint32[W] that has a cell, or the last."""
+    found = sets[-1]
+    for cells in reversed(sets[:-1]):
+        found = jnp.where((cells != 0).any(), cells, found)
+    return found

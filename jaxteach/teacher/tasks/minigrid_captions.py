@@ -25,6 +25,7 @@ class Known(NamedTuple):
     held_color: jax.Array  # int32[]
     mission: jax.Array  # int32[M], see the world
     unlocked: jax.Array  # bool[colours], of which the agent has seen a locked door open
+    within_reach: jax.Array  # bool[W, H], the cells that the agent can walk to, and those next to these
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Name:
     enter: bool = False
     about: str = ""
 
-    def qualifies(self, other: "Name") -> bool:
-        """Whether this is a kind of another name's object."""
-        return self.text.endswith(f" {other.text}")
+    def stands_for(self, other: "Name") -> bool:
+        """Whether this names, perhaps with words before it, another name's object."""
+        return f" {self.text}".endswith(f" {other.text}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class MiniGridCaptions:
     Attributes:
         names: of what matters for the mission, in the order in which captions name them.
         mission: what a prompt says about the mission.
-        single: the world has one object of each name at most, so that none is seen and held at once.
+        single: the world has one object of each kind at most, so that no caption names it twice.
         skills: those that plans may use.
     """
 
@@ -83,7 +84,9 @@ class MiniGridCaptions:
     @cached_property
     def objects(self) -> list[Name]:
         """The names that plans may use."""
-        return [name for name in self.names if not any(name.qualifies(other) for other in self.names)]
+        return [
+            name for name in self.names if not any(name.stands_for(other) for other in self.names if other is not name)
+        ]
 
     @cached_property
     def object_names(self) -> list[str]:
@@ -97,11 +100,9 @@ class MiniGridCaptions:
         return [code for code in codes if self._can_occur(*code)]
 
     def _can_occur(self, seen: tuple[bool, ...], held: int) -> bool:
-        if not self.single or not held:
-            return True
-        name = self.held_names[held - 1]
-        texts = [other.text for other, here in zip(self.seen_names, seen) if here]
-        return not any(name.text == text or name.text.endswith(f" {text}") for text in texts)
+        named = [name for name, here in zip(self.seen_names, seen) if here]
+        named += self.held_names[held - 1 : held] if held else []
+        return not self.single or all(sum(name.stands_for(thing) for name in named) < 2 for thing in self.objects)
 
     @cached_property
     def _numbers(self) -> np.ndarray:
@@ -145,20 +146,20 @@ class MiniGridCaptions:
     @cached_property
     def in_hand(self) -> np.ndarray:
         """bool[held + 1, objects], whether what is held is an object that plans name."""
-        held = [[name.text == other.text or name.qualifies(other) for other in self.objects] for name in self.held_names]
+        held = [[name.stands_for(thing) for thing in self.objects] for name in self.held_names]
         return np.array([[False] * len(self.objects), *held], bool)
+
+    @cached_property
+    def in_sight(self) -> np.ndarray:
+        """bool[objects, seen], which names of what is seen stand for an object that plans name."""
+        seen = [[name.stands_for(thing) for name in self.seen_names] for thing in self.objects]
+        return np.array(seen, bool).reshape(len(self.objects), len(self.seen_names))
 
     def cells(self, known: Known) -> jax.Array:
         """bool[seen, W, H], where the named objects are."""
         if not self.seen_names:
             return jnp.zeros((0, *known.kind.shape), bool)
         return jnp.stack([_call(name.cells, known) for name in self.seen_names])
-
-    @cached_property
-    def seen_place(self) -> np.ndarray:
-        """int32[objects], the place of an object that plans name among the seen names, -1: none."""
-        texts = [name.text for name in self.seen_names]
-        return np.array([texts.index(text) if text in texts else -1 for text in self.object_names], np.int32)
 
 
 def _call(function: Callable[[Known], Any] | None, known: Known) -> jax.Array:

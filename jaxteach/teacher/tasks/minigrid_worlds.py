@@ -7,7 +7,7 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 
-from envs_jax.grid.constants import BALL, BOX, CLOSED, COLOR_TO_IDX, DOOR, GOAL, KEY, LOCKED, NUM_COLORS, OPEN, UNSEEN
+from envs_jax.grid.constants import BALL, BOX, CLOSED, COLOR_TO_IDX, DOOR, EMPTY, FLOOR, GOAL, KEY, LOCKED, NUM_COLORS, OPEN, UNSEEN
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
@@ -58,9 +58,20 @@ def new_doors(known: Known) -> jax.Array:
     return doors(known, CLOSED) & near(known.kind == UNSEEN)
 
 
+def in_the_way(known: Known) -> jax.Array:
+    """bool[W, H], cells next to a door or free cell that the agent knows no way to."""
+    free = (known.kind == EMPTY) | (known.kind == FLOOR) | (known.kind == GOAL) | (known.kind == DOOR)
+    return near(free & ~known.within_reach)
+
+
+def blocking_used_keys(known: Known) -> jax.Array:
+    """bool[W, H], the keys on the ground that have opened their doors, where they are in the way."""
+    return (known.kind == KEY) & ~useful_keys(known) & in_the_way(known)
+
+
 def blocking_balls(known: Known) -> jax.Array:
-    """bool[W, H], the balls before a door, less the one that the mission asks for."""
-    return (known.kind == BALL) & near(known.kind == DOOR) & ~mission_object(known)
+    """bool[W, H], the balls that are in the way, less the one that the mission asks for."""
+    return (known.kind == BALL) & in_the_way(known) & ~mission_object(known)
 
 
 def mission_object(known: Known) -> jax.Array:
@@ -79,7 +90,12 @@ def _colored_door(color: str, state: int) -> Callable[[Known], jax.Array]:
 GOAL_CELL: Final = Name("goal", lambda known: known.kind == GOAL, enter=True, about="the cell to reach; go to enters it")
 TARGET: Final = Name("target", mission_object, about="the object that the mission asks for")
 KEYS: Final = (
-    Name("used key", held=holds_used_key, about="a key that has opened its door; it is of no more use"),
+    Name(
+        "used key",
+        blocking_used_keys,
+        holds_used_key,
+        about="a key that has opened its door; it is of no more use, but may be in the way",
+    ),
     Name("key", useful_keys, _held(KEY), about="opens the locked door of its color"),
 )
 LOCKED_DOOR: Final = Name(
@@ -92,7 +108,7 @@ NEW_DOOR: Final = Name(
     "closed door", new_doors, about="a door that is not locked and was not opened yet; toggle opens it"
 )
 BLOCKING_BALL: Final = Name(
-    "ball", blocking_balls, _held(BALL), about="a ball that blocks the way to a door until it is put elsewhere"
+    "ball", blocking_balls, _held(BALL), about="a ball that is in the way until it is put elsewhere"
 )
 CLOSED_BOX: Final = Name(
     "box", lambda known: known.kind == BOX, _held(BOX), about="toggle opens it; something may be in it"
@@ -136,6 +152,7 @@ WORLDS: Final[dict[type[MiniGridEnv], Callable[[], MiniGridCaptions]]] = {
             Name("blue door", _colored_door("blue", CLOSED), about="to be opened while the red one is open"),
         ),
         "The agent has to open the red door, and then the blue one.",
+        single=True,
     ),
     Fetch: lambda: MiniGridCaptions((TARGET,), f"Picking up something else ends the episode. {PICK_UP}"),
     GoToDoor: lambda: MiniGridCaptions(
