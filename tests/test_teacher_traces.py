@@ -68,6 +68,14 @@ def test_plans_and_their_actions(task, mode):
     assert len(wrong) == 0, f"{len(wrong)} of {given.sum()} plans act differently, first {wrong[:5].tolist()}"
 
 
+@pytest.mark.parametrize("task", traces.BOX_TASKS)
+def test_keys_and_boxes_are_remembered_where_they_were_last_seen(task):
+    data, _, memories, obs = replayed(task, "soft")
+    assert data["mem_names"].tolist() == ["key", "box", "door"]
+    x, y = np.moveaxis(data["t_mem"][:, :2].astype(int), -1, 0)
+    np.testing.assert_array_equal(memories, np.where(x < 0, -1, x * obs.shape[2] + y))
+
+
 @pytest.mark.parametrize("task", SOFT_TASKS)
 def test_soft_probabilities_are_the_mixture_of_the_plans(task):
     _, teacher, memories, obs = replayed(task, "soft")

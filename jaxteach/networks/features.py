@@ -36,7 +36,9 @@ def egocentric_features(obs: jax.Array, boxes: bool = False) -> jax.Array:
     directions = (words[..., -1] >> 24).astype(jnp.int32)
     pose = jnp.max(jnp.where(is_agent, (cells << 2) | directions, 0))
     x, y, direction = (pose >> 2) // size, (pose >> 2) % size, pose & 3
-    frames = [_frame_features(_channels(words[..., i], boxes), is_agent, x, y, direction) for i in range(words.shape[-1])]
+    frames = [
+        _frame_features(_channels(words[..., i], boxes), is_agent, x, y, direction) for i in range(words.shape[-1])
+    ]
     return jnp.concatenate(frames)
 
 
