@@ -34,7 +34,9 @@ FIGURES_JSON = ROOT / "docs" / "figures.json"
 BLOCK = re.compile(r"(<!-- figures:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 DOORKEY = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
-TAUGHT = (*DOORKEY, "LockedHallway-2Rooms", "LockedHallway-4Rooms", "LockedHallway-6Rooms", "simple_spread")
+BOXES = ("KeyInBox", "RandomBoxKey")
+HALLWAYS = ("LockedHallway-2Rooms", "LockedHallway-4Rooms", "LockedHallway-6Rooms")
+TAUGHT = (*DOORKEY, *BOXES, *HALLWAYS, "simple_spread")
 THRESHOLD = 0.95
 
 
@@ -176,6 +178,8 @@ def teacher_alone_text(data: Any) -> str:
             "20 x 20",
             "a key in the middle, two doors far away, a view of 3 x 3 (the paper's DivergedDoorKey)",
         ),
+        "KeyInBox": ("10 x 10", "the key is in a box, which has to be opened"),
+        "RandomBoxKey": ("10 x 10", "the key is in the box, or on the floor beside an empty one"),
     }
     rows = [(f"`{task}`", *told, f"{data[task]['success_rate']:.2f}") for task, told in worlds.items()]
     return table(("task", "world", "the difficulty", "success of the teacher alone"), rows)
@@ -183,7 +187,7 @@ def teacher_alone_text(data: Any) -> str:
 
 def teams_alone_text(data: Any) -> str:
     spread = data["simple_spread"]
-    rooms = ", ".join(f"{data[task]['success_rate']:.2f}" for task in TAUGHT if task.startswith("LockedHallway"))
+    rooms = ", ".join(f"{data[task]['success_rate']:.2f}" for task in HALLWAYS)
     return (
         f"These teachers alone succeed in {rooms} of the episodes of the hallway with 2, 4 and 6 rooms, and in "
         f"{spread['success_rate']:.2f} of those of `simple_spread` (return {spread['mean_return']:.1f})."

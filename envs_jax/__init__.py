@@ -21,13 +21,13 @@ _TASKS: dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any
     "LavaDoorKey": (LavaDoorKey, {}),
     "ColoredDoorKey": (ColoredDoorKey, {}),
     "TwoDoor": (TwoDoor, {"world_size": 20, "room_size": (20, 20)}),
+    "KeyInBox": (KeyInBox, {}),
+    "RandomBoxKey": (RandomBoxKey, {}),
     **WORLDS,
     **SCENARIOS,
 }
 _BUILT_IN: Final = frozenset(_TASKS)
 _UNLISTED: Final[dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[str, Any]]]] = {
-    "KeyInBox": (KeyInBox, {}),
-    "RandomBoxKey": (RandomBoxKey, {}),
     **MINIGRID_WORLDS,
 }
 _FIXED: Final = {task: ("num_rooms",) for task in WORLDS}
@@ -35,7 +35,7 @@ _FIXED: Final = {task: ("num_rooms",) for task in WORLDS}
 
 
 def tasks() -> list[str]:
-    """The names that `make` knows, except KeyInBox, RandomBoxKey and those of `envs_jax.minigrid.WORLDS`."""
+    """The names that `make` knows, except those of `envs_jax.minigrid.WORLDS`."""
     return list(_TASKS)
 
 
@@ -81,7 +81,7 @@ def _canonical(task: str) -> str:
     if not isinstance(task, str) or task.lower() not in by_lower:
         near = get_close_matches(str(task).lower(), by_lower, 1)
         hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
-        known = f"known are {', '.join(_TASKS)}, KeyInBox, RandomBoxKey, and those of envs_jax.minigrid.WORLDS"
+        known = f"known are {', '.join(_TASKS)}, and those of envs_jax.minigrid.WORLDS"
         raise ValueError(f"unknown task {task!r}; {known}{hint}")
     return by_lower[task.lower()]
 

@@ -49,6 +49,7 @@ class DoorKey(HistoricalEnv):
 
     facts_are_cells = True
     num_doors = 1
+    num_boxes = 0
     num_lava = 0
     most_keys = NUM_COLORS  # One for each colour.
     fixed_colors: tuple[int, ...] = ()
@@ -226,6 +227,8 @@ class KeyInBox(DoorKey):
 
     The parameters are those of `DoorKey`, without `num_keys`.
     """
+
+    num_boxes = 1
 
     def __init__(
         self,

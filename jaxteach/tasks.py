@@ -40,6 +40,7 @@ class TaskSpec:
 
 
 _DOORKEY: Final = "jaxteach.teacher.tasks.doorkey:doorkey_domain"
+_BOXED: Final = "jaxteach.teacher.tasks.doorkey:boxed_key_domain"
 _COLORED: Final = "jaxteach.teacher.tasks.doorkey:colored_doorkey_domain"
 _MINIGRID: Final = "jaxteach.teacher.tasks.minigrid_worlds:minigrid_domain"
 _HALLWAY: Final = "jaxteach.teacher.tasks.hallway:hallway_domain"
@@ -79,6 +80,8 @@ TASKS: Final[dict[str, TaskSpec]] = {
     "LavaDoorKey": TaskSpec(400_000, {}, _DOORKEY, "LavaDoorKey"),
     "ColoredDoorKey": TaskSpec(500_000, {}, _COLORED, "ColoredDoorKey"),
     "TwoDoor": TaskSpec(600_000, {}, _DOORKEY, "TwoDoor"),
+    "KeyInBox": TaskSpec(200_000, {}, _BOXED, "BoxKey"),
+    "RandomBoxKey": TaskSpec(300_000, {}, _DOORKEY, "BoxKey"),
     "LockedHallway-2Rooms": TaskSpec(500_000, _HALLWAY_OPTIONS, _HALLWAY, "LockedHallway"),
     "LockedHallway-4Rooms": TaskSpec(1_000_000, _HALLWAY_OPTIONS, _HALLWAY, "LockedHallway"),
     "LockedHallway-6Rooms": TaskSpec(1_000_000, _HALLWAY_OPTIONS, _HALLWAY, "LockedHallway"),

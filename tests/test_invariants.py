@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import envs_jax
-from envs_jax.grid.constants import AGENT, DIR_TO_VEC, DOOR, EMPTY, GREY, KEY, LAVA, LOCKED, OPEN, WALL, Actions
+from envs_jax.grid.constants import AGENT, BOX, DIR_TO_VEC, DOOR, EMPTY, GREY, KEY, LAVA, LOCKED, OPEN, WALL, Actions
 from envs_jax.vector import vectorize
 
-ROOMS = [task for task in envs_jax.tasks() if task.endswith(("DoorKey", "TwoDoor"))]
+ROOMS = [task for task in envs_jax.tasks() if task.endswith(("DoorKey", "TwoDoor", "KeyInBox", "RandomBoxKey"))]
 HALLWAYS = [task for task in envs_jax.tasks() if task.startswith("LockedHallway")]
 PARTICLES = [task for task in envs_jax.tasks() if task.startswith("simple")]
 
 
-FEW = ["LavaDoorKey", "LockedHallway-2Rooms", "simple_world_comm"]
+FEW = ["LavaDoorKey", "RandomBoxKey", "LockedHallway-2Rooms", "simple_world_comm"]
 
 
 def test_every_world_is_of_one_kind():
@@ -30,10 +30,13 @@ def judge_room(env, before, action, after, timestep):
     grid, seen, (x, y) = world["grid"], world["seen"], world["agent_pos"]
     kind, under = grid[..., 0], grid[x, y, 0]
     was = env.to_arrays(before)["grid"]
-    carries = world["carrying"][0] == KEY
+    held, held_before = world["carrying"], env.to_arrays(before)["carrying"]
+    boxed = (world["contents"][..., 0] == KEY).sum() + (world["carrying_contents"][0] == KEY)
+    boxes = (kind == BOX).sum() + (held[0] == BOX)
+    boxes_before = (was[..., 0] == BOX).sum() + (held_before[0] == BOX)
     obs = timestep.extras["next_obs"]
     here = (np.arange(env.size)[:, None] == x) & (np.arange(env.size) == y)
-    hand = jnp.where(carries, jnp.stack([KEY, world["carrying"][1], 0]), jnp.array([EMPTY, 0, 0]))
+    hand = jnp.where(held[0] > 0, jnp.append(held, 0), jnp.array([EMPTY, 0, 0]))
     shown = jnp.where(here[..., None], hand, grid) * seen[..., None]
     facing = jnp.where(here, after.agent_dir, 4)
     is_door = kind == DOOR
@@ -47,7 +50,10 @@ def judge_room(env, before, action, after, timestep):
         "the agent is in the world, on a cell that can be entered": (after.agent_cell >= 0)
         & (after.agent_cell < env.size**2)
         & ((under == EMPTY) | in_lava),
-        "keys are conserved": (kind == KEY).sum() + carries == env.num_keys,
+        "keys are conserved": (kind == KEY).sum() + (held[0] == KEY) + boxed == env.num_keys,
+        "a box goes only when it is opened": (boxes <= env.num_boxes)
+        & (boxes_before - boxes <= (action == Actions.toggle))
+        & (boxes <= boxes_before),
         "doors stay, in one of their three states": (grid[..., 2] <= jnp.where(is_door, 2, 0)).all()
         & (is_door.sum() == env.num_doors),
         "what was seen stays seen": ~(env.to_arrays(before)["seen"] & ~seen).any() & seen[x, y],

@@ -270,6 +270,23 @@ def test_what_the_agent_carries_shows_in_its_own_cell_only():
     assert features[11 * 49 :].sum() == 0
 
 
+def test_boxes_have_a_channel_where_the_world_has_them():
+    """Catches a student that takes a box for an empty cell, and features of other worlds that have changed."""
+    obs = np.zeros((10, 10, 4), np.uint8)
+    obs[..., 0], obs[..., 3] = 1, 4
+    obs[5, 4, 3], obs[7, 4], obs[6, 4] = 0, (7, 3, 0, 4), (5, 3, 0, 4)
+    boxed, plain = (
+        make_network("egocentric", AgentAxisWrapper(envs_jax.make(t)), False) for t in ("KeyInBox", "TwoDoor")
+    )
+    features = np.asarray(boxed.prepare(jnp.asarray(obs)))
+    near, lines = features[: 12 * 49].reshape(12, 7, 7), features[12 * 49 :].reshape(2, 12, 19)
+    assert np.argwhere(near[-1]).tolist() == [[NEAR + 2, NEAR]]
+    assert [np.argwhere(line).tolist() for line in lines[:, -1]] == [[[9 + 2]], [[9]]]
+    without = np.concatenate([near[:-1].reshape(-1), lines[:, :-1].reshape(-1)])
+    np.testing.assert_array_equal(plain.prepare(jnp.asarray(obs)), without)
+    np.testing.assert_array_equal(egocentric_features(jnp.asarray(obs)), without)
+
+
 def small(**changes):
     ppo = PPOConfig(rollout_length=16, batch_size=64, **changes.pop("ppo", {}))
     return TrainConfig("SimpleDoorKey", num_envs=16, total_steps=4096, eval_interval=2, num_eval=20, ppo=ppo, **changes)

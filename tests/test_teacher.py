@@ -13,7 +13,7 @@ from msgspec import structs
 
 import envs_jax
 from envs_jax.grid.cells import kind_of
-from envs_jax.grid.constants import KEY, Actions
+from envs_jax.grid.constants import BOX, KEY, Actions
 from envs_jax.vector import vectorize
 from jaxteach.errors import UserError
 from jaxteach.llm.query import AnswerCounts
@@ -25,7 +25,10 @@ from jaxteach.teacher.plans import CaptionParts, CaptionPlans, Plan, PlanFile, l
 from jaxteach.teacher.table import compile_plans
 from jaxteach.teacher.tasks.doorkey_captions import Captions, Scene
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
-from tests.traces import TASKS
+from tests.traces import BOX_TASKS, TASKS
+
+WALKED = (*TASKS, *BOX_TASKS)
+"""Tasks whose list of captions is compared with what random walks show."""
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +170,71 @@ def test_colored_captions_are_those_that_can_occur(num_keys, captions):
     assert set(np.unique(seen)) <= set(range(captions))
     assert len(np.unique(seen)) > captions // 2
     assert timestep.observation.shape[1:] == (10, 10, 4)
+
+
+@pytest.mark.parametrize("task", WALKED)
+def test_every_caption_of_a_random_walk_is_listed(task):
+    """Catches a situation that the list of captions leaves out, which would never be taught; 25,600 steps a task."""
+    teacher, venv = make_teacher(task), vectorize(envs_jax.make(task), 256)
+
+    def step(before, action):
+        state, timestep = venv.step(before[0], action)
+        return (state, timestep.observation, timestep.last()), before[1:]
+
+    @jax.jit
+    def walk(key):
+        state, timestep = venv.reset(key)
+        actions = jax.random.randint(key, (100, 256), 0, len(Actions))
+        _, (obs, first) = jax.lax.scan(step, (state, timestep.observation, jnp.ones(256, bool)), actions)
+        return teacher.label(initial_memory(teacher, 256), obs, actions, first, key)[2]
+
+    captions = np.asarray(walk(jax.random.key(0)))
+    assert (captions < 0).sum() == 0
+    assert len(np.unique(captions)) > len(teacher.captions) // 2
+
+
+@pytest.mark.parametrize(("task", "count"), [("KeyInBox", 8), ("RandomBoxKey", 12)])
+def test_captions_with_a_box_are_those_that_can_occur(task, count):
+    """A key that comes out of the box is never beside it; an empty box may be beside the key."""
+    texts = make_teacher(task).captions
+    assert len(set(texts)) == len(texts) == count
+    assert ("Agent sees <key>, <box>, <door>, holds <nothing>." in texts) == (task == "RandomBoxKey")
+    assert ("Agent sees <box>, holds <key>." in texts) == (task == "RandomBoxKey")
+    assert "Agent sees <box>, <door>, holds <nothing>." in texts
+
+
+def boxed_obs(*objects, hand=(1, 0)):
+    """An empty map of 10 x 10 cells, the agent at (2, 2) looking east, and objects (x, y, kind) in colour 3."""
+    obs = np.zeros((10, 10, 4), np.uint8)
+    obs[..., 0], obs[..., 3] = 1, 4
+    obs[2, 2] = (*hand, 0, 0)
+    for x, y, kind in objects:
+        obs[x, y, :2] = kind, 3
+    return jnp.asarray(obs)
+
+
+def test_a_key_that_was_never_seen_is_where_the_box_is():
+    """Catches a key of no place, for which a plan waits, and a box in the hand that keeps its old place."""
+    teacher = make_teacher("RandomBoxKey")
+    domain = teacher.domain
+    assert domain.vocabulary.object_names == ["key", "box", "door"]
+
+    def look(memory, obs):
+        scene = domain.read(obs)
+        memory = domain.remember(memory, scene)
+        number, objects = domain.caption_id(memory, scene)
+        return memory, teacher.captions[number], objects.targets.tolist(), objects.known.tolist()
+
+    memory, caption, targets, known = look(teacher.reset(), boxed_obs())
+    assert (caption, targets, known) == ("Agent sees <nothing>, holds <nothing>.", [-1, -1, -1], [False] * 3)
+    memory, caption, targets, known = look(memory, boxed_obs((5, 7, BOX)))
+    assert (caption, targets, known) == ("Agent sees <box>, holds <nothing>.", [57, 57, -1], [True, True, False])
+    memory, caption, targets, _ = look(memory, boxed_obs(hand=(BOX, 3)))
+    assert (caption, targets) == ("Agent sees <box>, holds <nothing>.", [22, 22, -1])
+    memory, caption, targets, _ = look(memory, boxed_obs((4, 4, KEY)))
+    assert (caption, targets) == ("Agent sees <key>, holds <nothing>.", [44, 22, -1])
+    memory, caption, targets, _ = look(memory, boxed_obs((5, 7, BOX), hand=(KEY, 3)))
+    assert (caption, targets) == ("Agent sees <box>, holds <key>.", [44, 57, -1])
 
 
 def test_a_door_has_one_colour():

@@ -9,16 +9,23 @@ import numpy as np
 import pytest
 
 from jaxteach.teacher import make_teacher
+from jaxteach.teacher.domain import caption_text
 from tests import traces
 
+SOFT_TASKS = (*traces.TASKS, *traces.BOX_TASKS)
 CASES = [(task, mode) for task in traces.TASKS for mode in ("soft", "hard")]
+CASES += [(task, "soft") for task in traces.BOX_TASKS]
+OTHER_CAPTIONS = [
+    (task, mode) for task in traces.BOX_TASKS for mode in ("random", "hardcoded", "always", "ask50", "fuzz")
+]
+"""Recordings of other teachers, which have the captions."""
 
 
 @cache
 def replayed(task, mode):
     """The recording, the teacher and its memories, each carried along from the start of its episode."""
-    data = traces.load(f"{task.lower()}_{mode}")
-    teacher = make_teacher(task, soft=mode == "soft")
+    data = traces.load_task(task, mode)
+    teacher = make_teacher(task, soft=mode != "hard")
     frames = traces.transition_frames(data)
     obs = jnp.asarray(data["obs"][frames])
     first = jnp.asarray(np.isin(frames, data["ep_frame_start"][:-1]))
@@ -31,18 +38,20 @@ def replayed(task, mode):
     return data, teacher, memories, obs
 
 
-def relative(text):
-    """A recorded caption with its colours numbered in the order in which they are named."""
+def in_our_words(text):
+    """A recorded caption with its colours numbered in the order in which they are named, or one of LLM4RL's."""
+    if text.startswith("observation: "):
+        return caption_text(re.findall(r"observed a (\w+)", text), "key" if "carry key" in text else None)
     colors = list(dict.fromkeys(re.findall(r"(red|green|blue|purple|yellow|grey) ", text)))
     return re.sub(r"(red|green|blue|purple|yellow|grey) ", lambda m: f"color{colors.index(m[1]) + 1} ", text)
 
 
-@pytest.mark.parametrize(("task", "mode"), CASES)
+@pytest.mark.parametrize(("task", "mode"), CASES + OTHER_CAPTIONS)
 def test_captions(task, mode):
     data, teacher, memories, obs = replayed(task, mode)
     numbers = jax.jit(jax.vmap(teacher.caption))(memories, obs)
     captions = [teacher.captions[i] for i in numbers]
-    assert captions == [relative(data["texts"][i]) for i in data["t_text_id"]]
+    assert captions == [in_our_words(data["texts"][i]) for i in data["t_text_id"]]
 
 
 @pytest.mark.parametrize(("task", "mode"), CASES)
@@ -59,7 +68,15 @@ def test_plans_and_their_actions(task, mode):
     assert len(wrong) == 0, f"{len(wrong)} of {given.sum()} plans act differently, first {wrong[:5].tolist()}"
 
 
-@pytest.mark.parametrize("task", traces.TASKS)
+@pytest.mark.parametrize("task", traces.BOX_TASKS)
+def test_keys_and_boxes_are_remembered_where_they_were_last_seen(task):
+    data, _, memories, obs = replayed(task, "soft")
+    assert data["mem_names"].tolist() == ["key", "box", "door"]
+    x, y = np.moveaxis(data["t_mem"][:, :2].astype(int), -1, 0)
+    np.testing.assert_array_equal(memories, np.where(x < 0, -1, x * obs.shape[2] + y))
+
+
+@pytest.mark.parametrize("task", SOFT_TASKS)
 def test_soft_probabilities_are_the_mixture_of_the_plans(task):
     _, teacher, memories, obs = replayed(task, "soft")
     actions, weights = jax.jit(jax.vmap(teacher.plan_actions))(memories, obs)
@@ -72,7 +89,7 @@ def test_soft_probabilities_are_the_mixture_of_the_plans(task):
     np.testing.assert_allclose(probs, mixture, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", traces.TASKS)
+@pytest.mark.parametrize("task", SOFT_TASKS)
 def test_unique_actions_equal_the_recorded_distribution(task):
     """Where every plan has one right action, the recorded distribution is ours, not only the mixture."""
     data, teacher, memories, obs = replayed(task, "soft")

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
+BOX_TASKS = ("KeyInBox", "RandomBoxKey")
+"""Tasks of LLM4RL, whose recordings are in a folder of their own."""
 FOLDER = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -18,6 +20,11 @@ def load(name: str, recordings: str = "traces") -> dict[str, np.ndarray]:
         pytest.fail(f"THE REFERENCE'S RECORDINGS ARE ABSENT: {path} is not there, so nothing was compared with it")
     with np.load(path) as archive:
         return {key: archive[key] for key in archive.files}
+
+
+def load_task(task: str, mode: str) -> dict[str, np.ndarray]:
+    """The recording of a DoorKey task in one mode."""
+    return load(f"{task.lower()}_{mode}", "traces_llm4rl" if task in BOX_TASKS else "traces")
 
 
 def episodes(data: dict[str, np.ndarray]) -> list[tuple[slice, slice]]:

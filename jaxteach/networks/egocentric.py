@@ -10,10 +10,17 @@ from jaxteach.networks.features import egocentric_features, map_features
 
 
 class EgocentricNet(nn.Module):
-    """A small perceptron on egocentric features, one trunk for actor and critic."""
+    """A small perceptron on egocentric features, one trunk for actor and critic.
+
+    Attributes:
+        num_actions: actions of the agent.
+        width: of the trunk.
+        boxes: whether the features have a channel for boxes.
+    """
 
     num_actions: int
     width: int = 128
+    boxes: bool = False
 
     @nn.compact
     def __call__(self, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
@@ -24,10 +31,9 @@ class EgocentricNet(nn.Module):
         hidden = nn.relu(dense(self.width, 2.0)(hidden))
         return heads(hidden, self.num_actions), carry
 
-    @staticmethod
-    def prepare(obs: jax.Array | MapObservation) -> jax.Array:
+    def prepare(self, obs: jax.Array | MapObservation) -> jax.Array:
         """The input for one observation, uint8[W, H, 4 * F] or one with a map: uint8[features]."""
-        return map_features(obs) if isinstance(obs, MapObservation) else egocentric_features(obs)
+        return map_features(obs) if isinstance(obs, MapObservation) else egocentric_features(obs, self.boxes)
 
     def initial_carry(self, num_envs: int) -> Carry:
         del num_envs

@@ -30,19 +30,20 @@ NEAR: Final = 3
 """Cells to each side of the agent that are kept one by one."""
 
 
-def egocentric_features(obs: jax.Array) -> jax.Array:
+def egocentric_features(obs: jax.Array, boxes: bool = False) -> jax.Array:
     """What is around the agent, from the agent's point of view.
 
     Per channel (unseen, wall, door, key, lava, and three bits of the colour of keys and of
-    doors): every cell of the 7 x 7 square around the agent, and, for the whole world, how many
+    doors; with `boxes` also box): every cell of the 7 x 7 square around the agent, and, for the whole world, how many
     cells of the channel there are in each row ahead and behind and in each column to the sides.
     The agent's own cell, which shows what it carries, counts in the square only.
 
     Args:
         obs: uint8[W, H, 4 * F] with W = H; of stacked frames each is seen from the newest pose.
+        boxes: whether there is a channel for boxes, the last one.
 
     Returns:
-        uint8[F * (49 + 2 * (2 * W - 1)) * 11].
+        uint8[F * (49 + 2 * (2 * W - 1)) * C], C the number of channels, 11 or 12.
     """
     size = obs.shape[0]
     words = jax.lax.bitcast_convert_type(obs.reshape(size, size, -1, 4), jnp.uint32)
@@ -51,7 +52,9 @@ def egocentric_features(obs: jax.Array) -> jax.Array:
     directions = (words[..., -1] >> 24).astype(jnp.int32)
     pose = jnp.max(jnp.where(is_agent, (cells << 2) | directions, 0))
     x, y, direction = (pose >> 2) // size, (pose >> 2) % size, pose & 3
-    frames = [_frame_features(words[..., i], is_agent, x, y, direction) for i in range(words.shape[-1])]
+    frames = [
+        _frame_features(_channels(words[..., i], boxes), is_agent, x, y, direction) for i in range(words.shape[-1])
+    ]
     return jnp.concatenate(frames)
 
 
@@ -118,9 +121,8 @@ def _bits(codes: jax.Array, known: Sequence[int]) -> jax.Array:
 
 
 def _frame_features(
-    words: jax.Array, is_agent: jax.Array, x: jax.Array, y: jax.Array, direction: jax.Array
+    channels: jax.Array, is_agent: jax.Array, x: jax.Array, y: jax.Array, direction: jax.Array
 ) -> jax.Array:
-    channels = _channels(words)
     others = jnp.where(is_agent, jnp.uint8(0), channels)
     along_x = _centred(others.sum(2, dtype=jnp.uint8), x)
     along_y = _centred(others.sum(1, dtype=jnp.uint8), y)
@@ -134,12 +136,12 @@ def _frame_features(
     return jnp.concatenate([pick(turned, direction).reshape(-1), ahead.reshape(-1), right.reshape(-1)])
 
 
-def _channels(words: jax.Array) -> jax.Array:
-    """uint8[11, W, H], 0 or 1."""
+def _channels(words: jax.Array, boxes: bool) -> jax.Array:
+    """uint8[11, W, H], 0 or 1; with boxes uint8[12, W, H]."""
     kind, color = words & 0xFF, (words >> 8) & 0xFF
     kinds = [kind == UNSEEN, kind == WALL, kind == DOOR, kind == KEY, kind == LAVA]
     bits = [(kind == object_type) & ((color >> bit) & 1 == 1) for object_type in (KEY, DOOR) for bit in range(3)]
-    return jnp.stack(kinds + bits).astype(jnp.uint8)
+    return jnp.stack(kinds + bits + [kind == BOX] * boxes).astype(jnp.uint8)
 
 
 def _centred(line: jax.Array, place: jax.Array) -> jax.Array:

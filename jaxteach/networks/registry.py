@@ -55,4 +55,5 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
         return ReferenceNet(num_actions, recurrent)
     if recurrent:
         raise ValueError("the egocentric network has no recurrence; use --network reference with --recurrent")
-    return EgocentricNet(num_actions)
+    # Worlds without boxes need not say so.
+    return EgocentricNet(num_actions, boxes=getattr(world.env, "num_boxes", 0) > 0)

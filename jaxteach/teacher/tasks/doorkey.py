@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from envs_jax.grid.constants import NUM_ACTIONS, Actions
 from envs_jax.small_gather import pick
 from jaxteach.teacher.navigation import STUCK, Map, Pose, explore, go_to, read_map
+from jaxteach.teacher.table import OBJECT_SKILLS
 from jaxteach.teacher.tasks.doorkey_captions import Captions, Objects, Scene
 
 
@@ -23,7 +24,7 @@ class View(NamedTuple):
 class DoorKeyDomain:
     """A `Domain` whose observations are uint8[W, H, 4 * F], the newest frame on the last four channels.
 
-    The memory is int32[names of keys], the cells where keys were last seen.
+    The memory is int32[names of keys and boxes], the cells where these were last seen.
     """
 
     vocabulary: Captions
@@ -64,7 +65,8 @@ class DoorKeyDomain:
         x, y = context.targets // size[1], context.targets % size[1]
         walks = jax.vmap(go_to, in_axes=(None, None, 0, 0, None))(scene.world, pose, x, y, size[1])
         walks = jnp.where(walks == STUCK, Actions.done, walks)[self.vocabulary.object_targets]
-        on_object = [walks] + [jnp.full_like(walks, a) for a in (Actions.pickup, Actions.drop, Actions.toggle)]
+        ways = {"goto": walks, "pickup": Actions.pickup, "drop": Actions.drop, "toggle": Actions.toggle}
+        on_object = [jnp.broadcast_to(ways.get(skill, Actions.done), walks.shape) for skill in OBJECT_SKILLS]
         by_object = jnp.where(context.known[:, None], jnp.stack(on_object, 1), Actions.done).reshape(-1)
         exploring = explore(scene.world, pose, size[1], self.view_size)
         noop = jnp.int32(Actions.done)
@@ -82,14 +84,20 @@ def doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
     return _domain(env, colored=False)
 
 
+def boxed_key_domain(task: str, env: Any) -> DoorKeyDomain:
+    """The domain of a DoorKey task whose key is always in the box at first."""
+    del task
+    return _domain(env, colored=False, boxed_key=True)
+
+
 def colored_doorkey_domain(task: str, env: Any) -> DoorKeyDomain:
     """The domain of a DoorKey task with colours in its captions."""
     del task
     return _domain(env, colored=True)
 
 
-def _domain(env: Any, colored: bool) -> DoorKeyDomain:
-    captions = Captions(env.num_keys, env.num_doors, colored)
+def _domain(env: Any, colored: bool, boxed_key: bool = False) -> DoorKeyDomain:
+    captions = Captions(env.num_keys, env.num_doors, colored, env.num_boxes, boxed_key)
     return DoorKeyDomain(captions, (env.size, env.size), env.view_size)
 
 
