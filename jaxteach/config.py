@@ -140,7 +140,7 @@ class WorldConfig:
         Raises:
             UserError: as `make_env`, or the world lacks what training needs.
         """
-        from envs_jax.minigrid.map_memory import has_image, MapWrapper  # noqa: PLC0415 - as in `make_env`
+        from envs_jax.minigrid.map_memory import MapWrapper, has_image  # noqa: PLC0415 - as in `make_env`
         from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
 
         env = self.make_env(task)

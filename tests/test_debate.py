@@ -33,7 +33,7 @@ from jaxteach.teacher.table import compile_plans
 from tests.language_model import MODEL
 
 SPREAD = task_domain(envs_jax.make("simple_spread"), "simple_spread").vocabulary
-PROMPT = task_prompt("simple_spread", SPREAD.object_names)
+PROMPT = task_prompt("simple_spread", SPREAD)
 NEAREST = "Action: {go to <nearest landmark>}"
 
 

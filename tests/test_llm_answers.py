@@ -101,7 +101,7 @@ def test_the_candidates_hold_the_recorded_models_favourite_plans(task):
 @pytest.mark.parametrize("task", taught_tasks())
 def test_prompts_end_with_the_caption_and_share_all_before_it(task):
     vocabulary = vocabulary_of(task)
-    prompt = task_prompt(task, vocabulary.object_names)
+    prompt = task_prompt(task, vocabulary)
     texts = [prompt.about(caption) for caption in vocabulary.texts]
     assert all(text.endswith(caption) for text, caption in zip(texts, vocabulary.texts))
     assert len({text.removesuffix(caption) for text, caption in zip(texts, vocabulary.texts)}) == 1
@@ -110,9 +110,7 @@ def test_prompts_end_with_the_caption_and_share_all_before_it(task):
 
 
 def test_a_prompt_is_told_by_its_text():
-    two, three = (
-        task_prompt("ColoredDoorKey", vocabulary_of("ColoredDoorKey", num_keys=n).object_names) for n in (2, 3)
-    )
+    two, three = (task_prompt("ColoredDoorKey", vocabulary_of("ColoredDoorKey", num_keys=n)) for n in (2, 3))
     assert two.digest != three.digest
     assert "<color3 key>" in three.text
 
@@ -134,7 +132,7 @@ class Parrot:
 
 def ask(client, path, samples=4):
     vocabulary = vocabulary_of("SimpleDoorKey")
-    prompt = task_prompt("SimpleDoorKey", vocabulary.object_names)
+    prompt = task_prompt("SimpleDoorKey", vocabulary)
     captions = range(len(vocabulary.texts))
     return ask_captions(client, AnswerStore(path), prompt, vocabulary, captions, samples)
 
@@ -222,7 +220,7 @@ def test_how_an_answer_ended_is_kept_and_decides_what_it_counts_as(tmp_path):
 @pytest.mark.parametrize("captions", [[6], [-1]])
 def test_a_caption_outside_the_table_is_refused(captions, tmp_path):
     vocabulary = vocabulary_of("SimpleDoorKey")
-    prompt = task_prompt("SimpleDoorKey", vocabulary.object_names)
+    prompt = task_prompt("SimpleDoorKey", vocabulary)
     with pytest.raises(UserError, match=r"there is no caption -?\d: captions are 0..5"):
         ask_captions(Parrot(["Action: {wait}"]), AnswerStore(tmp_path / "a"), prompt, vocabulary, captions, 1)
 
@@ -241,7 +239,7 @@ def test_another_model_or_question_is_asked_anew(tmp_path):
     assert len(other.asked) == 24
     assert all(set(tally.weights) == {(("explore", None),)} for tally in tallies)
     same = Parrot(["Action: {wait}"])
-    lava = task_prompt("LavaDoorKey", vocabulary.object_names)
+    lava = task_prompt("LavaDoorKey", vocabulary)
     ask_captions(same, AnswerStore(path), lava, vocabulary, range(6), 4)
     assert len(same.asked) == 24
 
@@ -265,7 +263,7 @@ def test_scores_become_probabilities():
             return table
 
     vocabulary = vocabulary_of("SimpleDoorKey")
-    prompt = task_prompt("SimpleDoorKey", vocabulary.object_names)
+    prompt = task_prompt("SimpleDoorKey", vocabulary)
     (tally,) = score_captions(Judge(), prompt, vocabulary, [2])
     entry = tally.entry(vocabulary)
     assert [round(plan.probability, 6) for plan in entry.plans] == [0.75, 0.25]

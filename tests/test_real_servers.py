@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 WORDS = Captions(num_keys=1, num_doors=1, colored=False)
 GRAMMAR = plan_grammar(WORDS)
-PROMPTS = [task_prompt("SimpleDoorKey", WORDS.object_names).about(text) for text in WORDS.texts[:3]]
+PROMPTS = [task_prompt("SimpleDoorKey", WORDS).about(text) for text in WORDS.texts[:3]]
 QUESTIONS = [Question(prompt, 0) for prompt in PROMPTS]
 LLAMA_SERVER = pytest.param(
     llama_server,

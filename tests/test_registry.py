@@ -206,7 +206,7 @@ def test_registering_again_replaces(tmp_path):
     register_task(Empty, TrainConfig("Mine", total_steps=2), domain_of(words("b")))
     assert (TASKS["Mine"].total_steps, task_domain(Empty(), "Mine").vocabulary.object_names) == (2, ["b"])
     with pytest.raises(UserError, match="Mine has no prompt"):
-        task_prompt("Mine", ["b"])
+        task_prompt("Mine", Words([["b"]], ["b"]))
     register_task(Empty, TrainConfig("Mine", total_steps=2))
     assert not TrainConfig("Mine").taught
     register_network("mine", int)
@@ -254,10 +254,10 @@ def test_mistakes_in_registering():
 def test_prompts_that_can_t_be_used(tmp_path):
     register_task(Empty, TrainConfig("Mine", total_steps=1), domain_of(words("a")), tmp_path / "none.md")
     with pytest.raises(UserError, match=r"can't read the prompt .*none\.md of Mine"):
-        task_prompt("Mine", ["a"])
+        task_prompt("Mine", Words([["a"]], ["a"]))
     (tmp_path / "none.md").write_text("What now?")
     with pytest.raises(UserError, match=r"has no \{caption\}"):
-        task_prompt("Mine", ["a"])
+        task_prompt("Mine", Words([["a"]], ["a"]))
 
 
 def test_options_are_told_as_they_are_typed():

@@ -53,7 +53,7 @@ def teach(config: TeachConfig, out: Path) -> None:
     if config.debate_rounds and world.num_agents == 1:
         raise UserError(f"{task} has one agent, and a debate needs several; leave --debate_rounds out")
     vocabulary = _vocabulary(world, task)
-    prompt = task_prompt(task, vocabulary.object_names)
+    prompt = task_prompt(task, vocabulary)
     store = AnswerStore(answers_path(out))
     with on_interrupt(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
         plans = _plans_from_answers(config, world, task, vocabulary, prompt, store)
@@ -93,7 +93,7 @@ def export(config: TeachConfig, path: Path) -> None:
     """
     task = canonical_task(str(config.task))
     vocabulary = _vocabulary(config.world.make(task), task)
-    prompt = task_prompt(task, vocabulary.object_names)
+    prompt = task_prompt(task, vocabulary)
     questions = _questions(config, vocabulary, prompt)
     export_batch(open_server(config.llm, None), questions, path)
     print(f"{len(questions)} requests written to {path}; give their answers to --import_batch, with the same options")

@@ -39,7 +39,7 @@ class OnlineTeacher:
 
     def __init__(self, config: TrainConfig, teacher: Teacher, folder: Path, done: int) -> None:
         self._config, self._vocabulary, self._folder = config, teacher.vocabulary, folder
-        self._prompt = task_prompt(config.task, self._vocabulary.object_names)
+        self._prompt = task_prompt(config.task, self._vocabulary)
         self._client = open_client(config.llm, self._vocabulary)
         self._store = AnswerStore(answers_path(folder / PLANS))
         assert teacher.plans is not None
@@ -108,7 +108,7 @@ class OnlineTeacher:
 
 def check_askable(config: TrainConfig, teacher: Teacher) -> None:
     """Raises `UserError` where the options for the model, or the task's prompt, are missing or wrong."""
-    task_prompt(config.task, teacher.vocabulary.object_names)
+    task_prompt(config.task, teacher.vocabulary)
     open_client(config.llm, teacher.vocabulary)
 
 

@@ -1,7 +1,6 @@
 """The prompts: one text for each task, with a place for the caption at its end."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -9,9 +8,19 @@ from typing import Final
 
 from jaxteach.errors import UserError
 from jaxteach.tasks import TASKS
+from jaxteach.teacher.domain import Vocabulary
 
 CAPTION: Final = "{caption}"
-OBJECTS: Final = "{objects}"
+SKILL_NOTES: Final = {
+    "explore": "explore: walk to where something unseen may be",
+    "goto": "go to <object>: walk until the object is directly in front",
+    "pickup": "pick up <object>: take the object in front",
+    "drop": "drop <object>: put down what is held where it is in no way",
+    "toggle": "toggle <object>: open what is in front",
+    "wait": "wait: do nothing",
+    "putnext": "put next to <object>: put down what is held beside the object",
+}
+"""What prompts say about the skills."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,10 @@ class Prompt:
         return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
 
 
-def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
-    """The prompt that ships for a task or was registered with it, with the objects that its plans may name.
+def task_prompt(task: str, vocabulary: Vocabulary) -> Prompt:
+    """The prompt that ships for a task or was registered with it, with the skills and objects that its plans may name.
+
+    A vocabulary may have `prompt_parts`, texts for more gaps.
 
     Raises:
         UserError: there is none.
@@ -46,7 +57,14 @@ def task_prompt(task: str, object_names: Sequence[str]) -> Prompt:
         text = _read_prompt(prompt, task)
     else:
         text = (resources.files("jaxteach.llm") / "prompts" / f"{prompt}.md").read_text("utf-8")
-    return Prompt(text.replace(OBJECTS, ", ".join(f"<{name}>" for name in object_names)))
+    parts = {
+        **getattr(vocabulary, "prompt_parts", {}),
+        "objects": ", ".join(f"<{name}>" for name in vocabulary.object_names),
+        "skills": "\n".join(f"- {SKILL_NOTES[skill]}" for skill in vocabulary.skills),
+    }
+    for gap, part in parts.items():
+        text = text.replace(f"{{{gap}}}", part)
+    return Prompt(text)
 
 
 def _read_prompt(path: Path, task: str) -> str:

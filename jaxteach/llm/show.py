@@ -76,7 +76,7 @@ def _print_thoughts(console: Console, path: Path | None, task: str, vocabulary: 
     if path is None:
         _print_line(console, "no thoughts ship with jaxteach")
         return
-    store, prompt = AnswerStore(answers_path(path), read_only=True), task_prompt(task, vocabulary.object_names)
+    store, prompt = AnswerStore(answers_path(path), read_only=True), task_prompt(task, vocabulary)
     lines = [
         f"{text} {thoughts}"
         for text in vocabulary.texts

@@ -275,17 +275,15 @@ def _in_blocks(function: Callable[[Any], Any], steps: Any, axes: int) -> Any:
     def each(steps: Any) -> Any:
         shape = jax.tree.leaves(steps)[0].shape[:axes]
         count = math.prod(shape)
+        block = min(count, 128) if jax.default_backend() == "cpu" else count
+        whole, blocks = count // block * block, jax.vmap(function)
         flat = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[axes:]), steps)
-        block = 128 if jax.default_backend() == "cpu" else max(1, count)
-        leaves, structure = jax.tree.flatten(flat)
-
-        def one(filled: list[jax.Array]) -> Any:
-            # `lax.map` can't split arrays without elements into blocks.
-            rest = iter(filled)
-            whole = [next(rest) if leaf.size else jnp.zeros(leaf.shape[1:], leaf.dtype) for leaf in leaves]
-            return function(jax.tree.unflatten(structure, whole))
-
-        results = jax.lax.map(one, [leaf for leaf in leaves if leaf.size], batch_size=block)
+        # Not by the `batch_size` of `lax.map`, which fails for arrays without elements.
+        grouped = jax.tree.map(lambda leaf: leaf[:whole].reshape(whole // block, block, *leaf.shape[1:]), flat)
+        results = jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), jax.lax.map(blocks, grouped))
+        if whole < count:
+            rest = blocks(jax.tree.map(lambda leaf: leaf[whole:], flat))
+            results = jax.tree.map(lambda one, other: jnp.concatenate([one, other]), results, rest)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
     return shard_map_local(each, axis=1)(steps)

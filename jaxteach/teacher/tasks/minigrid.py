@@ -145,7 +145,9 @@ class MiniGridDomain:
         del scene, context
         return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
 
-    def skill_actions(self, memory: MiniGridMemory, scene: Observation, context: Context, skills: jax.Array) -> jax.Array:
+    def skill_actions(
+        self, memory: MiniGridMemory, scene: Observation, context: Context, skills: jax.Array
+    ) -> jax.Array:
         del scene
         on_object = skills >= FIRST_OBJECT_SKILL
         number = jnp.maximum(skills - FIRST_OBJECT_SKILL, 0)
@@ -192,7 +194,7 @@ class MiniGridDomain:
     def _good_places(
         self, known: Known, passable: jax.Array, touched: jax.Array, items: jax.Array, empty: jax.Array
     ) -> jax.Array:
-        """uint32[W], the cells where a thing blocks no way: in the open, else in a dead end, else wherever it is empty."""
+        """uint32[W], the cells where a thing blocks no way: in the open, else in a dead end, else all empty ones."""
         east, south, west, north = (ahead_rows(~passable, side, self.size[1], True) for side in range(4))
         crowded = self._near(self._near(items)) | self._near(self._rows(known.kind == DOOR))
         in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)

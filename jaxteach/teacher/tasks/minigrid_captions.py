@@ -126,9 +126,10 @@ class MiniGridCaptions:
         return [caption_text(sees, holds) for sees, holds in zip(self.sees, self.holds)]
 
     @property
-    def notes(self) -> list[str]:
-        """What a prompt says about the names."""
-        return [f"<{name.text}>: {name.about}" for name in self.names if name.about]
+    def prompt_parts(self) -> dict[str, str]:
+        """What a prompt says about the world, by the names of its gaps."""
+        notes = [f"- <{name.text}>: {name.about}" for name in self.names if name.about]
+        return {"mission": self.mission, "notes": "\n".join(notes)}
 
     def number(self, seen: jax.Array, held: jax.Array) -> jax.Array:
         """int32[], the caption with the names bool[seen] and the held one int32[], 0 for nothing."""

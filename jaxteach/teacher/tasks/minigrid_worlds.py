@@ -7,7 +7,21 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 
-from envs_jax.grid.constants import BALL, BOX, CLOSED, COLOR_TO_IDX, DOOR, EMPTY, FLOOR, GOAL, KEY, LOCKED, NUM_COLORS, OPEN, UNSEEN
+from envs_jax.grid.constants import (
+    BALL,
+    BOX,
+    CLOSED,
+    COLOR_TO_IDX,
+    DOOR,
+    EMPTY,
+    FLOOR,
+    GOAL,
+    KEY,
+    LOCKED,
+    NUM_COLORS,
+    OPEN,
+    UNSEEN,
+)
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
@@ -19,7 +33,7 @@ from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, Un
 from envs_jax.small_gather import pick
 from jaxteach.teacher.plans import SKILLS
 from jaxteach.teacher.tasks.minigrid import MiniGridDomain
-from jaxteach.teacher.tasks.minigrid_captions import Known, Name, MiniGridCaptions
+from jaxteach.teacher.tasks.minigrid_captions import Known, MiniGridCaptions, Name
 
 
 def near(cells: jax.Array) -> jax.Array:
@@ -87,7 +101,9 @@ def _colored_door(color: str, state: int) -> Callable[[Known], jax.Array]:
     return lambda known: doors(known, state) & (known.color == COLOR_TO_IDX[color])
 
 
-GOAL_CELL: Final = Name("goal", lambda known: known.kind == GOAL, enter=True, about="the cell to reach; go to enters it")
+GOAL_CELL: Final = Name(
+    "goal", lambda known: known.kind == GOAL, enter=True, about="the cell to reach; go to enters it"
+)
 TARGET: Final = Name("target", mission_object, about="the object that the mission asks for")
 KEYS: Final = (
     Name(
