@@ -58,7 +58,7 @@ def measure(options: Options) -> dict[str, Any]:
     if options.task not in envs_jax.tasks():
         raise UserError(f"unknown task {options.task!r}")
     vocabulary = task_domain(envs_jax.make(options.task), options.task).vocabulary
-    prompt = task_prompt(options.task, vocabulary.object_names)
+    prompt = task_prompt(options.task, vocabulary)
     prompts = [prompt.about(caption) for caption in vocabulary.texts]
     questions = [Question(text, sample) for text in prompts for sample in range(options.samples)]
     grammar = plan_grammar(vocabulary)

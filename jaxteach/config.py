@@ -457,7 +457,8 @@ class TrainConfig:
         if self.online and not self.taught:
             raise UserError("--online needs a teacher to teach; leave --no_teacher out, and take a task that has one")
         if self.recurrent and self.network == "egocentric":
-            raise UserError("the egocentric network has no recurrence; add --network reference to --recurrent")
+            other = "mlp" if self.task.startswith("MiniGrid-") else "reference"
+            raise UserError(f"the egocentric network has no recurrence; add --network {other} to --recurrent")
 
 
 PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig, "hosts": HostsConfig}

@@ -170,12 +170,13 @@ class MapWrapper(EqualByArguments, Wrapper[Any, Any, Any]):
 
     def reset(self, key: jax.Array) -> tuple[MapState, TimeStep[Any]]:
         """As the wrapped world's."""
-        return self._seen(*self._env.reset(key), empty_map(self.size))
+        world, timestep = self._env.reset(key)
+        return self._seen(world, timestep, empty_map(self.size))
 
     def step(self, state: MapState, action: ArrayLike) -> tuple[MapState, TimeStep[Any]]:
         """As the wrapped world's."""
-        seen = move(state.seen, jnp.asarray(action), self.size)
-        return self._seen(*self._env.step(state.world, action), seen)
+        world, timestep = self._env.step(state.world, action)
+        return self._seen(world, timestep, self.move(state.seen, jnp.asarray(action)))
 
     def observe(self, state: MapState) -> MapObservation:
         """The observation of a state."""
@@ -183,12 +184,20 @@ class MapWrapper(EqualByArguments, Wrapper[Any, Any, Any]):
 
     def add_map(self, observation: Any, seen: SeenMap) -> MapObservation:
         """MiniGrid's observation with the map of an agent that has taken it in."""
-        return MapObservation(*observation, around_agent(seen, self.radius, self.size))
+        image, direction, mission = observation
+        return MapObservation(image, direction, mission, around_agent(seen, self.radius, self.size))
+
+    def take_in(self, seen: SeenMap, observation: Any) -> SeenMap:
+        """The map after one of MiniGrid's observations."""
+        return take_in(seen, observation.image, observation.direction, self.size)
+
+    def move(self, seen: SeenMap, action: jax.Array) -> SeenMap:
+        """The map after an action int32[], before the next observation."""
+        return move(seen, action, self.size)
 
     def _seen(self, world: GridState, timestep: TimeStep[Any], seen: SeenMap) -> tuple[MapState, TimeStep[Any]]:
-        observation = timestep.observation
-        seen = take_in(seen, observation.image, observation.direction, self.size)
-        observation = self.add_map(observation, seen)
+        seen = self.take_in(seen, timestep.observation)
+        observation = self.add_map(timestep.observation, seen)
         return MapState(world, seen), timestep.replace(observation=observation)  # type: ignore[attr-defined]
 
     def render(self, state: MapState) -> np.ndarray:

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.minigrid.map_memory import MapWrapper, SeenMap, empty_map
+from envs_jax.vector import select_copies
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.api.objects import Objects
 from jaxteach.api.options import names_as_keywords
@@ -46,6 +48,8 @@ class Policy:
         structure: of an observation, as the environment gives it.
         shapes: the shape and dtype of each of its arrays.
         single: the environment has one agent, and its arrays no axis for agents.
+        mapped: the MiniGrid world with the map that the student reads, which the policy makes of MiniGrid's
+            observations and its own actions; None for others.
     """
 
     # By identity, so that `jax.jit(policy)` can look it up: arrays have no hash.
@@ -57,14 +61,19 @@ class Policy:
     structure: Any = flax.struct.field(pytree_node=False)
     shapes: tuple[tuple[tuple[int, ...], Any], ...] = flax.struct.field(pytree_node=False)
     single: bool = flax.struct.field(pytree_node=False)
+    mapped: MapWrapper | None = flax.struct.field(pytree_node=False, default=None)
 
     @classmethod
     def of(cls, params: Any, network: Network, world: AgentAxisWrapper) -> "Policy":
         """The student with these parameters, in a world."""
-        leaves, structure = jax.tree.flatten(jax.eval_shape(world.env.reset, jax.random.key(0))[1].observation)
-        with_agents = jax.tree.leaves(world.abstract_observation)
-        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, with_agents))
-        return cls(params, network, structure, shapes, world.is_single)
+        mapped = world.env if isinstance(world.env, MapWrapper) else None
+        env, with_agents = (
+            (world.env, world) if mapped is None else (mapped.unwrapped, AgentAxisWrapper(mapped.unwrapped))
+        )
+        leaves, structure = jax.tree.flatten(jax.eval_shape(env.reset, jax.random.key(0))[1].observation)
+        wholes = jax.tree.leaves(with_agents.abstract_observation)
+        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, wholes))
+        return cls(params, network, structure, shapes, world.is_single, mapped)
 
     def __call__(
         self, obs: Any, carry: Any = None, *, first: Any = None, key: jax.Array | None = None
@@ -96,13 +105,34 @@ class Policy:
         if not batched:
             leaves = [leaf[None] for leaf in leaves]
         leaves = [leaf.astype(dtype) for leaf, (_, dtype) in zip(leaves, self.shapes)]
-        obs = jax.tree.unflatten(structure, [leaf[:, None] for leaf in leaves] if self.single else leaves)
-        begins = jnp.full(len(leaves[0]), carry is None) if first is None else jnp.asarray(first, bool)
-        carry = self.network.initial_carry(len(leaves[0])) if carry is None else carry
-        act = student_policy(self.network, self.params, greedy=key is None)
-        carry, action = act(carry, obs, begins.reshape(-1), jax.random.key(0) if key is None else key)
-        action = action[:, 0] if self.single else action
+        begins = jnp.full(len(leaves[0]), carry is None) if first is None else jnp.asarray(first, bool).reshape(-1)
+        carry = self._initial_carry(len(leaves[0])) if carry is None else carry
+        carry, action = self._act(carry, jax.tree.unflatten(structure, leaves), begins, key)
         return action if batched else action[0], carry
+
+    def _initial_carry(self, count: int) -> Any:
+        carry = self.network.initial_carry(count)
+        return carry if self.mapped is None else (self._empty_maps(count), carry)
+
+    def _act(self, carry: Any, obs: Any, first: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
+        """The carry after a step, and the actions int32[N] or int32[N, A] for observations [N, ...]."""
+        if self.mapped is None:
+            return self._choose(carry, obs, first, key)
+        maps, carry = carry
+        maps = select_copies(first, self._empty_maps(len(first)), maps)
+        maps = jax.vmap(self.mapped.take_in)(maps, obs)
+        carry, action = self._choose(carry, jax.vmap(self.mapped.add_map)(obs, maps), first, key)
+        return (jax.vmap(self.mapped.move)(maps, action), carry), action
+
+    def _choose(self, carry: Any, obs: Any, first: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
+        policy = student_policy(self.network, self.params, greedy=key is None)
+        with_agents = jax.tree.map(lambda leaf: leaf[:, None], obs) if self.single else obs
+        carry, action = policy(carry, with_agents, first, jax.random.key(0) if key is None else key)
+        return carry, action[:, 0] if self.single else action
+
+    def _empty_maps(self, count: int) -> SeenMap:
+        assert self.mapped is not None
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), empty_map(self.mapped.size))
 
     def _fit(self, leaves: list[jax.Array]) -> bool:
         return all(leaf.shape[leaf.ndim - len(shape) :] == shape for leaf, (shape, _) in zip(leaves, self.shapes))

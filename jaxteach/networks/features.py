@@ -1,7 +1,7 @@
 """Features of grid worlds for the students' perceptrons: zeros and ones, or small counts, instead of codes."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +99,16 @@ def map_features(obs: MapObservation) -> jax.Array:
     near = slice(max(0, size // 2 - NEAR), size // 2 + NEAR + 1)
     parts = [hand, channels[near, near], channels.sum(0, dtype=jnp.uint8), channels.sum(1, dtype=jnp.uint8)]
     return jnp.concatenate([part.reshape(-1) for part in parts])
+
+
+def image_features(obs: Any) -> jax.Array:
+    """What a MiniGrid agent sees now: uint8[V * V * (13 + 2 * M) + 4], the channels of `map_features`, the direction.
+
+    Args:
+        obs: an observation with an image uint8[V, V, 3], a direction int32[] and a mission int32[M].
+    """
+    channels = _map_channels(obs.image, obs.mission).reshape(-1)
+    return jnp.concatenate([channels, (obs.direction == np.arange(4)).astype(jnp.uint8)])
 
 
 def _map_channels(cells: jax.Array, mission: jax.Array) -> jax.Array:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_jax.minigrid.map_memory import MapObservation
 from jaxteach.networks.base import Carry, Output, along_steps, dense
-from jaxteach.networks.features import view_features
+from jaxteach.networks.features import image_features, view_features
 
 MASKED: Final = -1e9
 """The logit of an action that an agent does not have: finite, so that the entropy is finite."""
@@ -31,7 +32,7 @@ class MLPNet(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, first: jax.Array, carry: Carry) -> tuple[Output, Carry]:
-        features = view_features(inputs) if self.views else inputs
+        features = view_features(inputs) if self.views else inputs.astype(jnp.float32)
         one_hot = jnp.eye(len(self.action_counts), dtype=jnp.float32)
         agent_ids = jnp.broadcast_to(one_hot, (*features.shape[:3], len(self.action_counts)))
         actor = nn.relu(dense(self.width, 2.0)(jnp.concatenate([features, agent_ids], -1)))
@@ -56,6 +57,8 @@ class MLPNet(nn.Module):
 
     def prepare(self, obs: Any) -> jax.Array:
         """The input for one agent's observation: the vector, or a view and its direction as uint8[V * V * 3 + 1]."""
+        if isinstance(obs, MapObservation):
+            return image_features(obs)
         if not self.views:
             return obs
         return jnp.append(obs.view.reshape(-1), obs.direction.astype(jnp.uint8))

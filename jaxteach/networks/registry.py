@@ -1,7 +1,7 @@
 """The students by name, built in and registered."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.minigrid.map_memory import MapObservation
@@ -39,21 +39,30 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
             raise ValueError(f"the network {name} makes {made!r}, which is not a jaxteach.Student")
         return made
     obs = world.abstract_observation
-    views = isinstance(obs, HallwayObservation)
-    if isinstance(obs, MapObservation) and name != "egocentric":
-        raise ValueError(f"the {name} network can't read this task's observations; use --network egocentric")
-    if not isinstance(obs, MapObservation | HallwayObservation) and not hasattr(obs, "ndim"):
+    fitting = _fitting(obs)
+    if not fitting:
         raise ValueError(f"the {name} network can't read observations of several arrays; use a network of your own")
-    shows_maps = isinstance(obs, MapObservation) or (not views and obs.ndim == 4)
-    if shows_maps == (name == "mlp"):
-        fitting = "egocentric or reference" if shows_maps else "mlp"
-        raise ValueError(f"the {name} network can't read this task's observations; use --network {fitting}")
+    if name not in fitting:
+        raise ValueError(
+            f"the {name} network can't read this task's observations; use --network {' or '.join(fitting)}"
+        )
     if name == "mlp":
-        return MLPNet(world.action_counts, views, recurrent)
+        return MLPNet(world.action_counts, isinstance(obs, HallwayObservation), recurrent)
     (num_actions,) = world.action_counts
     if name == "reference":
         return ReferenceNet(num_actions, recurrent)
     if recurrent:
-        raise ValueError("the egocentric network has no recurrence; use --network reference with --recurrent")
+        raise ValueError(f"the egocentric network has no recurrence; use --network {fitting[1]} with --recurrent")
     # Worlds without boxes need not say so.
     return EgocentricNet(num_actions, boxes=getattr(world.env, "num_boxes", 0) > 0)
+
+
+def _fitting(obs: Any) -> tuple[str, ...]:
+    """The built-in networks that can read an observation."""
+    if isinstance(obs, MapObservation):
+        return "egocentric", "mlp"
+    if isinstance(obs, HallwayObservation):
+        return ("mlp",)
+    if not hasattr(obs, "ndim"):
+        return ()
+    return ("egocentric", "reference") if obs.ndim == 4 else ("mlp",)
