@@ -36,6 +36,14 @@ BLOCK = re.compile(r"(<!-- figures:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOORKEY = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "TwoDoor")
 BOXES = ("KeyInBox", "RandomBoxKey")
 HALLWAYS = ("LockedHallway-2Rooms", "LockedHallway-4Rooms", "LockedHallway-6Rooms")
+MINIGRID = (
+    *("Unlock-v0", "UnlockPickup-v0", "BlockedUnlockPickup-v0"),
+    *("KeyCorridorS3R1-v0", "KeyCorridorS3R2-v0", "KeyCorridorS3R3-v0"),
+    *("MultiRoom-N2-S4-v0", "MultiRoom-N4-S5-v1", "MultiRoom-N4-S5-v0", "RedBlueDoors-6x6-v0"),
+    *("LavaCrossingS9N1-v0", "FourRooms-v0", "ObstructedMaze-1Dlhb-v0"),
+)
+DRAWN = ("UnlockPickup-v0", "BlockedUnlockPickup-v0", "KeyCorridorS3R2-v0")
+"""The worlds of the README's picture."""
 TAUGHT = (*DOORKEY, *BOXES, *HALLWAYS, "simple_spread")
 THRESHOLD = 0.95
 
@@ -161,12 +169,17 @@ def call(module: str, *arguments: object, environment: dict[str, str] | None = N
 def measure_teacher_alone(folder: Path, before: Any) -> Any:
     data = {}
     for task in TAUGHT:
-        name = datetime.now(UTC).strftime("%H%M%S%f")
-        options = ["--eval_teacher", "--num_eval", 1000, "--num_videos", 0, "--savedir", name]
-        call("jaxteach.eval", "--task", task, "--logdir", folder, *options)
-        found = json.loads((folder / "ppo" / task / name / "eval.json").read_text("utf-8"))
+        found = evaluate_teacher(folder, task)
         data[task] = {name: found[name] for name in ("success_rate", "mean_return", "mean_length", "episodes")}
     return data
+
+
+def evaluate_teacher(folder: Path, task: str, *teacher: object) -> dict[str, Any]:
+    """The results of a task's teacher by itself over 1,000 episodes."""
+    name = datetime.now(UTC).strftime("%H%M%S%f")
+    options = ["--eval_teacher", "--num_eval", 1000, "--num_videos", 0, "--savedir", name, *teacher]
+    call("jaxteach.eval", "--task", task, "--logdir", folder, *options)
+    return json.loads((folder / "ppo" / task / name / "eval.json").read_text("utf-8"))
 
 
 def teacher_alone_text(data: Any) -> str:
@@ -231,14 +244,40 @@ def draw(runs: Iterable[Path], picture: str, by_return: Collection[str] = ()) ->
     (ROOT / "docs" / picture).write_bytes(compact_curves(tasks, THRESHOLD, by_return))
 
 
-def measure_training(folder: Path, before: Any) -> Any:
+def train_pairs(folder: Path, tasks: Iterable[str]) -> dict[str, dict[str, Path]]:
+    """Runs of three seeds with and without a teacher, with default options."""
     ways = {"taught": (), "alone": ("--no_teacher",)}
-    runs = {
+    return {
         task: {way: train(folder, task, way, "--seed_list", 0, 1, 2, *options) for way, options in ways.items()}
-        for task in DOORKEY
+        for task in tasks
     }
+
+
+def measure_training(folder: Path, before: Any) -> Any:
+    runs = train_pairs(folder, DOORKEY)
     draw([run for pair in runs.values() for run in pair.values()], "curves.png")
     return {task: {way: outcome(run) for way, run in pair.items()} for task, pair in runs.items()}
+
+
+def measure_minigrid(folder: Path, before: Any) -> Any:
+    runs = train_pairs(folder, [f"MiniGrid-{name}" for name in MINIGRID])
+    draw([run for name in DRAWN for run in runs[f"MiniGrid-{name}"].values()], "minigrid.png")
+    return {
+        task: {"teacher": evaluate_teacher(folder, task)["success_rate"]}
+        | {way: outcome(run) for way, run in pair.items()}
+        for task, pair in runs.items()
+    }
+
+
+def minigrid_text(data: Any) -> str:
+    rows = []
+    for task, row in data.items():
+        finals = [_each(row[way]["final"], ".3f") for way in ("taught", "alone")]
+        steps = _each(row["taught"]["steps_to"], "k")
+        rows.append((f"`{task}`", f"{row['taught']['env_steps']:,}", f"{row['teacher']:.3f}", *finals, steps))
+    return table(
+        ("task", "env steps", "teacher itself", "with teacher", "without", f"steps to {THRESHOLD} with teacher"), rows
+    )
 
 
 def training_text(data: Any) -> str:
@@ -361,16 +400,12 @@ def measure_teachers(folder: Path, before: Any) -> Any:
     steps = ["--seed_list", *range(8), "--total_steps", 3_000_000, "--eval_interval", 10]
     runs = {name: train(folder, "SimpleDoorKey", name, *steps, *options) for name, options in ways.items()}
     draw(runs.values(), "teachers.png")
-    return {name: outcome(run) | {"alone": _alone(folder, ways[name])} for name, run in runs.items()}
-
-
-def _alone(folder: Path, teacher: list[Any]) -> float | None:
-    if "--no_teacher" in teacher:
-        return None
-    name = datetime.now(UTC).strftime("%H%M%S%f")
-    options = ["--eval_teacher", "--num_eval", 1000, "--num_videos", 0, "--savedir", name, *teacher]
-    call("jaxteach.eval", "--task", "SimpleDoorKey", "--logdir", folder, *options)
-    return json.loads((folder / "ppo" / "SimpleDoorKey" / name / "eval.json").read_text("utf-8"))["success_rate"]
+    alone = {
+        name: evaluate_teacher(folder, "SimpleDoorKey", *options)["success_rate"]
+        for name, options in ways.items()
+        if name != "none"
+    }
+    return {name: outcome(run) | {"alone": alone.get(name)} for name, run in runs.items()}
 
 
 def teachers_text(data: Any) -> str:
@@ -625,6 +660,11 @@ FIGURES = {
         {"teacher-alone": teacher_alone_text, "teams-alone": teams_alone_text},
     ),
     "training": Figure("`train`, seeds 0 to 2, 1,000 episodes", measure_training, {"training": training_text}),
+    "minigrid": Figure(
+        "`train`, seeds 0 to 2, and `eval --eval_teacher`, 1,000 episodes each",
+        measure_minigrid,
+        {"minigrid": minigrid_text},
+    ),
     "cold": Figure("`train`, seed 0, empty cache, a process each", measure_cold, {"cold": cold_text}),
     "screen": Figure("the main job, empty cache", measure_screen, {"screen": screen_text}),
     "sweep": Figure("the sweep of docs/sweeps.md", measure_sweep, {"sweep": sweep_text}),

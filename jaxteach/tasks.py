@@ -95,7 +95,7 @@ TASKS: Final[dict[str, TaskSpec]] = {
     "simple_tag": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
     "simple_world_comm": TaskSpec(1_000_000, _PARTICLE_OPTIONS),
     **_minigrid(
-        200_000,
+        300_000,
         *(f"Empty-{name}" for name in ("5x5", "6x6", "8x8", "16x16", "Random-5x5", "Random-6x6")),
         *("DistShift1", "DistShift2", "LavaGapS5", "LavaGapS6", "LavaGapS7"),
         *(f"{kind}Crossing{name}" for kind in ("Lava", "Simple") for name in ("S9N1", "S9N2", "S9N3", "S11N5")),
