@@ -42,6 +42,11 @@ MOST_ITERATIONS = 2**31 - 1
 
 TAUGHT = OnlyWith("taught", why="without a teacher")
 EXPONENTIAL, LINEAR = OnlyWith("distill_schedule", ("exponential",)), OnlyWith("distill_schedule", ("linear",))
+IMITATES, AGREES, SHAPES, JOINS, CLONES, GATED = (
+    OnlyWith("methods", names, why=f"without --guidance {' or '.join(names)}")
+    for names in (("kickstart", "dagger", "clone"), ("agreement",), ("potential",), ("prior",), ("clone",), ("gate",))
+)
+GUIDANCE = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
@@ -83,12 +88,26 @@ class PPOConfig:
     """weight of the entropy bonus"""
     normalize_values: bool = False
     """the critic learns returns in units of their spread"""
+    guidance: Annotated[str, TAUGHT] = "kickstart"
+    """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
+    clone, hint, gate, or several, such as kickstart+gate; their
+    weights fade by the schedule of --distill_schedule"""
+    agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
+    """agreement: the bonus for an action that the teacher is certain of, at first"""
+    potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 0.1
+    """potential: the weight of the values of situations; it does not fade"""
+    prior_beta: Annotated[Weight, TAUGHT, JOINS] = 1.0
+    """prior: the power of the teacher's distribution, at first"""
+    clone_until: Annotated[Share, TAUGHT, CLONES] = 0.5
+    """clone: the teacher acts and is imitated until the schedule, which begins at 1, falls to this"""
+    label_budget: Annotated[Limit, TAUGHT, GATED] = math.inf
+    """gate: samples after which the teacher's labels count no more"""
     distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT] = "exponential"
-    """how the weight of the teacher fades: exponentially, halved every --distill_half_life steps, 0 after twelve
+    """how the weights of the teacher fade: exponentially, halved every --distill_half_life steps, 0 after twelve
     halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
     before --distill_end iterations, then 0"""
-    distill_coef: Annotated[Weight, TAUGHT] = 10.0
-    """weight of the teacher at first"""
+    distill_coef: Annotated[Weight, TAUGHT, IMITATES] = 10.0
+    """kickstart, dagger, clone: weight of the teacher at first"""
     distill_half_life: Annotated[int, Bounds(1), TAUGHT, EXPONENTIAL] = 20_000
     """environment steps in which the weight halves"""
     distill_decay: Annotated[Weight, TAUGHT, LINEAR] = 0.005
@@ -99,12 +118,26 @@ class PPOConfig:
     """iteration from which on the line is 0"""
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """The ways in which the teacher guides the student."""
+        return tuple(self.guidance.split("+"))
+
+    @property
     def hparams(self) -> dict[str, float]:
         """The options that are inputs of the compiled program: runs that differ in them alone share one."""
         return {name: value for name, value in asdict(self).items() if name not in STATIC_HPARAMS}
 
+    def fade(self, iteration: jax.Array, steps: int) -> jax.Array:
+        """float32[], the share that is left of the teacher's weights in an iteration of `steps` environment steps."""
+        count = iteration.astype(jnp.float32)
+        if self.distill_schedule == "linear":
+            whole = jnp.maximum(jnp.float32(self.distill_coef), 1e-6)
+            return jnp.minimum(self.coefficient(iteration, steps) / whole, 1)
+        halvings = count * (steps / self.distill_half_life)
+        return jnp.where(halvings < 12, 0.5**halvings, 0.0).astype(jnp.float32)
+
     def coefficient(self, iteration: jax.Array, steps: int) -> jax.Array:
-        """float32[], the weight of the teacher in an iteration of `steps` environment steps."""
+        """float32[], the weight of imitation in an iteration of `steps` environment steps."""
         count = iteration.astype(jnp.float32)
         if self.distill_schedule == "linear":
             line = jnp.maximum(self.distill_coef - self.distill_decay * count, self.distill_floor)
@@ -113,7 +146,7 @@ class PPOConfig:
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
 
-STATIC_HPARAMS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule"}
+STATIC_HPARAMS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule", "guidance"}
 """The options of `PPOConfig` that shape the compiled program."""
 OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
 """Other names of the world's options, in worlds that keep those of their references."""
@@ -292,6 +325,8 @@ class TeachConfig:
     """first take the answers of a batch from this file; give the other options as for --export_batch"""
     score: Annotated[Flag, ASKS] = False
     """instead of sampling answers, use the model's exact probabilities of all plans of one or two moves"""
+    values: Annotated[Flag, ASKS] = False
+    """also ask how close to success each situation is, for training with --guidance potential"""
     debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
     """for several agents: rounds in which each is asked again, with the others' proposals"""
     situations: Annotated[Length, OnlyWith("debate_rounds"), ASKS] = 32
@@ -311,6 +346,11 @@ class TeachConfig:
     def check(self) -> None:
         """Raises `UserError` for options that make no sense."""
         check_values(self)
+        batch = self.export_batch or self.import_batch
+        if self.values and (self.score or self.llm.structured or batch is not None or self.llm.backend == "random"):
+            raise UserError(
+                "--values needs free answers of a model; leave --score, --structured, batches and --backend random out"
+            )
         if self.score and self.debate_rounds:
             raise UserError("--score samples no answers, which a debate needs; leave one of them out")
         if sum(way is not None for way in (self.card or self.out, self.show, self.export_batch)) != 1:
@@ -320,7 +360,6 @@ class TeachConfig:
             )
         if not self.plays and self.task is None:
             raise UserError("give --task, the task to ask about")
-        batch = self.export_batch or self.import_batch
         if batch is not None and (self.llm.backend != "openai" or self.llm.model is None):
             raise UserError("batches need --backend openai and --model, the model that answers them")
         if batch is not None and self.llm.structured:
@@ -456,9 +495,23 @@ class TrainConfig:
             raise UserError("--online asks from one process; leave --coordinator out, or use jaxteach.teach before")
         if self.online and not self.taught:
             raise UserError("--online needs a teacher to teach; leave --no_teacher out, and take a task that has one")
+        self._check_guidance()
         if self.recurrent and self.network == "egocentric":
             other = "mlp" if self.task.startswith("MiniGrid-") else "reference"
             raise UserError(f"the egocentric network has no recurrence; add --network {other} to --recurrent")
+
+    def _check_guidance(self) -> None:
+        methods = self.ppo.methods
+        for method in methods:
+            if method not in GUIDANCE:
+                advice = did_you_mean(method, GUIDANCE, f"known are {', '.join(GUIDANCE)}")
+                raise UserError(f"unknown --guidance {method!r}; {advice}")
+        if len(set(methods)) < len(methods):
+            raise UserError(f"--guidance {self.ppo.guidance} names a method twice")
+        if "gate" in methods and set(methods).isdisjoint(("kickstart", "agreement", "dagger", "clone")):
+            raise UserError("gate weights the labels of other methods; give it with one, as --guidance kickstart+gate")
+        if self.recurrent and not set(methods).isdisjoint(("hint",)):
+            raise UserError("hint is for networks without recurrence; leave --recurrent out")
 
 
 PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig, "hosts": HostsConfig}

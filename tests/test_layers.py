@@ -19,6 +19,7 @@ ROOMS = (
     "runs",
     "networks",
     "teacher",
+    "guidance",
     "ppo",
     "llm",
     "training",

@@ -26,6 +26,7 @@ from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
 from jaxteach.llm.show import plan_table, print_rejects
 from jaxteach.llm.teacher_alone import conflicts, teacher_from_plans
+from jaxteach.llm.values import add_values
 from jaxteach.system.command import program_name
 from jaxteach.system.interrupt import on_interrupt
 from jaxteach.tasks import canonical_task
@@ -82,7 +83,20 @@ def _plans_from_answers(
     if config.debate_rounds:
         # --score is refused with a debate.
         plans = _add_debate(config, cast(Client, client), world, task, plans, prompt, store)
+    if config.values:
+        # --score is refused with values.
+        plans = _add_values(config, cast(Client, client), vocabulary, plans, prompt, store)
     return structs.replace(plans, provenance=plans.provenance | _effort(config, client, store))
+
+
+def _add_values(
+    config: TeachConfig, client: Client, vocabulary: Vocabulary, plans: PlanFile, prompt: Prompt, store: AnswerStore
+) -> PlanFile:
+    """The plans with the values that the model gives to the captions."""
+    samples = config.llm.answers_per_caption
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("values", total=len(vocabulary.texts) * samples)
+        return add_values(client, store, prompt, vocabulary, plans, samples, lambda: progress.advance(bar))
 
 
 def export(config: TeachConfig, path: Path) -> None:

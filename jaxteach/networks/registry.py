@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+import jax
+
 from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.minigrid.map_memory import MapObservation
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.base import Student, is_student
 from jaxteach.networks.egocentric import EgocentricNet
+from jaxteach.networks.hinted import HintedNet
 from jaxteach.networks.mlp import MLPNet
 from jaxteach.networks.reference import ReferenceNet
 from jaxteach.tasks import OBJECT
@@ -16,7 +19,7 @@ NETWORKS: Final = ("egocentric", "reference", "mlp")
 REGISTERED: Final[dict[str, Callable[[AgentAxisWrapper], Student]]] = {}
 """What makes the networks that users have registered."""
 
-Network = EgocentricNet | ReferenceNet | MLPNet | Student
+Network = EgocentricNet | ReferenceNet | MLPNet | HintedNet | Student
 
 
 def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network:
@@ -55,6 +58,18 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
         raise ValueError(f"the egocentric network has no recurrence; use --network {fitting[1]} with --recurrent")
     # Worlds without boxes need not say so.
     return EgocentricNet(num_actions, boxes=getattr(world.env, "num_boxes", 0) > 0)
+
+
+def with_hint(network: Network, world: AgentAxisWrapper) -> HintedNet:
+    """The student with a place for the teacher's distribution in its inputs.
+
+    Raises:
+        ValueError: the student's inputs are not vectors.
+    """
+    obs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), world.abstract_observation)
+    if len(jax.eval_shape(network.prepare, obs).shape) != 1 or getattr(network, "views", False):
+        raise ValueError("--guidance hint is for networks whose inputs are vectors, such as egocentric")
+    return HintedNet(network, max(world.action_counts))
 
 
 def _fitting(obs: Any) -> tuple[str, ...]:

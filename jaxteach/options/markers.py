@@ -52,6 +52,8 @@ class OnlyWith:
 
     def holds(self, value: Any) -> bool:
         """Whether the option has an effect with this value of the other."""
+        if isinstance(value, tuple):
+            return not set(value).isdisjoint(self.values)
         return value in self.values if self.values else bool(value)
 
     def reason(self, value: Any) -> str:

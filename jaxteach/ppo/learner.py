@@ -16,15 +16,26 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from envs_jax.sharding import AXIS, replicate, shard
 from envs_jax.vector import VectorEnv
 from jaxteach.config import PPOConfig
+from jaxteach.guidance import Asked, Steps, Together
 from jaxteach.networks.base import forward
 from jaxteach.networks.registry import Network
 from jaxteach.ppo import losses
 from jaxteach.ppo import value_norm as value_scale
-from jaxteach.ppo.distillation import AnyTeacher, ask, initial_memory, uncovered_captions, unlisted_captions, with_table
+from jaxteach.ppo.copilot import Copilot
+from jaxteach.ppo.distillation import (
+    AnyTeacher,
+    ask,
+    initial_memory,
+    merge_agents,
+    uncovered_captions,
+    unlisted_captions,
+    with_table,
+)
 from jaxteach.ppo.episode_cohorts import Cohorts, counted, no_cohorts
 from jaxteach.ppo.gae import generalized_advantages
 from jaxteach.ppo.rollout import Actor, Trajectory, collect, start
 from jaxteach.ppo.value_norm import ValueScale, unknown_scale
+from jaxteach.teacher import Teacher
 from jaxteach.teacher.table import SkillTable
 
 
@@ -46,12 +57,22 @@ class Batch(NamedTuple):
     inputs: jax.Array
     first: jax.Array  # [T, N]
     active: jax.Array | None
+    learnt: jax.Array | None  # the samples that the policy is improved by; None for all
     action: jax.Array
     log_prob: jax.Array
     value: jax.Array
     advantage: jax.Array
     returns: jax.Array  # in the critic's units
     teacher_probs: jax.Array  # float32[T, N, A, actions], or [T, N, A, 0] without a teacher
+
+
+class Schedule(NamedTuple):
+    """The teacher's weights in an iteration, float32[] each."""
+
+    coefficient: jax.Array  # `distill_coef`, faded
+    fade: jax.Array  # the share that is left
+    imitation: jax.Array  # of the cross-entropy to the teacher
+    shown: jax.Array  # to the user
 
 
 class Learner:
@@ -66,9 +87,15 @@ class Learner:
     """
 
     def __init__(
-        self, venv: VectorEnv[Any], network: Network, config: PPOConfig, teacher: AnyTeacher | None, iterations: int
+        self,
+        venv: VectorEnv[Any],
+        network: Network,
+        config: PPOConfig,
+        teacher: AnyTeacher | None,
+        iterations: int,
     ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
+        self.guidance = None if teacher is None else Together.of(config, venv.env.max_steps, teacher)
         self.iterations = iterations
         gradient_steps = iterations * config.epochs * self.minibatches()[1]
         rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
@@ -139,30 +166,36 @@ class Learner:
         are of the episodes that began together some iterations ago, see `cohorts.counted`.
         """
         key, act_key, label_key, shuffle_key = jax.random.split(state.key, 4)
-        length = self.config.rollout_length
-        actor, trajectory = collect(self.venv, self.network, state.params, state.actor, act_key, length)
-        coefficient = self._coefficient(iteration)
-        memory, teacher_probs, captions = self.label(state.memory, table, trajectory, label_key, coefficient > 0)
-        advantages, returns, scale = self._advantages(trajectory, state.value_scale)
+        schedule = self._schedule(iteration)
+        actor, trajectory, memory, asked = self._rollout(state, table, schedule, act_key, label_key)
+        teacher_probs, captions = self._gated(asked, iteration), asked.captions
+        rewards = self._rewards(trajectory, asked._replace(probs=teacher_probs), memory, actor, table)
+        advantages, returns, scale = self._advantages(trajectory, rewards, state.value_scale)
+        learnt, inputs = _both(trajectory.active, trajectory.own), trajectory.inputs
+        if self.guidance is not None and self.guidance.hinted:
+            inputs = self.guidance.drop_hints(
+                inputs, teacher_probs.shape[-1], jax.random.fold_in(jax.random.clone(shuffle_key), 0)
+            )
         batch = Batch(
-            inputs=trajectory.inputs,
+            inputs=inputs,
             first=trajectory.first,
             active=trajectory.active,
+            learnt=learnt,
             action=trajectory.action,
             log_prob=trajectory.log_prob,
             value=trajectory.value,
-            advantage=_standardized(advantages, trajectory.active, self.config.min_advantage_std),
+            advantage=_standardized(advantages, learnt, self.config.min_advantage_std),
             returns=returns,
             teacher_probs=teacher_probs,
         )
-        params, opt_state, terms = self.update_epochs(state, batch, trajectory.carry, coefficient, shuffle_key)
+        params, opt_state, terms = self.update_epochs(state, batch, trajectory.carry, schedule, shuffle_key)
         cohorts, outcomes = counted(state.cohorts, trajectory, iteration, self.venv.env.max_steps)
         metrics = (
             terms
             | outcomes
             | {
                 "explained_variance": losses.explained_variance(batch.value, returns, trajectory.active),
-                "kickstarting_coef": coefficient,
+                "kickstarting_coef": schedule.shown,
                 "teacher_coverage": losses.mean((teacher_probs.sum(-1) > 0).astype(jnp.float32), trajectory.active),
             }
         )
@@ -171,15 +204,71 @@ class Learner:
             metrics["unlisted_captions"] = unlisted_captions(table, captions)
         return LearnerState(params, opt_state, actor, memory, scale, cohorts, key), metrics
 
+    def _schedule(self, iteration: jax.Array) -> Schedule:
+        """The teacher's weights in an iteration, all 0 without a teacher."""
+        if self.guidance is None:
+            return Schedule(*[jnp.float32(0)] * 4)
+        steps = self.venv.num_envs * self.config.rollout_length
+        coefficient, fade = self.config.coefficient(iteration, steps), self.config.fade(iteration, steps)
+        imitation = self.guidance.imitation_coef(coefficient)
+        shown = imitation if self.guidance.uses("imitation_coef") else fade
+        return Schedule(coefficient, fade, imitation, shown)
+
+    def _rollout(
+        self,
+        state: LearnerState,
+        table: SkillTable | None,
+        schedule: Schedule,
+        act_key: jax.Array,
+        label_key: jax.Array,
+    ) -> tuple[Actor, Trajectory, Any, Asked]:
+        """Where the environments stand afterwards, the trajectory, and the teacher's memory and answers."""
+        rollout = (self.venv, self.network, state.params, state.actor, act_key, self.config.rollout_length)
+        if self.guidance is not None and self.guidance.before_acting and table is not None:
+            copilot = Copilot(self._teacher_with(table), self.guidance, schedule.fade)
+            actor, trajectory = collect(*rollout, copilot, state.memory)
+            assert trajectory.asked is not None
+            return actor, trajectory, trajectory.memory, trajectory.asked._replace(fade=schedule.fade)
+        actor, trajectory = collect(*rollout)
+        active = jnp.bool_(False) if self.guidance is None else self.guidance.active(*schedule[:2])
+        memory, probs, captions = self.label(state.memory, table, trajectory, label_key, active)
+        return actor, trajectory, memory, Asked(probs, captions, schedule.fade)
+
+    def _teacher_with(self, table: SkillTable) -> Teacher:
+        """The teacher of the methods that need more than labels, see `Together.of`."""
+        assert isinstance(self.teacher, Teacher)
+        return replace(self.teacher, table=table)
+
+    def _gated(self, asked: Asked, iteration: jax.Array) -> jax.Array:
+        """The teacher's distributions as labels: times the weights of the gate, where there is one."""
+        if self.guidance is None or not self.guidance.uses("gate"):
+            return asked.probs
+        samples = (iteration * (self.venv.num_envs * self.config.rollout_length)).astype(jnp.float32)
+        return asked.probs * self.guidance.gate(asked, samples)[..., None]
+
+    def _rewards(
+        self, trajectory: Trajectory, asked: Asked, memory: Any, actor: Actor, table: SkillTable | None
+    ) -> jax.Array:
+        """The rewards with the methods' bonuses, float32[T, N, A], for labels and the memory after the trajectory."""
+        if self.guidance is None or table is None or not self.guidance.uses("bonus"):
+            return trajectory.reward
+        teacher = self._teacher_with(table)
+        after = jax.vmap(teacher.caption)(memory, merge_agents(teacher, actor.obs))
+        last = jnp.broadcast_to(trajectory.last[..., None], asked.captions.shape)
+        following = jnp.concatenate([asked.captions[1:], after.reshape(1, *asked.captions.shape[1:])])
+        return trajectory.reward + self.guidance.bonus(
+            Steps(trajectory.action, trajectory.discount, last, following), asked
+        )
+
     def _advantages(
-        self, trajectory: Trajectory, scale: ValueScale | None
+        self, trajectory: Trajectory, rewards: jax.Array, scale: ValueScale | None
     ) -> tuple[jax.Array, jax.Array, ValueScale | None]:
         """Advantages and, in the critic's units, returns, float32[T, N, A] each; also the scale after them."""
         values, next_values = trajectory.value, trajectory.next_value
         if scale is not None:
             values, next_values = (value_scale.to_returns(scale, x) for x in (values, next_values))
         advantages = generalized_advantages(
-            trajectory.reward,
+            rewards,
             values,
             next_values,
             trajectory.discount,
@@ -192,11 +281,6 @@ class Learner:
             return advantages, returns, None
         scale = value_scale.updated(scale, returns, trajectory.active)
         return advantages, value_scale.to_values(scale, returns), scale
-
-    def _coefficient(self, iteration: jax.Array) -> jax.Array:
-        if self.teacher is None:
-            return jnp.float32(0)
-        return self.config.coefficient(iteration, self.venv.num_envs * self.config.rollout_length)
 
     def label(
         self, memory: Any, table: SkillTable | None, trajectory: Trajectory, key: jax.Array, teacher_active: jax.Array
@@ -228,7 +312,7 @@ class Learner:
         return jax.lax.cond(teacher_active, query_teacher, skip, memory)
 
     def update_epochs(
-        self, state: LearnerState, batch: Batch, carry: Any, coefficient: jax.Array, key: jax.Array
+        self, state: LearnerState, batch: Batch, carry: Any, schedule: Schedule, key: jax.Array
     ) -> tuple[Any, optax.OptState, dict[str, jax.Array]]:
         """The epochs of gradient steps; without recurrence single steps are shuffled, with it whole environments.
 
@@ -236,7 +320,7 @@ class Learner:
             state: parameters and optimiser.
             batch: [T, N, A, ...].
             carry: the network's before the first step.
-            coefficient: float32[], weight of the teacher.
+            schedule: the teacher's weights.
             key: shuffles.
 
         Returns:
@@ -254,7 +338,7 @@ class Learner:
             params, opt_state = params_and_state
             part = shard(jax.tree.map(lambda leaf: leaf[:, rows], batch), axis=1)
             part_carry = shard(jax.tree.map(lambda leaf: leaf[rows], carry))
-            grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, coefficient)
+            grads, terms = jax.grad(self._loss, has_aux=True)(params, part, part_carry, schedule)
             terms["grad_norm"] = optax.tree.norm(grads)
             # Optax promotes its counters, and with 64 bits would correct the moments in float64.
             with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
@@ -270,24 +354,36 @@ class Learner:
         return params, opt_state, jax.tree.map(jnp.mean, terms) | {"grad_norm": terms["grad_norm"].max()}
 
     def _loss(
-        self, params: Any, batch: Batch, carry: Any, coefficient: jax.Array
+        self, params: Any, batch: Batch, carry: Any, schedule: Schedule
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         output, _ = forward(self.network, params, batch.inputs, batch.first, carry)
-        log_probs = jax.nn.log_softmax(output.logits)
+        config, guidance, logits = self.config, self.guidance, output.logits
+        if guidance is not None:
+            logits = guidance.joint_logits(logits, batch.teacher_probs, schedule.fade)
+        log_probs = jax.nn.log_softmax(logits)
         chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
-        config = self.config
         terms = {
-            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.active),
+            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.learnt),
             "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip, batch.active),
             "entropy": losses.entropy(output.logits, batch.active),
-            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.active),
-            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.active),
+            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.learnt),
+            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.learnt),
         }
-        loss = terms["policy_loss"] + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
-        if batch.teacher_probs.shape[-1] > 0:
+        policy_loss = terms["policy_loss"]
+        if guidance is not None and guidance.uses("policy_coef"):
+            policy_loss *= guidance.policy_coef(schedule.fade)
+        loss = policy_loss + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
+        if guidance is not None and guidance.uses("imitation_coef"):
             terms["kickstarting_loss"] = losses.kickstarting_loss(output.logits, batch.teacher_probs, batch.active)
-            loss += coefficient * terms["kickstarting_loss"]
+            loss += schedule.imitation * terms["kickstarting_loss"]
         return loss, terms | {"loss": loss}
+
+
+def _both(one: jax.Array | None, other: jax.Array | None) -> jax.Array | None:
+    """Where both masks hold; None holds everywhere."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
 
 
 def _standardized(values: jax.Array, active: jax.Array | None, min_std: float) -> jax.Array:

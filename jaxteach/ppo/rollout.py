@@ -9,8 +9,10 @@ import numpy as np
 
 from envs_jax.sharding import shard_map_local
 from envs_jax.vector import VectorEnv
+from jaxteach.guidance import Asked
 from jaxteach.networks.base import Carry, forward
 from jaxteach.networks.registry import Network
+from jaxteach.ppo.copilot import Copilot
 
 
 class Actor(NamedTuple):
@@ -41,6 +43,9 @@ class Trajectory(NamedTuple):
     episode_return: jax.Array  # float32[T, N, A], so far
     episode_length: jax.Array  # int32[T, N], so far
     carry: Carry  # the network's before the first step
+    asked: Asked | None  # what the teacher said before each action, leaves [T, ...]; None where it was not asked
+    own: jax.Array | None  # bool[T, N, A], the action is the student's own; None where all are
+    memory: Any  # the teacher's after the last step; () where it was not asked
 
 
 class _Truncated(NamedTuple):
@@ -60,9 +65,27 @@ def start(venv: VectorEnv[Any], network: Network, key: jax.Array) -> Actor:
 
 
 def collect(
-    venv: VectorEnv[Any], network: Network, params: Any, actor: Actor, key: jax.Array, length: int
+    venv: VectorEnv[Any],
+    network: Network,
+    params: Any,
+    actor: Actor,
+    key: jax.Array,
+    length: int,
+    copilot: Copilot | None = None,
+    memory: Any = (),
 ) -> tuple[Actor, Trajectory]:
-    """`length` steps of every environment with the student's own sampled actions."""
+    """`length` steps of every environment with the student's own sampled actions.
+
+    Args:
+        venv: the environments.
+        network: the student.
+        params: its parameters.
+        actor: where the environments stand.
+        key: draws the actions.
+        length: T.
+        copilot: the teacher, where it is asked before each action.
+        memory: the teacher's, leaves [N, ...].
+    """
     prepare = jax.vmap(jax.vmap(network.prepare))
     # Enough for environments that truncate only after `max_steps`; further truncations are valued one by one.
     slots = (length - 1) // venv.env.max_steps + 1
@@ -81,12 +104,13 @@ def collect(
     def late_value(late: jax.Array, env: Any, carry: Carry, otherwise: jax.Array) -> jax.Array:
         return _if_any(late, lambda: final_value(env, carry), otherwise)
 
-    def step(carry: tuple[Actor, _Truncated], key: jax.Array) -> tuple[tuple[Actor, _Truncated], Any]:
-        actor, truncated = carry
-        inputs = prepare(actor.obs)
+    def step(carry: tuple[Actor, _Truncated, Any], key: jax.Array) -> tuple[tuple[Actor, _Truncated, Any], Any]:
+        actor, truncated, memory = carry
+        memory, inputs, asked = _ask(copilot, memory, actor, prepare(actor.obs), key)
         output, after = forward(network, params, inputs[None], actor.first[None], actor.carry)
-        log_probs = jax.nn.log_softmax(output.logits[0])
-        action = jax.random.categorical(key, log_probs).astype(jnp.int32)
+        action, log_probs, own = _choose(copilot, output.logits[0], actor, asked, key)
+        if copilot is not None:
+            memory = copilot.advance(memory, action)
         env, timestep = venv.step(actor.env, action)
         last, terminated = jnp.asarray(timestep.last()), jnp.asarray(timestep.discount == 0)
         cut, final = last & ~terminated.all(-1), (timestep.extras["next_state"], after)
@@ -105,19 +129,48 @@ def collect(
             "success": timestep.extras["success"],
             "episode_return": timestep.extras["episode_return"],
             "episode_length": timestep.extras["episode_length"],
+            "asked": asked,
+            "own": own,
         }
         truncated = _keep_final(truncated, cut, *final)
         seen_late = shard_map_local(late_value)(late, *final, output.value[0])
         active = None if actor.active is None else actor.active & ~terminated | last[:, None]
-        return (Actor(env, timestep.observation, last, active, after), truncated), (record, cut, late, seen_late)
+        following = Actor(env, timestep.observation, last, active, after)
+        return (following, truncated, memory), (record, cut, late, seen_late)
 
     begin, keys = actor.carry, jax.random.split(key, length)
-    (actor, truncated), (record, cut, late, late_values) = jax.lax.scan(step, (actor, truncated), keys)
+    end, (record, cut, late, late_values) = jax.lax.scan(step, (actor, truncated, memory), keys)
+    actor, truncated, memory = end
     kept_values = jax.vmap(final_value)(truncated.env, truncated.carry)
     final_values = jnp.where(late[..., None], late_values, _at_truncations(kept_values, cut))
     following = jnp.append(record["value"][1:], value_of(actor.obs, actor.first, actor.carry)[None], 0)
     next_value = jnp.where(record["last"][..., None], final_values, following)
-    return actor, Trajectory(**record, next_value=next_value, carry=begin)
+    return actor, Trajectory(**record, next_value=next_value, carry=begin, memory=memory)
+
+
+def _ask(
+    copilot: Copilot | None, memory: Any, actor: Actor, inputs: jax.Array, key: jax.Array
+) -> tuple[Any, jax.Array, Asked | None]:
+    """The teacher's memory, the network's inputs with a hint, and what the teacher says, where there is a copilot."""
+    if copilot is None:
+        return memory, inputs, None
+    ask_key, hint_key = (jax.random.fold_in(jax.random.clone(key), i) for i in (1, 2))
+    memory, asked = copilot.ask(memory, actor.obs, actor.first, ask_key)
+    return memory, copilot.hinted(inputs, asked, hint_key), asked
+
+
+def _choose(
+    copilot: Copilot | None, logits: jax.Array, actor: Actor, asked: Asked | None, key: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """The actions int32[N, A], the log-probabilities float32[N, A, actions] they are drawn by, and whose they are."""
+    if copilot is None or asked is None:
+        log_probs = jax.nn.log_softmax(logits)
+        return jax.random.categorical(key, log_probs).astype(jnp.int32), log_probs, None
+    turn_key = jax.random.fold_in(jax.random.clone(key), 3)
+    log_probs = jax.nn.log_softmax(copilot.joint_logits(logits, asked))
+    action = jax.random.categorical(key, log_probs).astype(jnp.int32)
+    action, own = copilot.take_turns(action, actor.env.episode_length, asked, turn_key)
+    return action, log_probs, own
 
 
 def _if_any(mask: jax.Array, function: Callable[[], jax.Array], otherwise: jax.Array) -> jax.Array:

@@ -70,6 +70,8 @@ class CaptionPlans(CaptionParts, frozen=True, forbid_unknown_fields=True, omit_d
 
     plans: Annotated[tuple[Plan, ...], Meta(min_length=1, max_length=MAX_PLANS)]
     others: Annotated[tuple[CaptionParts, ...], Meta(max_length=MAX_OTHERS)] = ()
+    value: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """How close to success the situation is, from 0 to 1, for potential-based shaping."""
 
     @property
     def caption(self) -> CaptionParts:

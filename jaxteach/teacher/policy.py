@@ -99,8 +99,13 @@ class Teacher:
         Returns:
             The new memory and float32[A, actions], the probabilities of the actions.
         """
-        memory = self.remember(memory, obs)
-        return memory, self._mix(*self.plan_actions(memory, obs), key)
+        return self.decide(memory, obs, key)[:2]
+
+    def decide(self, memory: Any, obs: Any, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+        """As a call, with int32[A], the captions as `caption` gives them, as the third result."""
+        memory, scenes = self.remember(memory, obs), self._each(self.domain.read)(obs)
+        captions, actions, weights = self._each(self._plan_actions)(memory, scenes, self._rows(memory, scenes))
+        return memory, self._mix(actions, weights, key), captions
 
     def label(
         self, memory: Any, obs: Any, action: jax.Array, first: jax.Array, key: jax.Array

@@ -19,7 +19,7 @@ from jaxteach.config import TrainConfig
 from jaxteach.distributed.sharding import make_mesh, select_devices
 from jaxteach.errors import UserError
 from jaxteach.llm.online import check_askable
-from jaxteach.networks.registry import make_network
+from jaxteach.networks.registry import make_network, with_hint
 from jaxteach.options.markers import values_of
 from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
 from jaxteach.ppo.learner import Learner, LearnerState, state_shardings
@@ -49,6 +49,8 @@ class Experiment:
         self.world: AgentAxisWrapper = config.world.make(config.task)
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
+            if "hint" in config.ppo.methods:
+                self.network = with_hint(self.network, self.world)
         except ValueError as error:
             raise UserError(str(error)) from None
         self.teacher = load_teacher(config.task, config.teacher, config.world) if config.taught else None

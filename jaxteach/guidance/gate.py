@@ -1,0 +1,20 @@
+"""Gate: the teacher's labels count as much as it is certain, until a budget is spent."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxteach.guidance.base import Asked, Guidance
+
+
+class Gate(Guidance):
+    """The other methods' labels are weighted by 1 - H(teacher) / log(actions), for the first `label_budget` samples.
+
+    After arXiv 2606.06673. It changes `kickstart`, `agreement`, `dagger` and `clone`, and does nothing alone. The
+    budget counts the samples of whole iterations.
+    """
+
+    def gate(self, asked: Asked, samples: jax.Array) -> jax.Array:
+        logs = jnp.log(jnp.where(asked.probs > 0, asked.probs, 1))
+        entropy = -(asked.probs * logs).sum(-1)
+        certainty = 1 - entropy / jnp.log(jnp.float32(asked.probs.shape[-1]))
+        return jnp.where(samples < self.config.label_budget, certainty, 0)

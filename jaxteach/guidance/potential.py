@@ -1,0 +1,59 @@
+"""Potential: rewards for situations that the teacher values more, which leave the best policy the best."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxteach.errors import UserError
+from jaxteach.guidance.base import Asked, Guidance, Steps
+from jaxteach.teacher.plans import CaptionParts
+
+
+@dataclass(frozen=True)
+class Potential(Guidance):
+    """Potential-based shaping: gamma * value(next caption) - value(caption), times `potential_coef`.
+
+    After Ng et al. 1999; values of captions by a language model as in arXiv 2310.00166. It does not fade, since the
+    optimal policies stay the same. The value is 0 where nothing follows, and for captions without a value. Where an
+    episode is truncated, the last situation counts as the one before.
+
+    Attributes:
+        values: float of each caption, from the plan file.
+    """
+
+    values: tuple[float, ...] = ()
+
+    def active(self, coefficient: jax.Array, fade: jax.Array) -> jax.Array:
+        del coefficient, fade
+        return jnp.bool_(True)
+
+    def bonus(self, steps: Steps, asked: Asked) -> jax.Array:
+        values = jnp.asarray((*self.values, 0.0), jnp.float32)
+
+        def value_of(captions: jax.Array) -> jax.Array:
+            return values[jnp.where((captions >= 0) & (captions < len(self.values)), captions, len(self.values))]
+
+        here = value_of(asked.captions)
+        following = jnp.where(steps.last, here, value_of(steps.next_captions))
+        following = jnp.where(steps.discount == 0, 0, following)
+        return self.config.potential_coef * (self.config.gamma * following - here)
+
+
+def caption_values(teacher: Any) -> tuple[float, ...]:
+    """The value of each of a teacher's captions, 0 where its plans have none.
+
+    Raises:
+        UserError: they have none at all.
+    """
+    plans = getattr(teacher, "plans", None)
+    entries = () if plans is None else plans.captions
+    values = {entry.caption: entry.value for entry in entries if entry.value is not None}
+    if not values:
+        raise UserError(
+            "the plans have no values of situations, which --guidance potential needs; make some with --values of "
+            "python -m jaxteach.teach"
+        )
+    words = teacher.vocabulary
+    return tuple(values.get(CaptionParts(tuple(sees), holds), 0.0) for sees, holds in zip(words.sees, words.holds))

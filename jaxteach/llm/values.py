@@ -1,0 +1,91 @@
+"""Asks a model how close to success each caption is, for potential-based shaping."""
+
+import re
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Final
+
+from msgspec import structs
+
+from jaxteach.errors import UserError
+from jaxteach.llm.answer_cache import AnswerStore
+from jaxteach.llm.client import Client, Question
+from jaxteach.llm.final_answer import split_thoughts
+from jaxteach.llm.prompts import Prompt
+from jaxteach.teacher.domain import Vocabulary
+from jaxteach.teacher.plans import CaptionParts, PlanFile
+
+QUESTION: Final = "You are told what the agent sees and holds."
+"""What the prompts' part about answers begins with."""
+SCORE: Final = f"""{QUESTION} Answer with how close the agent is to its goal, from 0 (it has not begun) to 10 (one \
+step is left), on one line and nothing else:
+Value: number
+
+Example, for another world:
+Agent sees <lever>, <bridge>, holds <nothing>.
+Value: 4
+
+Now it is your turn.
+{{caption}}
+"""
+HIGHEST: Final = 10.0
+
+
+def value_prompt(prompt: Prompt) -> Prompt:
+    """The task's prompt with another question.
+
+    Raises:
+        UserError: it has no part about answers.
+    """
+    description, found, _ = prompt.text.partition(QUESTION)
+    if not found:
+        raise UserError(f'--values needs a prompt with a part that begins "{QUESTION}"')
+    return Prompt(description + SCORE)
+
+
+def parse_value(text: str) -> float | None:
+    """The last value in an answer, from 0 to 1; None where there is none within 0..10."""
+    numbers = re.findall(r"value:\s*<?(\d+(?:\.\d+)?)", split_thoughts(text)[0], re.IGNORECASE)
+    value = float(numbers[-1]) / HIGHEST if numbers else 2.0
+    return value if value <= 1 else None
+
+
+def add_values(
+    client: Client,
+    store: AnswerStore,
+    prompt: Prompt,
+    vocabulary: Vocabulary,
+    plans: PlanFile,
+    samples: int,
+    on_answer: Callable[[], None],
+) -> PlanFile:
+    """The plans with a value for each caption, the mean of the model's answers.
+
+    Raises:
+        UserError: no answer has a value.
+    """
+    asked = _questions(value_prompt(prompt), vocabulary, samples)
+    found: dict[CaptionParts, list[float]] = {}
+    for question, answer in store.complete(client, list(asked)):
+        value = parse_value(answer)
+        if value is not None:
+            found.setdefault(asked[question], []).append(value)
+        on_answer()
+    if not found:
+        raise UserError(f"none of the {len(asked)} answers has a value of 0..10; all are kept in {store.path}")
+    entries = [
+        structs.replace(entry, value=round(fmean(found[entry.caption]), 4)) if entry.caption in found else entry
+        for entry in plans.captions
+    ]
+    return structs.replace(plans, captions=tuple(entries))
+
+
+def _questions(prompt: Prompt, vocabulary: Vocabulary, samples: int) -> dict[Question, CaptionParts]:
+    parts: Sequence[CaptionParts] = [
+        CaptionParts(tuple(sees), holds) for sees, holds in zip(vocabulary.sees, vocabulary.holds)
+    ]
+    return {
+        Question(prompt.about(text), sample): caption
+        for text, caption in zip(vocabulary.texts, parts)
+        for sample in range(samples)
+    }

@@ -1,0 +1,74 @@
+"""The teacher in the rollout, for the ways of guidance that need it before the student acts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from envs_jax.vector import select_copies
+from jaxteach.guidance import Asked, Together
+from jaxteach.ppo.distillation import merge_agents
+from jaxteach.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Copilot:
+    """A teacher that is asked at every step of N environments, as long as the schedule is above 0.
+
+    Attributes:
+        teacher: of all agents of an environment.
+        guidance: what becomes of its answers.
+        fade: float32[], the schedule.
+    """
+
+    teacher: Teacher
+    guidance: Together
+    fade: jax.Array
+
+    def ask(self, memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, Asked]:
+        """The memory with the observations in it, and the answers for all environments and agents.
+
+        Args:
+            memory: leaves [N, ...], after the actions before.
+            obs: leaves [N, A, ...].
+            first: bool[N], an episode begins.
+            key: of the hard teacher.
+        """
+        merged = merge_agents(self.teacher, obs)
+        memory = select_copies(first, self.teacher.reset(), memory)
+
+        def query() -> tuple[Any, jax.Array, jax.Array]:
+            return jax.vmap(self.teacher.decide)(memory, merged, jax.random.split(key, len(first)))
+
+        def skip() -> tuple[Any, jax.Array, jax.Array]:
+            shapes = jax.eval_shape(query)
+            return memory, jnp.zeros(shapes[1].shape, jnp.float32), jnp.full(shapes[2].shape, -1, jnp.int32)
+
+        memory, probs, captions = jax.lax.cond(self.fade > 0, query, skip)
+        count = len(first)
+        return memory, Asked(probs.reshape(count, -1, probs.shape[-1]), captions.reshape(count, -1), self.fade)
+
+    def hinted(self, inputs: jax.Array, asked: Asked, key: jax.Array) -> jax.Array:
+        """The network's inputs [N, A, ...] with the hint in its place, where there is one."""
+        if not self.guidance.hinted:
+            return inputs
+        hint = self.guidance.hint(asked, key)
+        return inputs.at[..., -hint.shape[-1] :].set(hint.astype(inputs.dtype))
+
+    def joint_logits(self, logits: jax.Array, asked: Asked) -> jax.Array:
+        """The logits float32[N, A, actions] of the policy that acts."""
+        return self.guidance.joint_logits(logits, asked.probs, asked.fade)
+
+    def take_turns(
+        self, action: jax.Array, elapsed: jax.Array, asked: Asked, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The actions int32[N, A], the teacher's where it takes over, and which are the student's, bool[N, A]."""
+        turn_key, action_key = jax.random.split(key)
+        taken = self.guidance.takes_over(elapsed, asked, turn_key)
+        shown = jax.random.categorical(action_key, jnp.log(asked.probs)).astype(jnp.int32)
+        return jnp.where(taken, shown, action), ~taken
+
+    def advance(self, memory: Any, action: jax.Array) -> Any:
+        """The memory after the actions int32[N, A]."""
+        return jax.vmap(self.teacher.advance)(memory, merge_agents(self.teacher, action))
