@@ -94,7 +94,7 @@ class PPOConfig:
     weights fade by the schedule of --distill_schedule"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
     """agreement: the bonus for an action that the teacher is certain of, at first"""
-    potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 0.1
+    potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0
     """potential: the weight of the values of situations; it does not fade"""
     prior_beta: Annotated[Weight, TAUGHT, JOINS] = 1.0
     """prior: the power of the teacher's distribution, at first"""

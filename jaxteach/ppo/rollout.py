@@ -1,6 +1,7 @@
 """Trajectories: the student acts in all environments, and what is needed to learn from it is kept."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -86,27 +87,11 @@ def collect(
         copilot: the teacher, where it is asked before each action.
         memory: the teacher's, leaves [N, ...].
     """
-    prepare = jax.vmap(jax.vmap(network.prepare))
-    # Enough for environments that truncate only after `max_steps`; further truncations are valued one by one.
-    slots = (length - 1) // venv.env.max_steps + 1
-    env, carry = jax.tree.map(
-        lambda leaf: jnp.stack([_cloned(leaf) for _ in range(slots)]), (actor.env.env, actor.carry)
-    )
-    truncated = _Truncated(env, carry, jnp.zeros(venv.num_envs, jnp.int32))
-
-    def value_of(obs: Any, first: jax.Array, carry: Carry) -> jax.Array:
-        return forward(network, params, prepare(obs)[None], first[None], carry)[0].value[0]
-
-    def final_value(env: Any, carry: Carry) -> jax.Array:
-        obs = jax.vmap(venv.env.observe)(env)
-        return value_of(obs, jnp.zeros(len(jax.tree.leaves(obs)[0]), bool), carry)
-
-    def late_value(late: jax.Array, env: Any, carry: Carry, otherwise: jax.Array) -> jax.Array:
-        return _if_any(late, lambda: final_value(env, carry), otherwise)
+    critic, truncated = _Critic(venv, network, params), _no_truncated(actor, (length - 1) // venv.env.max_steps + 1)
 
     def step(carry: tuple[Actor, _Truncated, Any], key: jax.Array) -> tuple[tuple[Actor, _Truncated, Any], Any]:
         actor, truncated, memory = carry
-        memory, inputs, asked = _ask(copilot, memory, actor, prepare(actor.obs), key)
+        memory, inputs, asked = _ask(copilot, memory, actor, critic.prepare(actor.obs), key)
         output, after = forward(network, params, inputs[None], actor.first[None], actor.carry)
         action, log_probs, own = _choose(copilot, output.logits[0], actor, asked, key)
         if copilot is not None:
@@ -114,26 +99,10 @@ def collect(
         env, timestep = venv.step(actor.env, action)
         last, terminated = jnp.asarray(timestep.last()), jnp.asarray(timestep.discount == 0)
         cut, final = last & ~terminated.all(-1), (timestep.extras["next_state"], after)
-        late = cut & (truncated.used >= slots)
-        record = {
-            "obs": actor.obs,
-            "inputs": inputs,
-            "first": actor.first,
-            "active": actor.active,
-            "action": action,
-            "log_prob": jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0],
-            "value": output.value[0],
-            "reward": timestep.reward,
-            "discount": timestep.discount,
-            "last": last,
-            "success": timestep.extras["success"],
-            "episode_return": timestep.extras["episode_return"],
-            "episode_length": timestep.extras["episode_length"],
-            "asked": asked,
-            "own": own,
-        }
+        late = cut & (truncated.used >= jax.tree.leaves(truncated.env)[0].shape[0])
+        record = _record(actor, inputs, action, log_probs, output.value[0], timestep) | {"asked": asked, "own": own}
         truncated = _keep_final(truncated, cut, *final)
-        seen_late = shard_map_local(late_value)(late, *final, output.value[0])
+        seen_late = shard_map_local(critic.late_value)(late, *final, output.value[0])
         active = None if actor.active is None else actor.active & ~terminated | last[:, None]
         following = Actor(env, timestep.observation, last, active, after)
         return (following, truncated, memory), (record, cut, late, seen_late)
@@ -141,11 +110,69 @@ def collect(
     begin, keys = actor.carry, jax.random.split(key, length)
     end, (record, cut, late, late_values) = jax.lax.scan(step, (actor, truncated, memory), keys)
     actor, truncated, memory = end
-    kept_values = jax.vmap(final_value)(truncated.env, truncated.carry)
+    kept_values = jax.vmap(critic.final_value)(truncated.env, truncated.carry)
     final_values = jnp.where(late[..., None], late_values, _at_truncations(kept_values, cut))
-    following = jnp.append(record["value"][1:], value_of(actor.obs, actor.first, actor.carry)[None], 0)
+    following = jnp.append(record["value"][1:], critic.value(actor.obs, actor.first, actor.carry)[None], 0)
     next_value = jnp.where(record["last"][..., None], final_values, following)
     return actor, Trajectory(**record, next_value=next_value, carry=begin, memory=memory)
+
+
+@dataclass(frozen=True)
+class _Critic:
+    """The network's values of observations."""
+
+    venv: VectorEnv[Any]
+    network: Network
+    params: Any
+
+    def prepare(self, obs: Any) -> jax.Array:
+        """The network's inputs for observations [N, A, ...]."""
+        return jax.vmap(jax.vmap(self.network.prepare))(obs)
+
+    def value(self, obs: Any, first: jax.Array, carry: Carry) -> jax.Array:
+        """float32[N, A]."""
+        return forward(self.network, self.params, self.prepare(obs)[None], first[None], carry)[0].value[0]
+
+    def final_value(self, env: Any, carry: Carry) -> jax.Array:
+        """float32[N, A], of the observations of states, within their episodes."""
+        obs = jax.vmap(self.venv.env.observe)(env)
+        return self.value(obs, jnp.zeros(len(jax.tree.leaves(obs)[0]), bool), carry)
+
+    def late_value(self, late: jax.Array, env: Any, carry: Carry, otherwise: jax.Array) -> jax.Array:
+        """As `final_value`, computed only if one of `late` bool[N] is true; else `otherwise`."""
+        return _if_any(late, lambda: self.final_value(env, carry), otherwise)
+
+
+def _no_truncated(actor: Actor, slots: int) -> _Truncated:
+    """Room for the final states of truncated episodes.
+
+    That is enough for environments that truncate only after `max_steps`; further ones are valued one by one.
+    """
+    env, carry = jax.tree.map(
+        lambda leaf: jnp.stack([_cloned(leaf) for _ in range(slots)]), (actor.env.env, actor.carry)
+    )
+    return _Truncated(env, carry, jnp.zeros(len(actor.first), jnp.int32))
+
+
+def _record(
+    actor: Actor, inputs: jax.Array, action: jax.Array, log_probs: jax.Array, value: jax.Array, timestep: Any
+) -> dict[str, Any]:
+    """What is kept of a step."""
+    return {
+        "obs": actor.obs,
+        "inputs": inputs,
+        "first": actor.first,
+        "active": actor.active,
+        "action": action,
+        "log_prob": jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0],
+        "value": value,
+        "reward": timestep.reward,
+        "discount": timestep.discount,
+        "last": jnp.asarray(timestep.last()),
+        "success": timestep.extras["success"],
+        "episode_return": timestep.extras["episode_return"],
+        "episode_length": timestep.extras["episode_length"],
+    }
 
 
 def _ask(
