@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from jaxteach.api.functional import make_train as make_train
+    from jaxteach.api.plans import write_plans as write_plans
     from jaxteach.api.registry import register_network as register_network
     from jaxteach.api.registry import register_task as register_task
     from jaxteach.api.run import Policy as Policy
@@ -25,12 +26,18 @@ if TYPE_CHECKING:
     from jaxteach.networks.base import Student as Student
     from jaxteach.teacher.policy import Teacher as Teacher
     from jaxteach.teacher.policy import make_teacher as make_teacher
+    from jaxteach.teacher.tasks.minigrid import MiniGridDomain as MiniGridDomain
+    from jaxteach.teacher.tasks.minigrid_captions import MiniGridCaptions as MiniGridCaptions
+    from jaxteach.teacher.tasks.minigrid_captions import Name as Name
     from jaxteach.teacher.tasks.plain import PlainDomain as PlainDomain
     from jaxteach.teacher.tasks.plain import Words as Words
 
     __version__: str
 
 _MODULES: Final = {
+    "MiniGridCaptions": "teacher.tasks.minigrid_captions",
+    "MiniGridDomain": "teacher.tasks.minigrid",
+    "Name": "teacher.tasks.minigrid_captions",
     "Output": "networks.base",
     "PPOConfig": "config",
     "PlainDomain": "teacher.tasks.plain",
@@ -49,10 +56,14 @@ _MODULES: Final = {
     "register_task": "api.registry",
     "sweep": "api.training",
     "train": "api.training",
+    "write_plans": "api.plans",
 }
 """The module of each public name."""
 
 __all__ = [
+    "MiniGridCaptions",
+    "MiniGridDomain",
+    "Name",
     "Output",
     "PPOConfig",
     "PlainDomain",
@@ -72,6 +83,7 @@ __all__ = [
     "register_task",
     "sweep",
     "train",
+    "write_plans",
 ]
 
 

@@ -429,11 +429,11 @@ class TrainConfig:
     no_teacher: Flag = False
     """pure reinforcement learning"""
     network: str = "egocentric"
-    """the student: egocentric, a small perceptron on egocentric features; reference, the reference's
-    CNN; mlp, a perceptron for vectors or several agents, with a critic of all agents' observations;
-    or one of your own"""
+    """the student: egocentric, a small perceptron on egocentric features, in MiniGrid's worlds on a map of what was
+    seen; reference, the reference's CNN; mlp, a perceptron for vectors, MiniGrid's images or several agents, with a
+    critic of all agents' observations; or one of your own"""
     recurrent: Flag = False
-    """with an LSTM (--network reference) or GRUs (--network mlp)"""
+    """with an LSTM (--network reference) or GRUs (--network mlp); egocentric has no recurrence"""
     online: Flag = False
     """ask a language model, between updates, about captions that occur without plans"""
     resume: Annotated[Flag, ON_RESUME, NOT_LEARNT] = False

@@ -23,8 +23,10 @@ class TaskSpec:
     Attributes:
         total_steps: environment steps of a run by default.
         options: the task's other default options, by their names on the command line.
-        domain: `(task, env) -> Domain`, what the teacher knows of the task, or an entry point; None without a teacher.
-        prompt: the text file with which a language model is asked, or the name of one that ships; None for none.
+        domain: `(task, env) -> Domain`, what the teacher knows of the task in one of its worlds, which no wrapper has
+            changed; or an entry point; None without a teacher.
+        prompt: the text file with which a language model is asked, or the name of one that ships, which several tasks
+            may share; None for none.
     """
 
     total_steps: int

@@ -16,15 +16,18 @@ import pytest
 
 import envs_jax
 import jaxteach as jt
+from envs_jax.grid.constants import Actions
+from envs_jax.minigrid.environment import Observation
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach import Policy
 from jaxteach.api import objects
 from jaxteach.api.options import configured, named_options
-from jaxteach.config import EvalConfig
+from jaxteach.config import EvalConfig, WorldConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation import command
 from jaxteach.networks.mlp import MLPNet
-from jaxteach.networks.registry import REGISTERED
+from jaxteach.networks.registry import REGISTERED, make_network
+from jaxteach.ppo.episodes import student_policy
 from jaxteach.tasks import TASKS
 from jaxteach.teacher.loading import GIVEN, load_teacher
 from jaxteach.teacher.plans import load_plans
@@ -293,6 +296,32 @@ def test_environments_that_are_none(guide):
 def test_whole_numbers_may_be_floats(guide):
     init, _ = jt.make_train("Switches", teacher=None, num_envs=np.int64(4), total_steps=1e4)
     assert init(jax.random.key(0)).learner.actor.first.shape == (4,)
+
+
+@pytest.mark.slow
+def test_a_minigrid_student_keeps_its_map_in_the_carry():
+    """Catches a policy whose map is not the one that it was trained with, also in a batch and in a new episode."""
+    task = "MiniGrid-Fetch-5x5-N2-v0"
+    world = WorldConfig().make(task)
+    assert objects._default_network(envs_jax.make(task)) == "egocentric"
+    network = make_network("egocentric", world, recurrent=False)
+    prepared = network.prepare(world.env.reset(jax.random.key(0))[1].observation)[None, None, None]
+    params = jax.jit(network.init)(jax.random.key(1), prepared, jnp.ones((1, 1), bool), ())
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(2), leaf.shape), params)
+    act, with_map = jax.jit(Policy.of(params, network, world)), student_policy(network, params, greedy=False)
+    wanted = jax.jit(lambda obs, first, key: with_map((), jax.tree.map(lambda leaf: leaf[:, None], obs), first, key)[1])
+    reset, step = jax.jit(jax.vmap(world.env.reset)), jax.jit(jax.vmap(world.env.step))
+    carry, actions = None, []
+    for episode in range(2):
+        state, timestep = reset(jax.random.split(jax.random.key(episode), 2))
+        for i in range(20):
+            image, direction, mission, _ = timestep.observation
+            first, key = jnp.full(2, i == 0), jax.random.key(20 * episode + i)
+            action, carry = act(Observation(image, direction, mission), carry, first=first, key=key)
+            assert action.tolist() == wanted(timestep.observation, first, key)[:, 0].tolist()
+            actions += action.tolist()
+            state, timestep = step(state, action)
+    assert {Actions.forward, Actions.left} <= set(actions)
 
 
 def test_make_train_maps_over_seeds_and_coefficients(pure):

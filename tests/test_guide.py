@@ -7,18 +7,26 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import jax
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import envs_jax
+import jaxteach as jt
 from envs_jax.doorkey import DoorKey
 from envs_jax.grid.constants import BALL, EMPTY, Actions
 from jaxteach.api.registry import register_task
-from jaxteach.config import TrainConfig
+from jaxteach.config import TrainConfig, WorldConfig
 from jaxteach.errors import UserError
+from jaxteach.llm.prompts import task_prompt
+from jaxteach.ppo.distillation import initial_memory
+from jaxteach.ppo.episodes import run_episodes, teacher_policy
 from jaxteach.system.plugins import import_plugins
+from jaxteach.tasks import TASKS
+from jaxteach.teacher.policy import make_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text("utf-8")
@@ -42,6 +50,7 @@ def write_files(folder):
         "switches.json": blocks("json")[0],
         "switches.md": blocks("text")[0],
         "wide.py": python_with("class Wide"),
+        "tidy.py": python_with("class Tidy"),
     }
     for name, text in files.items():
         (folder / name).write_text(text, "utf-8")
@@ -116,7 +125,7 @@ def test_the_commands_of_the_guide_run(folder):
         assert (interpreter, flag) == ("python", "-m")
         short = TINY if arguments[0] == "jaxteach.train" else []
         # Compiling takes most of the time, and that the commands run is all that is judged.
-        done = run(folder, [*arguments, *short], "switches,wide", XLA_FLAGS="--xla_backend_optimization_level=0")
+        done = run(folder, [*arguments, *short], "switches,wide,tidy", XLA_FLAGS="--xla_backend_optimization_level=0")
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
@@ -142,6 +151,38 @@ def test_a_gridworld_of_one_s_own(capsys):
         changes = {"grid": grid, "agent_pos": (x, 2), "agent_dir": 3, "carrying": (BALL, state.mission[0])}
         _, timestep = step(env.make_state(**arrays | changes), Actions.drop)
         assert (timestep.reward > 0, timestep.last()) == (delivered, delivered)
+
+
+def test_a_teacher_for_a_gridworld_of_one_s_own(tmp_path, monkeypatch):
+    """Catches an example whose plans don't fulfil its mission, or whose *drop* is that of other worlds."""
+    text = python_with("class Tidy")
+    assert len(text.splitlines()) <= 60
+    monkeypatch.setitem(TASKS, "Tidy", None)
+    monkeypatch.setitem(envs_jax._TASKS, "Tidy", None)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__", "print": lambda *values: None}
+    monkeypatch.setattr(jt, "train", lambda task, teacher: MagicMock())
+    exec(compile(text, "guide.md", "exec"), names)
+    world, teacher = WorldConfig().make("Tidy"), make_teacher("Tidy", "tidy.json")
+    memory = initial_memory(teacher, 32)
+    played = jax.jit(lambda key: run_episodes(world, teacher_policy(teacher), memory, key, 32))(jax.random.key(0))
+    assert played.success.all()
+    prompt = task_prompt("Tidy", teacher.vocabulary).text
+    assert "into a corner; drop does" in prompt
+    assert "- drop <object>" in prompt
+    assert "toggle <object>" not in prompt
+    assert make_teacher("Tidy", "tidy.json", size=12).domain.size == (12, 12)
+
+
+@pytest.mark.slow
+def test_a_teacher_of_one_s_own_makes_the_difference(folder):
+    """Catches a teacher that does not reach the student of a user's gridworld, and a world too easy to show it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "tidy.py"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    success = dict(line.split() for line in done.stdout.splitlines() if line.startswith(("tidy.json ", "None ")))
+    assert float(success["tidy.json"]) > 0.9
+    assert float(success["None"]) < 0.1
 
 
 @pytest.mark.slow

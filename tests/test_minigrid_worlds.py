@@ -3,6 +3,7 @@
 from collections import Counter
 
 import chex
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -373,3 +374,22 @@ def test_strict_types(name):
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         state, _ = jax.eval_shape(env.reset, jax.random.key(0))
         jax.eval_shape(env.step, state, jax.ShapeDtypeStruct((), jnp.int32))
+
+
+@pytest.mark.parametrize("name", ["MiniGrid-Empty-5x5-v0", "MiniGrid-Fetch-5x5-N2-v0"])
+def test_observations_of_the_package_become_ours(name):
+    """Catches a mission with other numbers than ours, also in a batch and where it has no gaps."""
+    env, reference = envs_jax.make(name), make_reference(name)
+    observed, _ = reference.reset(seed=3)
+    ours = env.observe(state_of(env, reference))
+    found = env.from_minigrid(observed)
+    chex.assert_trees_all_equal(found, ours)
+    chex.assert_trees_all_equal_dtypes(found, ours)
+    batch = gymnasium.make_vec(name, num_envs=3)
+    observed, _ = batch.reset(seed=0)
+    several = env.from_minigrid(observed)
+    chex.assert_trees_all_equal_shapes(several, jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), ours))
+    texts = [env.mission(jax.tree.map(lambda leaf, i=i: leaf[i], several)) for i in range(3)]
+    assert texts == list(observed["mission"])
+    with pytest.raises(ValueError, match="'find me' is no mission of this world; one is"):
+        env.from_minigrid({**observed, "mission": "find me"})

@@ -12,6 +12,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import pytest
 
+import jaxteach
 from tests.language_model import MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,6 +106,19 @@ def test_training_in_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(PYTHON[0].replace("50_000", "4_096").replace("range(3)", "[0]"), "README.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
+
+
+@pytest.mark.slow
+def test_a_student_plays_in_the_package_minigrid(tmp_path, monkeypatch):
+    """Catches an example of docs/running.md that does not run, and observations that the student can't read."""
+    (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "running.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    jaxteach.train("MiniGrid-UnlockPickup-v0", savedir="mine", n_itr=1, num_envs=8, final_eval=0, teacher=None)
+    names = {}
+    exec(compile(text, "running.md", "exec"), names)
+    assert names["terminated"] or names["truncated"]
+    assert int(names["carry"][0].words.astype(bool).sum()) > 20, "the map has what was seen"
+    assert names["world"].missions()["pick up the grey box"] == (5, 7)
 
 
 def test_every_python_example_is_run():

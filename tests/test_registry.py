@@ -4,6 +4,7 @@ import re
 import unicodedata
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,9 @@ from jumanji import specs
 from jumanji.env import Environment
 
 import envs_jax
+from envs_jax.grid.constants import GOAL, KEY, Actions
+from envs_jax.minigrid.empty import Empty as Room
+from jaxteach.api.plans import write_plans
 from jaxteach.api.registry import register_network, register_task
 from jaxteach.config import TrainConfig, WorldConfig
 from jaxteach.errors import UserError
@@ -27,7 +31,9 @@ from jaxteach.tasks import TASKS, canonical_task
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import SKILLS, PlanFile, load_plans, save_plans
 from jaxteach.teacher.policy import make_teacher, task_domain
-from jaxteach.teacher.table import compile_plans
+from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, compile_plans
+from jaxteach.teacher.tasks.minigrid import MiniGridDomain
+from jaxteach.teacher.tasks.minigrid_captions import MiniGridCaptions, Name
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.language_model import MODEL
 
@@ -311,3 +317,94 @@ def test_blanks_and_empty_items_are_no_modules(monkeypatch):
     monkeypatch.setenv("JAXTEACH_IMPORT", "..")
     with pytest.raises(UserError, match=r"JAXTEACH_IMPORT names \.\., and"):
         import_plugins()
+
+
+EMPTY_HANDS = "Agent sees <nothing>, holds <nothing>."
+
+
+def test_plans_by_hand_are_written_in_the_words_of_answers(tmp_path):
+    """Catches a plan that is written otherwise than it is read, and probabilities that are lost."""
+    path = tmp_path / "plans.json"
+    seen = "Agent sees <key>, holds <nothing>."
+    written = write_plans(
+        path, "simpledoorkey", {EMPTY_HANDS: "explore", seen: {"go to <key>, pick up the key": 0.75, "Wait": 0.25}}
+    )
+    plans = load_plans(path, "SimpleDoorKey")
+    assert plans == written
+    assert plans.by_hand
+    assert [(entry.sees, entry.holds) for entry in plans.captions] == [((), None), (("key",), None)]
+    fetch, wait = plans.captions[1].plans
+    assert (fetch.probability, fetch.skills) == (0.75, (("goto", "key"), ("pickup", "key")))
+    assert (wait.probability, wait.skills) == (0.25, (("wait", None),))
+    make_teacher("SimpleDoorKey", str(path))
+
+
+@pytest.mark.parametrize(
+    ("task", "plans", "told"),
+    [
+        ("simple", {}, "simple has no teacher"),
+        ("SimpleDoorKye", {}, "did you mean SimpleDoorKey"),
+        ("SimpleDoorKey", {"Agent sees <nothing>, holds <nothing>": "wait"}, r"did you mean Agent sees <nothing>"),
+        ("SimpleDoorKey", {"what now": "wait"}, "has no caption 'what now'; one is 'Agent sees"),
+        ("SimpleDoorKey", {EMPTY_HANDS: "fly"}, "the plan 'fly' for 'Agent .* can't be used: an unknown skill"),
+        ("SimpleDoorKey", {EMPTY_HANDS: "go to <keys>"}, "an unknown object"),
+        ("SimpleDoorKey", {EMPTY_HANDS: {"explore": 0.5}}, "sum to 0.5, not to 1"),
+        ("SimpleDoorKey", {EMPTY_HANDS: {"explore": 1.5, "wait": -0.5}}, "Expected `float` <= 1"),
+        ("SimpleDoorKey", {EMPTY_HANDS: {}}, "length >= 1"),
+        ("SimpleDoorKey", {EMPTY_HANDS: ["explore"]}, "a plan, or plans with their probabilities, not"),
+    ],
+)
+def test_plans_by_hand_that_can_t_be_used(task, plans, told, tmp_path):
+    """Catches a file that is written although it can't be read."""
+    with pytest.raises(ValueError, match=told):
+        write_plans(tmp_path / "plans.json", task, plans)
+    assert not (tmp_path / "plans.json").exists()
+
+
+def goals(known):
+    return known.kind == GOAL
+
+
+class SelfOnly(MiniGridDomain):
+    def drop_cells(self, known):
+        return known.here
+
+
+def test_a_domain_may_be_made_for_each_world(tmp_path):
+    """Catches a domain of one size for all, an unchecked one, and a MiniGrid world without MiniGrid's prompt."""
+    vocabulary = MiniGridCaptions((Name("goal", goals, enter=True),), "Reach it.", skills=("explore", "goto"))
+    register_task(Room, TrainConfig("Room", total_steps=1), lambda env: MiniGridDomain.of(env, vocabulary))
+    small, large = (task_domain(envs_jax.make("Room", size=size), "Room").size for size in (5, 8))
+    assert large == (small[0] + 3, small[1] + 3)
+    assert "Reach it." in task_prompt("Room", vocabulary).text
+    prompt = tmp_path / "p.md"
+    prompt.write_text("{mission} {caption}")
+    register_task(Room, TrainConfig("Room", total_steps=1), lambda env: SelfOnly.of(env, vocabulary), prompt)
+    assert task_prompt("Room", vocabulary).text == "Reach it. {caption}"
+    with pytest.raises(UserError, match=r"the domain of Room must be a Domain, such as PlainDomain, not 5"):
+        register_task(Room, TrainConfig("Room", total_steps=1), lambda env: 5)
+    bad = MiniGridCaptions((Name("the goal", goals),))
+    with pytest.raises(UserError, match="'the goal' can't name an object"):
+        register_task(Room, TrainConfig("Room", total_steps=1), lambda env: MiniGridDomain.of(env, bad))
+
+
+@pytest.mark.parametrize(("kind", "action"), [(MiniGridDomain, Actions.drop), (SelfOnly, Actions.done)])
+def test_drop_may_mean_something_else(kind, action):
+    """Catches a skill that asks no subclass, and one that drops where the agent stands."""
+    key = Name("key", lambda known: known.kind == KEY, lambda known: known.held_kind == KEY)
+    env = Room(7)
+    domain = kind.of(env, MiniGridCaptions((key,)))
+    arrays = jax.device_get(env.to_arrays(env.reset(jax.random.key(0))[0]))
+    state = env.make_state(**arrays | {"agent_pos": (3, 3), "agent_dir": 0, "carrying": (KEY, 0)})
+    skill = FIRST_OBJECT_SKILL + OBJECT_SKILLS.index("drop")
+
+    @jax.jit
+    def act(obs):
+        scene = domain.read(obs)
+        memory = domain.remember(domain.reset(), scene)
+        caption, context = domain.caption_id(memory, scene)
+        return caption, domain.skill_actions(memory, scene, context, jnp.array([skill]))
+
+    caption, actions = act(env.observe(state))
+    assert domain.vocabulary.texts[caption] == "Agent sees <nothing>, holds <key>."
+    assert actions.tolist() == [action]

@@ -22,6 +22,8 @@ from envs_jax.minigrid import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWra
 from envs_jax.mpe import SCENARIOS
 from envs_jax.mpe.render import messages, render_particles
 from envs_jax.vector import VectorState
+from jaxteach.config import WorldConfig
+from jaxteach.ppo.episodes import frame_of
 from tests.minigrid_reference import make_reference, state_of
 from tests.test_mpe import Reference
 
@@ -372,3 +374,14 @@ def test_films_that_can_t_be_made(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ImportError, match="writing MP4 needs imageio-ffmpeg"):
         animate(env, [state], tmp_path / "film.mp4")
+
+
+def test_a_state_with_a_map_is_drawn_as_its_world(tmp_path):
+    """Catches films of MiniGrid's students that can't be drawn, because the states have the agent's map with them."""
+    world = WorldConfig().make("MiniGrid-Empty-5x5-v0")
+    state, timestep = world.env.reset(jax.random.key(0))
+    frame = frame_of(world, state, timestep.observation)
+    np.testing.assert_array_equal(draw(world.env, frame), world.env.unwrapped.render(state.world))
+    animate(world.env, [frame], tmp_path / "film.gif")
+    with pytest.raises(ValueError, match="a film shows one world"):
+        draw(world.env, jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), frame))

@@ -233,3 +233,13 @@ def test_mistakes_get_one_sentence(monkeypatch, tmp_path, capsys, arguments, wor
     monkeypatch.chdir(tmp_path)
     assert words in refuse(monkeypatch, capsys, *given)
     assert os.listdir(tmp_path) == []
+
+
+def test_minigrid_s_worlds_are_asked_about_with_their_own_words(monkeypatch, tmp_path):
+    """Catches a teacher that takes the world with the student's map for one that it does not know."""
+    out = tmp_path / "plans.json"
+    task = "MiniGrid-PutNear-6x6-N2-v0"
+    teach(monkeypatch, "--task", task, "--backend", "random", "--samples", "2", "--out", out)
+    plans = load_plans(out, task)
+    assert {(entry.sees, entry.holds) for entry in plans.captions} >= {(("destination",), "target")}
+    make_teacher(task, str(out))

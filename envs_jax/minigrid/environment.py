@@ -1,7 +1,7 @@
 """What all MiniGrid worlds share: steps, observations, missions, and states from given arrays."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -334,6 +334,31 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
     def missions(self) -> dict[str, tuple[int, ...]]:
         """The numbers of every mission that the world can have, by its text."""
         return {self._mission_of(numbers): numbers for numbers in itertools.product(*self.mission_placeholders)}
+
+    def from_minigrid(self, observation: Mapping[str, Any]) -> Observation:
+        """What the package `minigrid` observes in the world of the same id, as an observation of this one.
+
+        Args:
+            observation: of MiniGrid's environment, `image`, `direction` and `mission`, a text; or of a Gymnasium vector
+                environment of N, arrays [N, ...] and N texts.
+
+        Returns:
+            Arrays [...] or [N, ...].
+
+        Raises:
+            ValueError: the mission is not one of this world's.
+        """
+        missions, texts = self.missions(), observation["mission"]
+        try:
+            numbers = missions[texts] if isinstance(texts, str) else [missions[text] for text in texts]
+        except KeyError as error:
+            raise ValueError(f"{error} is no mission of this world; one is {next(iter(missions))!r}") from None
+        image, direction = (
+            jnp.asarray(observation["image"], jnp.uint8),
+            jnp.asarray(observation["direction"], jnp.int32),
+        )
+        shape = (*direction.shape, len(self.mission_placeholders))
+        return Observation(image, direction, jnp.array(numbers, jnp.int32).reshape(shape))
 
     def _mission_of(self, numbers: Sequence[int]) -> str:
         return self.mission_template.format(

@@ -127,6 +127,11 @@ class MapState(NamedTuple):
         """The key of the next episode."""
         return self.world.key
 
+    @property
+    def step_count(self) -> jax.Array:
+        """int32[], steps done in the episode; films take what has it for a state."""
+        return self.world.step_count
+
 
 def has_image(env: Any) -> TypeGuard[MiniGridEnv]:
     """Whether an environment is a world of MiniGrid with MiniGrid's own observation."""

@@ -243,7 +243,7 @@ def _reached(linked: jax.Array, ends: np.ndarray, start: int, count: int) -> jax
     touches = (ends[:, :, None] == np.arange(count)).any(1)
 
     def spread(_: int, reached: jax.Array) -> jax.Array:
-        crossed = linked & (touches & reached).any(1)
+        crossed = linked & (touches & reached[None]).any(1)
         return reached | (touches & crossed[:, None]).any(0)
 
     return jax.lax.fori_loop(0, count - 1, spread, jnp.asarray(np.arange(count) == start))

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 import envs_jax
+from envs_jax.minigrid.map_memory import has_image
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
@@ -105,6 +106,8 @@ def _entry(registry: MutableMapping[str, Any], name: str, value: Any) -> Iterato
 
 def _default_network(env: Any) -> str:
     """The built-in network for an environment: egocentric for maps, which have two axes and one for channels."""
+    if has_image(env):
+        return "egocentric"
     obs = jax.eval_shape(env.reset, jax.random.key(0))[1].observation
     return "egocentric" if getattr(obs, "ndim", 0) == 3 else "mlp"
 

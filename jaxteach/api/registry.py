@@ -14,19 +14,25 @@ from jaxteach.networks.registry import NETWORKS, REGISTERED
 from jaxteach.tasks import OBJECT, TASKS, TaskSpec
 from jaxteach.teacher.domain import Domain
 from jaxteach.teacher.names import check_vocabulary
+from jaxteach.teacher.tasks.minigrid import MiniGridDomain
 
 
 @names_as_keywords()
 def register_task(
-    world: Callable[..., Any], defaults: TrainConfig, domain: Domain | None = None, prompt: Path | None = None
+    world: Callable[..., Any],
+    defaults: TrainConfig,
+    domain: Domain | Callable[[Any], Domain] | None = None,
+    prompt: Path | None = None,
 ) -> None:
     """Makes a task known to all commands; a name that was registered before then stands for the new task.
 
     Args:
         world: makes the world, a Jumanji environment; its parameters are the task's.
         defaults: the options of a run unless told otherwise; with the task's name and `total_steps`.
-        domain: what the teacher knows of the task, None for a task without one.
-        prompt: the text file with which a language model is asked, `{objects}` and `{caption}` in it.
+        domain: what the teacher knows of the task, or a function that makes it for one of the task's environments, as
+            `MiniGridDomain` needs; None for a task without a teacher.
+        prompt: the text file with which a language model is asked, `{objects}` and `{caption}` in it; when left out,
+            a task with a `MiniGridDomain` has the prompt of MiniGrid's worlds, and any other has none.
 
     Raises:
         ValueError: the name is built in or not allowed; the steps are missing; a default makes no
@@ -41,10 +47,12 @@ def register_task(
     if defaults.network not in (*NETWORKS, *REGISTERED):
         known = ", ".join((*NETWORKS, *REGISTERED))
         raise UserError(f"unknown network {defaults.network!r}; register it before {name}, known are {known}")
-    if domain is not None:
-        if not isinstance(domain, Domain):
-            raise UserError(f"the domain of {name} must be a Domain, such as PlainDomain, not {domain!r}")
-        check_vocabulary(domain.vocabulary)
+    make_domain = None if domain is None else _domain_maker(domain)
+    made = None if make_domain is None else make_domain(name, None if isinstance(domain, Domain) else world())
+    if made is not None:
+        if not isinstance(made, Domain):
+            raise UserError(f"the domain of {name} must be a Domain, such as PlainDomain, not {made!r}")
+        check_vocabulary(made.vocabulary)
     if prompt is not None and not isinstance(prompt, str | Path):
         raise UserError(f"the prompt of {name} must be the path of a text file, not {prompt!r}")
     if name.startswith(OBJECT):
@@ -52,8 +60,15 @@ def register_task(
     envs_jax.register(name, world)
     options = {option: value for option, (value, _) in changes(defaults, TrainConfig(name)).items()}
     del options["total_steps"]
-    make_domain = None if domain is None else lambda task, env: domain
-    TASKS[name] = TaskSpec(steps, options, make_domain, None if prompt is None else Path(prompt))
+    shipped = "MiniGrid" if isinstance(made, MiniGridDomain) else None
+    TASKS[name] = TaskSpec(steps, options, make_domain, shipped if prompt is None else Path(prompt))
+
+
+def _domain_maker(domain: Domain | Callable[[Any], Domain]) -> Callable[[str, Any], Domain]:
+    """What `TaskSpec.domain` is for a domain, or for what makes it."""
+    if isinstance(domain, Domain) or not callable(domain):
+        return lambda task, env: domain
+    return lambda task, env: domain(env)
 
 
 def register_network(name: str, make: Callable[[AgentAxisWrapper], Student]) -> None:

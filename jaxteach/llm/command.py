@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import TeachConfig
+from jaxteach.config import TeachConfig, WorldConfig
 from jaxteach.errors import UserError, printable
 from jaxteach.llm.answer_cache import AnswerStore, answers_path
 from jaxteach.llm.backends import open_client, open_scorer, open_server
@@ -53,7 +53,7 @@ def teach(config: TeachConfig, out: Path) -> None:
     world = config.world.make(task)
     if config.debate_rounds and world.num_agents == 1:
         raise UserError(f"{task} has one agent, and a debate needs several; leave --debate_rounds out")
-    vocabulary = _vocabulary(world, task)
+    vocabulary = _vocabulary(config.world, task)
     prompt = task_prompt(task, vocabulary)
     store = AnswerStore(answers_path(out))
     with on_interrupt(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
@@ -106,16 +106,16 @@ def export(config: TeachConfig, path: Path) -> None:
         UserError: the options can't be met, or the file can't be written.
     """
     task = canonical_task(str(config.task))
-    vocabulary = _vocabulary(config.world.make(task), task)
+    vocabulary = _vocabulary(config.world, task)
     prompt = task_prompt(task, vocabulary)
     questions = _questions(config, vocabulary, prompt)
     export_batch(open_server(config.llm, None), questions, path)
     print(f"{len(questions)} requests written to {path}; give their answers to --import_batch, with the same options")
 
 
-def _vocabulary(world: AgentAxisWrapper, task: str) -> Vocabulary:
+def _vocabulary(world: WorldConfig, task: str) -> Vocabulary:
     try:
-        return task_domain(world.env, task).vocabulary
+        return task_domain(world.make_env(task), task).vocabulary
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -197,14 +197,26 @@ def save_plans(plans: PlanFile, path: str | Path) -> None:
     Raises:
         UserError: it can't be written.
     """
-    document = {
+    write_json(Path(path), _document(plans))
+
+
+def check_plans(plans: PlanFile, name: str) -> None:
+    """Checks that `load_plans` would take plans that were made in Python; messages call them `name`.
+
+    Raises:
+        PlanFileError: a probability or a number of plans or skills is not allowed.
+    """
+    _parse(json.dumps(_document(plans)), name)
+
+
+def _document(plans: PlanFile) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "version": VERSION,
         "tasks": plans.tasks,
         "provenance": plans.provenance,
         "captions": msgspec.to_builtins(plans.captions),
     }
-    write_json(Path(path), document)
 
 
 def _parse(text: str, name: str) -> PlanFile:

@@ -66,8 +66,8 @@ class MiniGridDomain:
     - *go to* walks a shortest path over what was seen, to any of the objects that the name stands for, opens other
       closed doors in its way, and is finished in front of the object; a goal's cell is entered.
     - *pick up* and *toggle* are one action each; picking up what is in hand is finished.
-    - *drop* takes what is in hand to the nearest free cell where it blocks no way, and drops it; with something else in
-      hand it is finished.
+    - *drop* takes what is in hand to the nearest free cell where it blocks no way, see `drop_cells`, and drops it; with
+      something else in hand it is finished.
     - *put next to* drops what is in hand beside an object; with empty hands it is finished.
 
     A name that stands for nothing in the caption makes the agent wait, as do targets without a way.
@@ -123,11 +123,26 @@ class MiniGridDomain:
             mission=scene.mission,
             unlocked=memory.unlocked,
             within_reach=jnp.zeros(self.size, bool),
+            here=self._cell(memory.seen.position),
         )
+
+    def drop_cells(self, known: Known) -> jax.Array:
+        """bool[W, H], where *drop* may put things; the nearest of these cells that is empty is taken.
+
+        They are the cells where a thing blocks no way: in the open, else in a dead end, else all empty ones. A subclass
+        may give *drop* another meaning; an agent that knows no such cell waits.
+        """
+        empty, touched = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.within_reach)
+        passable = self._passable(known)
+        east, south, west, north = (ahead_rows(~passable, side, self.size[1], True) for side in range(4))
+        crowded = self._near(self._near(self._items(known))) | self._near(self._rows(known.kind == DOOR))
+        in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)
+        dead_ends = empty & touched & (east & west & (north | south) | north & south & (east | west))
+        return self._cells(_first_of(in_the_open, dead_ends, empty))
 
     def caption_id(self, memory: MiniGridMemory, scene: Observation) -> tuple[jax.Array, Context]:
         known, words = self._known(memory, scene), self.vocabulary
-        own = self._rows(self._cell(memory.seen.position))
+        own = self._rows(known.here)
         passable = self._passable(known) | own
         touched = reachable(passable, own, self.size[1], True)
         known = known._replace(within_reach=self._cells(touched))
@@ -137,7 +152,7 @@ class MiniGridDomain:
         held = words.held_place(known)
         shown = jnp.where(words.in_sight[:, :, None] & named[:, None], places, np.uint32(0))
         objects = jax.lax.reduce(shown, np.uint32(0), jax.lax.bitwise_or, (1,))
-        context = self._context(known, memory, passable, touched, own)
+        context = self._context(known, memory, passable, touched)
         return words.number(named, held), context._replace(objects=objects, in_hand=pick(words.in_hand, held))
 
     def object_ids(self, scene: Observation, context: Context) -> jax.Array:
@@ -172,11 +187,8 @@ class MiniGridDomain:
         action = jnp.where(puts, jnp.where(context.hands_full, dropping, FINISHED), action)
         return jnp.where(toggles & known, Actions.toggle, action).astype(jnp.int32)
 
-    def _context(
-        self, known: Known, memory: MiniGridMemory, passable: jax.Array, touched: jax.Array, own: jax.Array
-    ) -> Context:
-        empty = self._rows(known.kind == EMPTY) & ~own
-        items = self._rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))
+    def _context(self, known: Known, memory: MiniGridMemory, passable: jax.Array, touched: jax.Array) -> Context:
+        empty = self._rows((known.kind == EMPTY) & ~known.here)
         unseen = self._rows(known.kind == UNSEEN)
         front = cell_of(ahead_of(memory.seen), self.size)
         ahead = memory.seen.words[front]
@@ -184,22 +196,16 @@ class MiniGridDomain:
             objects=empty[None],
             in_hand=jnp.zeros(1, bool),
             passable=passable,
-            hidden=jnp.where((unseen & touched).any(), unseen, items & self._near(unseen)),
-            good_places=self._good_places(known, passable, touched, items, empty),
+            hidden=jnp.where((unseen & touched).any(), unseen, self._items(known) & self._near(unseen)),
+            good_places=self._rows(self.drop_cells(known)) & empty,
             empty=empty,
             shut=(kind_of(ahead) == DOOR) & (state_of(ahead) == CLOSED),
             hands_full=known.held_kind != EMPTY,
         )
 
-    def _good_places(
-        self, known: Known, passable: jax.Array, touched: jax.Array, items: jax.Array, empty: jax.Array
-    ) -> jax.Array:
-        """uint32[W], the cells where a thing blocks no way: in the open, else in a dead end, else all empty ones."""
-        east, south, west, north = (ahead_rows(~passable, side, self.size[1], True) for side in range(4))
-        crowded = self._near(self._near(items)) | self._near(self._rows(known.kind == DOOR))
-        in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)
-        dead_ends = empty & touched & (east & west & (north | south) | north & south & (east | west))
-        return _first_of(in_the_open, dead_ends, empty)
+    def _items(self, known: Known) -> jax.Array:
+        """uint32[W], what may be picked up."""
+        return self._rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))
 
     def _passable(self, known: Known) -> jax.Array:
         """uint32[W], the cells that can be walked through; closed doors count once both sides were seen."""

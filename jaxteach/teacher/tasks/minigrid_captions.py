@@ -26,6 +26,7 @@ class Known(NamedTuple):
     mission: jax.Array  # int32[M], see the world
     unlocked: jax.Array  # bool[colours], of which the agent has seen a locked door open
     within_reach: jax.Array  # bool[W, H], the cells that the agent can walk to, and those next to these
+    here: jax.Array  # bool[W, H], the agent's own cell
 
 
 @dataclass(frozen=True)
