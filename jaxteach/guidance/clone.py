@@ -9,8 +9,8 @@ from jaxteach.guidance.base import Asked, Guidance, labelled
 class Clone(Guidance):
     """While the schedule is above `clone_until` the teacher acts and is imitated, and after that PPO trains alone.
 
-    After arXiv 2505.10861, which fine-tunes a policy cloned from a language model's trajectories. The student's value
-    function learns from the teacher's episodes, so that PPO does not begin with an untrained one.
+    After arXiv 2505.10861, behaviour cloning before reinforcement learning. Here the value function learns from the
+    teacher's episodes meanwhile, so that PPO does not begin with an untrained one.
     """
 
     before_acting = True

@@ -9,8 +9,9 @@ from jaxteach.guidance.base import Asked, Guidance
 class Hint(Guidance):
     """The teacher's distribution is part of the student's observation, dropped out with a probability that rises to 1.
 
-    After arXiv 2510.08779, where the hint stays. So that the student does without in the end, it also learns from half
-    of the samples as if it had seen no hint there. It is evaluated, and used, with zeros in place of the hint.
+    After arXiv 2510.08779, where a recommended action and whether there is one are observed, and stay. So that the
+    student does without in the end, it learns from half of the samples as if it had seen no hint there. It is
+    evaluated, and used, with zeros in place of the hint.
     """
 
     before_acting = True

@@ -12,8 +12,9 @@ FLOOR = 1e-2
 class Prior(Guidance):
     """Acts from the student's policy times the teacher's to the power of `prior_beta`, fading.
 
-    After arXiv 2410.07927, where a language model's proposals are the prior of a policy; PPO's ratio is that of the
-    joint policy here too. The teacher's probabilities are at least 0.01 each before they are multiplied.
+    After arXiv 2410.07927, where a language model is the prior of the policy and a divergence from it is penalised;
+    here the policies are multiplied, and PPO's ratio is that of the joint policy. The teacher's probabilities are at
+    least 0.01 each before they are multiplied.
     """
 
     before_acting = True
