@@ -47,6 +47,7 @@ IMITATES, AGREES, SHAPES, JOINS, CLONES, GATED = (
     for names in (("kickstart", "dagger", "clone"), ("agreement",), ("potential",), ("prior",), ("clone",), ("gate",))
 )
 GUIDANCE = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
+FADES = OnlyWith("methods", tuple(name for name in GUIDANCE if name != "potential"), why="without a method that fades")
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
@@ -90,10 +91,9 @@ class PPOConfig:
     """the critic learns returns in units of their spread"""
     guidance: Annotated[str, TAUGHT] = "kickstart"
     """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
-    clone, hint, gate, or several, such as kickstart+gate; their
-    weights fade by the schedule of --distill_schedule"""
+    clone, hint, gate, or several, such as kickstart+gate; their weights fade by --distill_schedule"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
-    """agreement: the bonus for an action that the teacher is certain of, at first"""
+    """agreement: what an action costs that the teacher is certain not to take, at first"""
     potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0
     """potential: the weight of the values of situations; it does not fade"""
     prior_beta: Annotated[Weight, TAUGHT, JOINS] = 1.0
@@ -102,19 +102,19 @@ class PPOConfig:
     """clone: the teacher acts and is imitated until the schedule, which begins at 1, falls to this"""
     label_budget: Annotated[Limit, TAUGHT, GATED] = math.inf
     """gate: samples after which the teacher's labels count no more"""
-    distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT] = "exponential"
+    distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT, FADES] = "exponential"
     """how the weights of the teacher fade: exponentially, halved every --distill_half_life steps, 0 after twelve
     halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
     before --distill_end iterations, then 0"""
     distill_coef: Annotated[Weight, TAUGHT, IMITATES] = 10.0
     """kickstart, dagger, clone: weight of the teacher at first"""
-    distill_half_life: Annotated[int, Bounds(1), TAUGHT, EXPONENTIAL] = 20_000
+    distill_half_life: Annotated[int, Bounds(1), TAUGHT, FADES, EXPONENTIAL] = 20_000
     """environment steps in which the weight halves"""
-    distill_decay: Annotated[Weight, TAUGHT, LINEAR] = 0.005
+    distill_decay: Annotated[Weight, TAUGHT, FADES, LINEAR] = 0.005
     """what the line loses in an iteration"""
-    distill_floor: Annotated[Weight, TAUGHT, LINEAR] = 0.1
+    distill_floor: Annotated[Weight, TAUGHT, FADES, LINEAR] = 0.1
     """the least the line comes to"""
-    distill_end: Annotated[int, Bounds(0), TAUGHT, LINEAR] = 3000
+    distill_end: Annotated[int, Bounds(0), TAUGHT, FADES, LINEAR] = 3000
     """iteration from which on the line is 0"""
 
     @property
@@ -510,7 +510,7 @@ class TrainConfig:
             raise UserError(f"--guidance {self.ppo.guidance} names a method twice")
         if "gate" in methods and set(methods).isdisjoint(("kickstart", "agreement", "dagger", "clone")):
             raise UserError("gate weights the labels of other methods; give it with one, as --guidance kickstart+gate")
-        if self.recurrent and not set(methods).isdisjoint(("hint",)):
+        if self.recurrent and "hint" in methods:
             raise UserError("hint is for networks without recurrence; leave --recurrent out")
 
 

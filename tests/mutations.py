@@ -213,6 +213,49 @@ LEARNING: Final = [
     ),
 ]
 
+GUIDED: Final = [
+    Mutation(
+        "shaped-after-the-end",
+        "a situation after the end of an episode has a potential",
+        "jaxteach/guidance/potential.py",
+        "self.config.gamma * steps.discount * following",
+        "self.config.gamma * following",
+        "test_guidance.py::test_potentials_by_hand test_guidance.py::test_shaping_leaves_the_optimal_policy",
+    ),
+    Mutation(
+        "gated-prior",
+        "the loss multiplies the student's policy by gated labels, and not by what the teacher said before the action",
+        "jaxteach/ppo/learner.py",
+        "joint_probs=asked.probs if",
+        "joint_probs=teacher_probs if",
+        "test_guidance.py::test_the_ratio_is_that_of_the_policy_that_acted",
+    ),
+    Mutation(
+        "teacher-s-actions-learnt",
+        "the policy is improved by the actions of the teacher",
+        "jaxteach/ppo/learner.py",
+        "_both(trajectory.active, trajectory.own)",
+        "trajectory.active",
+        "test_guidance.py::test_the_policy_is_not_improved_by_the_teacher_s_actions",
+    ),
+    Mutation(
+        "silenced-with-the-schedule",
+        "a teacher that is asked before actions falls silent with the schedule, though its values do not fade",
+        "jaxteach/ppo/copilot.py",
+        "jax.lax.cond(self.active, query, skip)",
+        "jax.lax.cond(self.fade > 0, query, skip)",
+        "test_guidance.py::test_bonuses_of_a_rollout",
+    ),
+    Mutation(
+        "values-not-told-apart",
+        "runs with other values of situations count as one",
+        "jaxteach/teacher/loading.py",
+        'return plans.digest_with_values if "potential" in config.ppo.methods else plans.digest',
+        "return plans.digest",
+        "test_values.py::test_values_are_part_of_what_potential_learns_from",
+    ),
+]
+
 ROLLOUT: Final = [
     Mutation(
         "final-state-after-reset",
@@ -845,7 +888,7 @@ FILES: Final = [
         "card-of-others-replaced",
         "a card replaces that of other plans",
         "jaxteach/reports/card_command.py",
-        "if known is not None and known.digest == plans.digest:",
+        "if known is not None and known.digest_with_values == plans.digest_with_values:",
         "if known is not None:",
         "test_card.py::test_a_folder_of_somebody_else_stays_as_it_is",
     ),
@@ -1102,7 +1145,19 @@ MODELS: Final = [
     ),
 ]
 
-MUTATIONS: Final = [*LEARNING, *ROLLOUT, *NETWORKS, *TEACHER, *GRIDS, *PARTICLES, *VECTORS, *FILES, *PLAYING, *MODELS]
+MUTATIONS: Final = [
+    *LEARNING,
+    *GUIDED,
+    *ROLLOUT,
+    *NETWORKS,
+    *TEACHER,
+    *GRIDS,
+    *PARTICLES,
+    *VECTORS,
+    *FILES,
+    *PLAYING,
+    *MODELS,
+]
 
 
 def copy_of_the_code(folder: Path) -> Path:

@@ -14,6 +14,8 @@ import jaxteach.training.programs as experiment_module
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TrainConfig, default_config, with_options
+from jaxteach.guidance import Together
+from jaxteach.guidance.kickstart import Kickstart
 from jaxteach.networks.base import Output, forward
 from jaxteach.networks.convolution import Convolution
 from jaxteach.networks.features import NEAR, egocentric_features
@@ -21,7 +23,7 @@ from jaxteach.networks.registry import make_network
 from jaxteach.ppo import losses
 from jaxteach.ppo.episodes import run_episodes, student_policy, teacher_policy, with_random_actions
 from jaxteach.ppo.gae import generalized_advantages
-from jaxteach.ppo.learner import Batch, Learner, LearnerState, _standardized
+from jaxteach.ppo.learner import Batch, Learner, LearnerState, Schedule, _standardized
 from jaxteach.ppo.rollout import collect, start
 from jaxteach.teacher import make_teacher
 from jaxteach.training.programs import Experiment
@@ -96,6 +98,7 @@ def samples(count, **given):
         inputs=zeros[..., None],
         first=jnp.zeros((2, count), bool),
         active=None,
+        learnt=None,
         action=zeros.astype(jnp.int32),
         log_prob=jnp.full_like(zeros, np.log(0.25)),
         value=zeros,
@@ -106,6 +109,11 @@ def samples(count, **given):
     return batch._replace(**given)
 
 
+def imitating(weight):
+    """A schedule with this weight of the cross-entropy to the teacher."""
+    return Schedule(*[jnp.float32(weight)] * 4)
+
+
 def learner_with(network, **changes):
     config = PPOConfig(rollout_length=2, epochs=3, batch_size=4, **changes)
     return Learner(VectorEnv(AgentAxisWrapper(envs_jax.make("SimpleDoorKey")), 8), network, config, None, 1)
@@ -114,6 +122,7 @@ def learner_with(network, **changes):
 def test_the_loss_is_the_sum_of_its_weighted_terms():
     """Catches a term's sign or weight: an entropy that is lost, or a value loss that is halved."""
     learner = learner_with(Table(), value_coef=0.5, entropy_coef=0.1)
+    learner.guidance = Together((Kickstart(learner.config, 1),))
     params = {"logits": jnp.log(jnp.array([0.25, 0.75])), "value": jnp.float32(0)}
     ones = jnp.ones((2, 8, 1))
     entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
@@ -127,12 +136,12 @@ def test_the_loss_is_the_sum_of_its_weighted_terms():
         ),
     }
     for name, (fields, expected) in given.items():
-        loss, terms = learner._loss(params, samples(8, **fields), (), jnp.float32(3))
+        loss, terms = learner._loss(params, samples(8, **fields), (), imitating(3))
         np.testing.assert_allclose(loss, expected - 0.1 * entropy, rtol=1e-5, err_msg=name)
         np.testing.assert_allclose(terms["entropy"], entropy, rtol=1e-5)
         assert terms["value_loss"] == (1 if name == "value_loss" else 0)
     # What is paid for undecidedness makes the policy less decided.
-    grads = jax.grad(lambda params: learner._loss(params, samples(8), (), jnp.float32(0))[0])(params)
+    grads = jax.grad(lambda params: learner._loss(params, samples(8), (), imitating(0))[0])(params)
     assert grads["logits"][0] < 0 < grads["logits"][1]
 
 
@@ -145,7 +154,7 @@ def test_minibatches_with_memory_keep_each_to_its_own_environment():
     names = jnp.arange(8.0)[:, None]
     batch = samples(8, inputs=jnp.broadcast_to(names[..., None], (2, 8, 1, 1)))
     update_epochs = jax.jit(
-        lambda batch, carry: learner.update_epochs(state, batch, carry, jnp.float32(0), jax.random.key(1))[2]
+        lambda batch, carry: learner.update_epochs(state, batch, carry, imitating(0), jax.random.key(1))[2]
     )
     assert update_epochs(batch, (names,))["value_loss"] == 0
     assert update_epochs(batch, (names[::-1],))["value_loss"] > 1
@@ -347,7 +356,7 @@ def test_without_a_teacher_nothing_is_distilled():
     state = jax.eval_shape(experiment.learner.init, jax.random.key(0))
     _, metrics = jax.eval_shape(experiment.learner.update, state, None, jnp.int32(0))
     assert "kickstarting_loss" not in metrics
-    assert experiment.learner._coefficient(jnp.int32(0)) == 0
+    assert max(experiment.learner._schedule(jnp.int32(0))) == 0
 
 
 def assert_traced_once(experiment):
@@ -379,7 +388,8 @@ def test_numbers_of_ppo_are_inputs_of_the_program(schedule, other):
     program = jax.make_jaxpr(update)(experiment.hparams[0]).jaxpr
     used = {id(variable) for step in program.eqns for variable in step.invars}
     unused = [name for name, variable in zip(sorted(experiment.hparams[0]), program.invars) if id(variable) not in used]
-    assert unused == other, "what belongs to the other schedule"
+    of_others = ["agreement_coef", "clone_until", "label_budget", "potential_coef", "prior_beta"]
+    assert unused == sorted(other + of_others), "what belongs to the other schedule, and to other ways of guidance"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Several agents in one learner: who sees what, whose samples count, and in which units values are learnt."""
 
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TrainConfig, WorldConfig, default_config
 from jaxteach.errors import UserError
+from jaxteach.guidance import Together
+from jaxteach.guidance.kickstart import Kickstart
 from jaxteach.networks.base import forward
 from jaxteach.networks.features import view_features
 from jaxteach.networks.mlp import MLPNet
@@ -33,7 +36,7 @@ from jaxteach.ppo.rollout import collect, start
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.table import SkillTable
 from jaxteach.training.programs import Experiment
-from tests.test_learning import assert_traced_once
+from tests.test_learning import assert_traced_once, imitating
 
 MPE = [task for task in envs_jax.tasks() if task.startswith("simple")]
 
@@ -109,7 +112,7 @@ def test_an_agent_is_active_until_it_has_finished():
 def test_truncated_agents_are_bootstrapped_and_finished_ones_are_not():
     """Catches a mask of the wrong agent, and rewards after an agent's end that leak into its steps before."""
     learner, state, _, trajectory = sprint_rollout()
-    advantages, returns, _ = learner._advantages(trajectory, None)
+    advantages, returns, _ = learner._advantages(trajectory, trajectory.reward, None)
     np.testing.assert_array_equal(returns, advantages + trajectory.value)
     reward, value, following = (np.asarray(x) for x in (trajectory.reward, trajectory.value, trajectory.next_value))
     # Agent 0 ends with the second step, agent 1 is cut off after the fourth.
@@ -159,11 +162,11 @@ def test_a_recurrent_minibatch_has_the_memories_of_its_own_environments():
         shape, no_teacher = played.action.shape, jnp.zeros((*played.action.shape, 0), jnp.float32)
         targets = jax.random.normal(key, (2, *shape))
         first = jnp.zeros_like(played.first)
-        facts = (played.inputs, first, played.active, played.action, played.log_prob, played.value)
+        facts = (played.inputs, first, *[played.active] * 2, played.action, played.log_prob, played.value)
         return Batch(*facts, *targets, no_teacher), memory
 
     batch, memory = jax.jit(play)(jax.random.key(1))
-    none = jnp.float32(0)
+    none = imitating(0)
     params, *_ = jax.jit(learner.update_epochs)(state, batch, memory, none, jax.random.key(2))
     grads, _ = jax.jit(jax.grad(learner._loss, has_aux=True))(state.params, batch, memory, none)
     updates, _ = learner.optimizer.update(grads, state.opt_state, state.params)
@@ -201,6 +204,7 @@ def test_finished_agents_add_nothing_to_the_gradient():
         inputs=jnp.asarray(rng.normal(size=(1, 6, 2, 5)), jnp.float32),
         first=jnp.zeros((1, 6), bool),
         active=active,
+        learnt=active,
         action=jnp.asarray(rng.integers(0, 2, (1, 6, 2)), jnp.int32),
         log_prob=-jnp.abs(samples()),
         value=samples(),
@@ -214,10 +218,12 @@ def test_finished_agents_add_nothing_to_the_gradient():
         values = {name: jnp.where(changed, bad, getattr(batch, name)) for name, bad in garbage.items()}
         values["action"] = jnp.where(changed, 1 - batch.action, batch.action)
         values["teacher_probs"] = jnp.where(changed[..., None], 3.0, batch.teacher_probs)
-        return slope(state.params, batch._replace(**values), (), jnp.float32(1))[0]
+        return slope(state.params, batch._replace(**values), (), imitating(1))[0]
 
+    learner = copy(learner)
+    learner.guidance = Together((Kickstart(learner.config, 4),))
     slope = jax.jit(jax.grad(learner._loss, has_aux=True))
-    loss, terms = jax.jit(learner._loss)(state.params, batch, (), jnp.float32(3))
+    loss, terms = jax.jit(learner._loss)(state.params, batch, (), imitating(3))
     config, parts = learner.config, {name: float(term) for name, term in terms.items()}
     expected = parts["policy_loss"] + config.value_coef * parts["value_loss"]
     expected += 3 * parts["kickstarting_loss"] - config.entropy_coef * parts["entropy"]
@@ -411,7 +417,7 @@ def test_one_agent_learns_as_without_an_axis():
     trajectory = play(state)
     assert trajectory.active is None
     assert state.value_scale is None
-    advantages, returns, scale = learner._advantages(trajectory, None)
+    advantages, returns, scale = learner._advantages(trajectory, trajectory.reward, None)
     assert scale is None
     reward, value, following = (x[..., 0] for x in (trajectory.reward, trajectory.value, trajectory.next_value))
     discount, gamma, lam = trajectory.discount[..., 0], config.ppo.gamma, config.ppo.lam

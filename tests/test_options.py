@@ -58,7 +58,9 @@ def told_by(config):
 @pytest.mark.parametrize("config", ALL, ids=lambda config: type(config).__name__)
 def test_every_number_has_bounds_and_every_condition_an_option(config):
     """Catches an option whose absurd values nobody refuses, and one whose condition is misspelt."""
-    known = {name for whole in ALL for option in options_of(whole) for name in (option.name, "taught", "plays")}
+    known = {
+        name for whole in ALL for option in options_of(whole) for name in (option.name, "taught", "plays", "methods")
+    }
     for option in options_of(config):
         bounded = any(isinstance(marker, Bounds) for marker in option.markers)
         hint = get_type_hints(type(option.part))[option.name]
@@ -141,6 +143,15 @@ IDLE = {
     "--task simple_tag --distill-half-life=5": "--distill_half_life has no effect without a teacher",
     "--distill_floor 0.1": "--distill_floor has no effect with --distill_schedule exponential, only with linear",
     "--distill_schedule linear --distill_half_life 20000": "--distill_half_life has no effect with",
+    "--no_teacher --guidance dagger": "--guidance has no effect without a teacher",
+    "--task simple_tag --guidance dagger": "--guidance has no effect without a teacher",
+    "--prior_beta 1": "--prior_beta has no effect without --guidance prior",
+    "--guidance prior --agreement_coef 1": "--agreement_coef has no effect without --guidance agreement",
+    "--guidance dagger+gate --potential_coef 1": "--potential_coef has no effect without --guidance potential",
+    "--guidance dagger --label_budget 9": "--label_budget has no effect without --guidance gate",
+    "--clone_until 0.5": "--clone_until has no effect without --guidance clone",
+    "--guidance agreement --distill_coef 5": "--distill_coef has no effect without --guidance kickstart or dagger",
+    "--guidance potential --distill_half_life 5": "--distill_half_life has no effect without a method that fades",
     "--samples 10": "--samples has no effect without --online",
     "--online --backend openai --context 1": "--context has no effect with --backend openai, only with llama-cpp",
     "--online --base_url http://x": "--base_url has no effect with --backend llama-cpp, only with openai",

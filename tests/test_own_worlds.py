@@ -228,7 +228,7 @@ def test_advantages_are_right_wherever_episodes_are_cut(chance, recurrent):
     expected, cuts = plain_advantages(learner, state.params, state.actor, trajectory)
     assert sum(cuts) > 2 * learner.venv.num_envs, "more than the rollout keeps"
     assert (trajectory.discount == 0).any() or chance == 1
-    advantages, returns, _ = learner._advantages(trajectory, None)
+    advantages, returns, _ = learner._advantages(trajectory, trajectory.reward, None)
     np.testing.assert_allclose(advantages, expected, atol=1e-5)
     np.testing.assert_allclose(returns, expected + trajectory.value, atol=1e-5)
 

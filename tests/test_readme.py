@@ -13,12 +13,15 @@ import imageio.v3 as iio
 import pytest
 
 import jaxteach
+from jaxteach.cli import parse
+from jaxteach.config import TeachConfig, TrainConfig, default_config
 from tests.language_model import MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("sweeps", "teaching", "figures")}
+PAGES_RUN = ("sweeps", "teaching", "guidance", "figures")
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in PAGES_RUN}
 SHORT = {
     "jaxteach.train": ["--n_itr", "2", "--num_envs", "8", "--final_eval", "10"],
     "jaxteach.eval": ["--num_eval", "5"],
@@ -77,12 +80,24 @@ def is_benchmark(line):
     return "-m benchmarks." in line
 
 
+def needs_values(line):
+    """Whether a command needs a model that gives values to situations; small ones answer anything else."""
+    return "valued.json" in line
+
+
 @pytest.mark.slow
 def test_the_other_commands_run_one_after_the_other(tmp_path):
     (tmp_path / "model.gguf").symlink_to(MODEL)
     (tmp_path / "distill.toml").write_text(short_sweep())
-    run_all([line for line in shell_lines()[2:] if not is_benchmark(line)], tmp_path)
+    run_all([line for line in shell_lines()[2:] if not (is_benchmark(line) or needs_values(line))], tmp_path)
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_the_commands_of_values_are_taken():
+    """Catches options that the commands don't have; tests/test_values.py runs the same with a model of its own."""
+    asks, trains = (shlex.split(line)[3:] for line in shell_lines() if needs_values(line))
+    parse(TeachConfig, "teach", asks).check()
+    parse(TrainConfig, "train", trains, default_config).check()
 
 
 @pytest.mark.slow

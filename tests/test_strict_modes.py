@@ -52,6 +52,16 @@ RUNS = {
     ),
     "hallway": TrainConfig("LockedHallway-2Rooms", network="mlp", recurrent=True, ppo=LINE),
     "spread": TrainConfig("simple_spread", network="mlp", ppo=PPO, world=WorldConfig(max_steps=3)),
+    "copilot": TrainConfig(
+        "SimpleDoorKey", ppo=replace(PPO, guidance="kickstart+agreement+potential+prior+guide+dagger+clone+hint+gate")
+    ),
+    "copilots": TrainConfig(
+        "LockedHallway-2Rooms",
+        network="mlp",
+        recurrent=True,
+        ppo=replace(LINE, guidance="agreement+prior+guide+dagger+clone+gate"),
+        teacher=TeacherConfig(hard_planner=True),
+    ),
     "adversary": TrainConfig("simple_adversary", network="mlp", no_teacher=True, ppo=PPO),
 }
 KEY = jax.eval_shape(lambda: jax.random.key(0))
@@ -208,7 +218,8 @@ def two_updates(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["spread", *(pytest.param(name, marks=pytest.mark.slow) for name in ("doorkey", "lstm", "hallway"))]
+    "name",
+    ["spread", *(pytest.param(name, marks=pytest.mark.slow) for name in ("doorkey", "lstm", "hallway", "copilot"))],
 )
 def test_training_has_the_same_bits(name, request):
     """Catches a number that is rounded or drawn otherwise in one of the modes."""

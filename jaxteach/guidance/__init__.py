@@ -61,17 +61,22 @@ class Together:
         """
         parts: list[Guidance] = []
         for name in config.methods:
-            if name == "potential":
+            method = METHODS[name]
+            if (method.before_acting or method.needs_captions) and not isinstance(teacher, Teacher):
+                raise UserError(f"--guidance {name} needs a jaxteach.Teacher, not {type(teacher).__name__}")
+            if method is Potential:
                 parts.append(Potential(config, max_steps, caption_values(teacher)))
             else:
-                parts.append(METHODS[name](config, max_steps))
-            if (parts[-1].before_acting or name == "potential") and not isinstance(teacher, Teacher):
-                raise UserError(f"--guidance {name} needs a jaxteach.Teacher, not {type(teacher).__name__}")
+                parts.append(method(config, max_steps))
         return cls(tuple(parts))
 
     @property
     def before_acting(self) -> bool:
         return any(part.before_acting for part in self.parts)
+
+    @property
+    def needs_captions(self) -> bool:
+        return any(part.needs_captions for part in self.parts)
 
     @property
     def hinted(self) -> bool:

@@ -39,6 +39,8 @@ class Guidance:
     max_steps: int
     before_acting: ClassVar[bool] = False
     """The teacher is asked at every step of the rollout, before the action, and not along finished trajectories."""
+    needs_captions: ClassVar[bool] = False
+    """It looks at the captions of observations, those after the last step among them."""
     hinted: ClassVar[bool] = False
     """The student's observation has a place for the teacher's distribution."""
 

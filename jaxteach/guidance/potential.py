@@ -1,7 +1,7 @@
 """Potential: rewards for situations that the teacher values more, which leave the best policy the best."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,16 @@ class Potential(Guidance):
     """Potential-based shaping: gamma * value(next caption) - value(caption), times `potential_coef`.
 
     After Ng et al. 1999; values of captions by a language model as in arXiv 2310.00166. It does not fade, since the
-    optimal policies stay the same. The value is 0 where nothing follows, and for captions without a value. Where an
-    episode is truncated, the last situation counts as the one before.
+    optimal policies stay the same. gamma is the discount of the learner times that of the world, so that nothing counts
+    where nothing follows. Captions without a value have the value 0. Where an episode is truncated, the last situation
+    counts as the one before.
 
     Attributes:
         values: float of each caption, from the plan file.
     """
 
     values: tuple[float, ...] = ()
+    needs_captions: ClassVar[bool] = True
 
     def active(self, coefficient: jax.Array, fade: jax.Array) -> jax.Array:
         del coefficient, fade
@@ -37,8 +39,7 @@ class Potential(Guidance):
 
         here = value_of(asked.captions)
         following = jnp.where(steps.last, here, value_of(steps.next_captions))
-        following = jnp.where(steps.discount == 0, 0, following)
-        return self.config.potential_coef * (self.config.gamma * following - here)
+        return self.config.potential_coef * (self.config.gamma * steps.discount * following - here)
 
 
 def caption_values(teacher: Any) -> tuple[float, ...]:

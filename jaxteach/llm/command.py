@@ -26,7 +26,7 @@ from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
 from jaxteach.llm.show import plan_table, print_rejects
 from jaxteach.llm.teacher_alone import conflicts, teacher_from_plans
-from jaxteach.llm.values import add_values
+from jaxteach.llm.values import add_values, value_prompt
 from jaxteach.system.command import program_name
 from jaxteach.system.interrupt import on_interrupt
 from jaxteach.tasks import canonical_task
@@ -55,6 +55,8 @@ def teach(config: TeachConfig, out: Path) -> None:
         raise UserError(f"{task} has one agent, and a debate needs several; leave --debate_rounds out")
     vocabulary = _vocabulary(config.world, task)
     prompt = task_prompt(task, vocabulary)
+    if config.values:
+        value_prompt(prompt)  # What it refuses is refused before a model is asked.
     store = AnswerStore(answers_path(out))
     with on_interrupt(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
         plans = _plans_from_answers(config, world, task, vocabulary, prompt, store)
@@ -96,7 +98,11 @@ def _add_values(
     samples = config.llm.answers_per_caption
     with Progress(transient=True) as progress:
         bar = progress.add_task("values", total=len(vocabulary.texts) * samples)
-        return add_values(client, store, prompt, vocabulary, plans, samples, lambda: progress.advance(bar))
+        plans = add_values(client, store, prompt, vocabulary, plans, samples, lambda: progress.advance(bar))
+    without = sum(entry.value is None for entry in plans.captions)
+    if without:
+        print(f"{without} of {len(plans.captions)} captions have no value, which counts as 0", file=sys.stderr)
+    return plans
 
 
 def export(config: TeachConfig, path: Path) -> None:

@@ -15,10 +15,10 @@ from jaxteach.llm.prompts import Prompt
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import CaptionParts, PlanFile
 
-QUESTION: Final = "You are told what the agent sees and holds."
+QUESTION: Final = "Answer with the skills"
 """What the prompts' part about answers begins with."""
-SCORE: Final = f"""{QUESTION} Answer with how close the agent is to its goal, from 0 (it has not begun) to 10 (one \
-step is left), on one line and nothing else:
+SCORE: Final = """Answer with how close the agent is to its goal, from 0 (it has not begun) to 10 (one step is left), \
+on one line and nothing else:
 Value: number
 
 Example, for another world:
@@ -26,7 +26,7 @@ Agent sees <lever>, <bridge>, holds <nothing>.
 Value: 4
 
 Now it is your turn.
-{{caption}}
+{caption}
 """
 HIGHEST: Final = 10.0
 
@@ -45,7 +45,7 @@ def value_prompt(prompt: Prompt) -> Prompt:
 
 def parse_value(text: str) -> float | None:
     """The last value in an answer, from 0 to 1; None where there is none within 0..10."""
-    numbers = re.findall(r"value:\s*<?(\d+(?:\.\d+)?)", split_thoughts(text)[0], re.IGNORECASE)
+    numbers = re.findall(r"value:[\s*<]*(\d+(?:\.\d+)?)", split_thoughts(text)[0], re.IGNORECASE)
     value = float(numbers[-1]) / HIGHEST if numbers else 2.0
     return value if value <= 1 else None
 

@@ -14,17 +14,19 @@ from jaxteach.teacher import Teacher
 
 @dataclass(frozen=True)
 class Copilot:
-    """A teacher that is asked at every step of N environments, as long as the schedule is above 0.
+    """A teacher that is asked at every step of N environments.
 
     Attributes:
         teacher: of all agents of an environment.
         guidance: what becomes of its answers.
         fade: float32[], the schedule.
+        active: bool[], whether it is still asked; else all its answers are zeros, and all captions -1.
     """
 
     teacher: Teacher
     guidance: Together
     fade: jax.Array
+    active: jax.Array
 
     def ask(self, memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, Asked]:
         """The memory with the observations in it, and the answers for all environments and agents.
@@ -45,7 +47,7 @@ class Copilot:
             shapes = jax.eval_shape(query)
             return memory, jnp.zeros(shapes[1].shape, jnp.float32), jnp.full(shapes[2].shape, -1, jnp.int32)
 
-        memory, probs, captions = jax.lax.cond(self.fade > 0, query, skip)
+        memory, probs, captions = jax.lax.cond(self.active, query, skip)
         count = len(first)
         return memory, Asked(probs.reshape(count, -1, probs.shape[-1]), captions.reshape(count, -1), self.fade)
 

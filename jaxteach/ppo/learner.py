@@ -36,6 +36,7 @@ from jaxteach.ppo.gae import generalized_advantages
 from jaxteach.ppo.rollout import Actor, Trajectory, collect, start
 from jaxteach.ppo.value_norm import ValueScale, unknown_scale
 from jaxteach.teacher import Teacher
+from jaxteach.teacher.domain import NO_CAPTION
 from jaxteach.teacher.table import SkillTable
 
 
@@ -63,7 +64,8 @@ class Batch(NamedTuple):
     value: jax.Array
     advantage: jax.Array
     returns: jax.Array  # in the critic's units
-    teacher_probs: jax.Array  # float32[T, N, A, actions], or [T, N, A, 0] without a teacher
+    teacher_probs: jax.Array  # float32[T, N, A, actions], the labels, or [T, N, A, 0] without a teacher
+    joint_probs: jax.Array | None = None  # as they were before the action, for the joint policy; None where it has none
 
 
 class Schedule(NamedTuple):
@@ -187,6 +189,7 @@ class Learner:
             advantage=_standardized(advantages, learnt, self.config.min_advantage_std),
             returns=returns,
             teacher_probs=teacher_probs,
+            joint_probs=asked.probs if self._joins() else None,
         )
         params, opt_state, terms = self.update_epochs(state, batch, trajectory.carry, schedule, shuffle_key)
         cohorts, outcomes = counted(state.cohorts, trajectory, iteration, self.venv.env.max_steps)
@@ -225,7 +228,8 @@ class Learner:
         """Where the environments stand afterwards, the trajectory, and the teacher's memory and answers."""
         rollout = (self.venv, self.network, state.params, state.actor, act_key, self.config.rollout_length)
         if self.guidance is not None and self.guidance.before_acting and table is not None:
-            copilot = Copilot(self._teacher_with(table), self.guidance, schedule.fade)
+            active = self.guidance.active(*schedule[:2])
+            copilot = Copilot(self._teacher_with(table), self.guidance, schedule.fade, active)
             actor, trajectory = collect(*rollout, copilot, state.memory)
             assert trajectory.asked is not None
             return actor, trajectory, trajectory.memory, trajectory.asked._replace(fade=schedule.fade)
@@ -238,6 +242,10 @@ class Learner:
         """The teacher of the methods that need more than labels, see `Together.of`."""
         assert isinstance(self.teacher, Teacher)
         return replace(self.teacher, table=table)
+
+    def _joins(self) -> bool:
+        """Whether the policy that acts is not the student's alone."""
+        return self.guidance is not None and self.guidance.uses("joint_logits")
 
     def _gated(self, asked: Asked, iteration: jax.Array) -> jax.Array:
         """The teacher's distributions as labels: times the weights of the gate, where there is one."""
@@ -252,10 +260,12 @@ class Learner:
         """The rewards with the methods' bonuses, float32[T, N, A], for labels and the memory after the trajectory."""
         if self.guidance is None or table is None or not self.guidance.uses("bonus"):
             return trajectory.reward
-        teacher = self._teacher_with(table)
-        after = jax.vmap(teacher.caption)(memory, merge_agents(teacher, actor.obs))
+        after = jnp.full_like(asked.captions[0], NO_CAPTION)
+        if self.guidance.needs_captions:
+            teacher = self._teacher_with(table)
+            after = jax.vmap(teacher.caption)(memory, merge_agents(teacher, actor.obs)).reshape(after.shape)
         last = jnp.broadcast_to(trajectory.last[..., None], asked.captions.shape)
-        following = jnp.concatenate([asked.captions[1:], after.reshape(1, *asked.captions.shape[1:])])
+        following = jnp.append(asked.captions[1:], after[None], 0)
         return trajectory.reward + self.guidance.bonus(
             Steps(trajectory.action, trajectory.discount, last, following), asked
         )
@@ -358,8 +368,8 @@ class Learner:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         output, _ = forward(self.network, params, batch.inputs, batch.first, carry)
         config, guidance, logits = self.config, self.guidance, output.logits
-        if guidance is not None:
-            logits = guidance.joint_logits(logits, batch.teacher_probs, schedule.fade)
+        if guidance is not None and batch.joint_probs is not None:
+            logits = guidance.joint_logits(logits, batch.joint_probs, schedule.fade)
         log_probs = jax.nn.log_softmax(logits)
         chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
         terms = {

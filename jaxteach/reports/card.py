@@ -71,8 +71,14 @@ def _lead(plans: PlanFile, source: str) -> list[str]:
     return [
         f"jaxteach {this_version()} wrote this card about {source}. To train with this teacher, give the card's folder "
         "to --plans.",
-        f"Runs that these plans teach record their SHA-256, {plans.digest}.",
+        f"Runs that these plans teach record their SHA-256, {plans.digest}{_with_values(plans)}.",
     ]
+
+
+def _with_values(plans: PlanFile) -> str:
+    """What runs record that learn from the values of situations too, where there are any."""
+    digest = plans.digest_with_values
+    return "" if digest == plans.digest else f", and with --guidance potential, which uses their values, {digest}"
 
 
 def _origin(plans: PlanFile) -> Part:

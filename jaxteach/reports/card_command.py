@@ -76,7 +76,7 @@ def _check_free(out: Path, plans: PlanFile) -> None:
             known = load_plans(out, None)
         except UserError:
             known = None
-        if known is not None and known.digest == plans.digest:
+        if known is not None and known.digest_with_values == plans.digest_with_values:
             return
     raise UserError(f"{out} exists and is not an earlier card of these plans; choose another --out, or move it away")
 

@@ -12,7 +12,7 @@ from jaxteach.runs.metrics_log import read_metrics, read_summary
 from jaxteach.runs.run_folder import is_folder, read_config
 from jaxteach.runs.sessions import plans_digest
 from jaxteach.tasks import canonical_task
-from jaxteach.teacher.loading import plans_of
+from jaxteach.teacher.loading import learnt_digest, plans_of
 from jaxteach.teacher.plans import PLAN_SOURCES
 
 
@@ -98,7 +98,7 @@ def _plans(folder: Path, config: TrainConfig) -> str | None:
         return None
     known = plans_digest(folder)
     plans = plans_of(config) if known is None and config.teacher.plans in PLAN_SOURCES else None
-    return known if plans is None else plans.digest
+    return known if plans is None else learnt_digest(config, plans)
 
 
 def _curve(rows: list[dict[str, Any]], judged: dict[str, Any] | None) -> Curve:

@@ -77,4 +77,9 @@ def digest_of(config: TrainConfig) -> str | None:
         plans = plans_of(config)
     except UserError:
         return None
-    return None if plans is None else plans.digest
+    return None if plans is None else learnt_digest(config, plans)
+
+
+def learnt_digest(config: TrainConfig, plans: PlanFile) -> str:
+    """The digest of what a run with these options learns from: the values of situations with potential alone."""
+    return plans.digest_with_values if "potential" in config.ppo.methods else plans.digest

@@ -88,7 +88,18 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the captions and their plans, which does not depend on how the file is formatted."""
+        """The SHA-256 of the captions and their plans, which does not depend on how the file is formatted.
+
+        Nor does it depend on the values of situations, which only `--guidance potential` learns from.
+        """
+        return self._digest([{}] * len(self.captions))
+
+    @cached_property
+    def digest_with_values(self) -> str:
+        """As `digest`, of the values of situations too; the same where there are none."""
+        return self._digest([{} if entry.value is None else {"value": entry.value} for entry in self.captions])
+
+    def _digest(self, more: list[dict[str, float]]) -> str:
         # The form of version 0.1, so that digests in existing runs still match.
         captions = [
             {
@@ -97,7 +108,8 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
                 "plans": [asdict(plan) for plan in entry.plans],
                 "others": [astuple(other) for other in entry.others],
             }
-            for entry in self.captions
+            | extra
+            for entry, extra in zip(self.captions, more)
         ]
         return hashlib.sha256(json.dumps(captions).encode()).hexdigest()
 

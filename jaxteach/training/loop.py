@@ -35,6 +35,7 @@ from jaxteach.system.interrupt import PATIENCE_S, on_interrupt
 from jaxteach.system.memory import explain_out_of_memory
 from jaxteach.tasks import canonical_task
 from jaxteach.teacher.domain import UNLISTED
+from jaxteach.teacher.loading import learnt_digest
 from jaxteach.teacher.plans import PlanFile, save_plans
 from jaxteach.training.nonfinite import NonFinite, first_nonfinite, world_fault
 from jaxteach.training.programs import Experiment
@@ -107,7 +108,7 @@ def _ready(config: TrainConfig) -> TrainConfig:
 
 def _folder(config: TrainConfig, plans: PlanFile | None) -> Path:
     def begin() -> str:
-        return str(resume_run(config, plans and plans.digest) if config.resume else create_run(config))
+        return str(resume_run(config, plans and learnt_digest(config, plans)) if config.resume else create_run(config))
 
     return Path(broadcast_text(on_main_process(begin)))
 
@@ -158,7 +159,7 @@ def _keep_plans(writer: RunWriter, plans: PlanFile | None) -> str | None:
     # With --online, the file of this name has the plans that were learnt.
     if not writer.config.online:
         save_plans(plans, writer.folder / PLANS)
-    return plans.digest
+    return learnt_digest(writer.config, plans)
 
 
 def _online_teacher(experiment: Experiment, folder: Path, done: int) -> OnlineTeacher | None:

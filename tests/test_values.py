@@ -1,0 +1,176 @@
+"""Values of situations: asked for by `teach --values`, read, kept in plan files, and told apart in runs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from msgspec import structs
+
+import envs_jax
+from jaxteach.config import PPOConfig, TrainConfig
+from jaxteach.errors import UserError
+from jaxteach.guidance.potential import caption_values
+from jaxteach.llm.prompts import Prompt, task_prompt
+from jaxteach.llm.values import parse_value, value_prompt
+from jaxteach.runs.run_folder import begin_session, check_resumable
+from jaxteach.tasks import TASKS, taught_tasks
+from jaxteach.teacher import make_teacher
+from jaxteach.teacher.loading import digest_of
+from jaxteach.teacher.plans import load_plans, save_plans, shipped_plans
+from jaxteach.teacher.policy import task_domain
+from tests.command_line import teach
+from tests.test_llm_samples import choice, choosing
+from tests.test_teach import refuse
+
+PROMPTS = {TASKS[task].prompt: task for task in taught_tasks()}
+
+
+@pytest.mark.parametrize("task", PROMPTS.values())
+def test_every_prompt_can_ask_for_a_value(task):
+    """Catches a task whose prompt has another part about answers, and one that still asks for skills."""
+    vocabulary = task_domain(envs_jax.make(task), task).vocabulary
+    whole = task_prompt(task, vocabulary)
+    asked = value_prompt(whole).about(vocabulary.texts[0])
+    assert asked.endswith(f"Now it is your turn.\n{vocabulary.texts[0]}")
+    assert "Value: number" in asked
+    assert "Action:" not in asked
+    description = whole.text[: whole.text.index("Answer with the skills")]
+    assert len(description) > 200
+    assert asked.startswith(description)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Value: 4", 0.4),
+        ("value: 2.5\n", 0.25),
+        ("Value: 1\nNo, wait.\nValue: <10>", 1),
+        ("**Value:** 7/10", 0.7),
+        ("<think>Value: 9</think>Value: 0", 0),
+        ("<think>Value: 9", None),
+        ("Value: 11", None),
+        ("Value: -3", None),
+        ("Value: high", None),
+        ("7", None),
+        ("", None),
+    ],
+)
+def test_values_are_read(text, value):
+    assert parse_value(text) == value
+
+
+def opinions(body):
+    """Plans where plans are asked for; values 2 and 5 of most captions, and none of one of them."""
+    prompt = body["messages"][0]["content"]
+    if "Value: number" not in prompt:
+        texts = ["Action: {explore}"] * 2
+    elif prompt.endswith("sees <nothing>, holds <nothing>."):
+        texts = ["I can't say.", "Value: 99"]
+    else:
+        texts = ["Value: 2", "Value: 5"]
+    return [choice(text) for text in texts[: body.get("n", 1)]]
+
+
+def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
+    """Catches values of other captions, answers that are asked for twice, and captions without a value in silence."""
+    out = tmp_path / "plans.json"
+    with choosing(opinions) as (url, bodies):
+        asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 2]
+        teach(monkeypatch, *asks, "--values", "--out", out)
+        assert len(bodies) == 2 * 6
+        plans = load_plans(out, "SimpleDoorKey")
+        values = {entry.caption: entry.value for entry in plans.captions}
+        assert sorted(values.values(), key=str) == [0.35] * 5 + [None]
+        assert [caption for caption, value in values.items() if value is None] == [plans.captions[0].caption]
+        assert "1 of 6 captions have no value, which counts as 0" in capsys.readouterr().err
+        assert plans.provenance["requests"] == 12
+        out.unlink()
+        teach(monkeypatch, *asks, "--values", "--out", out)
+        assert len(bodies) == 2 * 6, "all answers are kept"
+    assert load_plans(out, "SimpleDoorKey").digest_with_values == plans.digest_with_values
+
+
+def test_answers_without_a_value_are_refused(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "plans.json"
+    with choosing(lambda body: [choice("Action: {explore}")]) as (url, _):
+        asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 1]
+        line = refuse(monkeypatch, capsys, *asks, "--values", "--out", out)
+    assert line == f"error: none of the 6 answers has a value of 0..10; all are kept in {out}.answers.jsonl"
+    assert not out.exists()
+    assert len((tmp_path / "plans.json.answers.jsonl").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--score --model m",
+        "--structured --model m",
+        "--backend random",
+        "--backend openai --model m --import_batch x.jsonl",
+    ],
+)
+def test_what_gives_no_free_answers_is_refused(options, monkeypatch, capsys, tmp_path):
+    line = refuse(
+        monkeypatch, capsys, "--task", "SimpleDoorKey", "--values", "--out", tmp_path / "p.json", *options.split()
+    )
+    assert "--values needs free answers of a model; leave --score, --structured, batches" in line
+
+
+def test_a_prompt_of_another_form_is_refused_before_a_model_is_asked(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("jaxteach.llm.command.task_prompt", lambda task, vocabulary: Prompt("Tell me.\n{caption}"))
+    asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", "http://127.0.0.1:9/v1", "--model", "m"]
+    line = refuse(monkeypatch, capsys, *asks, "--values", "--out", tmp_path / "plans.json")
+    assert '--values needs a prompt with a part that begins "Answer with the skills"' in line
+
+
+def test_values_are_kept_and_checked(tmp_path, monkeypatch, capsys):
+    """Catches a value that gets lost on the disk, and one outside 0..1."""
+    plans, path = shipped_plans("SimpleDoorKey"), tmp_path / "plans.json"
+    save_plans(plans, path)
+    assert load_plans(path, None) == plans
+    assert {entry.value for entry in plans.captions} == {0, 0.1, 0.3, 0.4, 0.6, 0.8}
+    document = json.loads(path.read_text())
+    document["captions"][0]["value"] = 1.5
+    path.write_text(json.dumps(document))
+    assert "is not a plan file" in refuse(monkeypatch, capsys, "--show", path)
+
+
+@pytest.mark.parametrize("task", ["SimpleDoorKey", "LavaDoorKey", "KeyInBox", "RandomBoxKey"])
+def test_shipped_plans_have_values(task):
+    """Catches a task that the docs name and that has none; a key in hand and the door in sight are worth most."""
+    teacher = make_teacher(task)
+    values = dict(zip(teacher.captions, caption_values(teacher)))
+    best = max(values, key=values.__getitem__)
+    assert values[best] == 0.8
+    assert "<door>" in best
+    assert "holds <key>" in best
+
+
+def test_values_are_part_of_what_potential_learns_from(tmp_path):
+    """Catches runs of other values that count as one, and digests of older runs that change for nothing."""
+    plans = shipped_plans("SimpleDoorKey")
+    # As jaxteach 0.1.0 had it, before there were values.
+    assert plans.digest.startswith("3339c8fcab8b5442")
+    without = structs.replace(plans, captions=tuple(structs.replace(entry, value=None) for entry in plans.captions))
+    other = structs.replace(plans, captions=(structs.replace(plans.captions[0], value=0.9), *plans.captions[1:]))
+    assert without.digest == without.digest_with_values == plans.digest == other.digest
+    assert len({made.digest_with_values for made in (plans, without, other)}) == 3
+    save_plans(other, tmp_path / "other.json")
+    config = TrainConfig("SimpleDoorKey", savedir="run", logdir=str(tmp_path))
+    for guidance, same in (("kickstart", True), ("kickstart+potential", False)):
+        config = replace(config, ppo=PPOConfig(guidance=guidance))
+        changed = replace(config, teacher=replace(config.teacher, plans=str(tmp_path / "other.json")))
+        assert (digest_of(config) == digest_of(changed)) == same
+
+
+def test_a_run_goes_on_with_its_own_guidance_and_values_alone(tmp_path):
+    """Catches a run that goes on with another method, or with other values, in silence."""
+    config = TrainConfig("SimpleDoorKey", ppo=PPOConfig(guidance="potential"))
+    begin_session(tmp_path, config, 0, digest_of(config))
+    check_resumable(config, config, tmp_path, digest_of(config))
+    with pytest.raises(UserError, match="the run to resume has other options: --guidance potential, not dagger"):
+        check_resumable(replace(config, ppo=PPOConfig(guidance="dagger")), config, tmp_path, digest_of(config))
+    plans = shipped_plans("SimpleDoorKey")
+    other = structs.replace(plans, captions=(structs.replace(plans.captions[0], value=0.9), *plans.captions[1:]))
+    with pytest.raises(UserError, match="are other plans than the run"):
+        check_resumable(config, config, tmp_path, other.digest_with_values)
