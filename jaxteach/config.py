@@ -461,7 +461,10 @@ class TrainConfig:
     @property
     def taught(self) -> bool:
         """Whether a teacher teaches: it does where there is one, unless it is switched off."""
-        return not self.no_teacher and (TASKS[self.task].domain is not None or self.teacher != TeacherConfig())
+        # The name of an environment that was passed as an object is known only while it is made.
+        task = TASKS.get(self.task)
+        has_own = task is not None and task.domain is not None
+        return not self.no_teacher and (has_own or self.teacher != TeacherConfig())
 
     @property
     def steps_per_iteration(self) -> int:

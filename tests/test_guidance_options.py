@@ -121,8 +121,10 @@ def test_several_agents_and_seeds_are_guided():
     assert (metrics["kickstarting_loss"][0] != metrics["kickstarting_loss"][1]).all()
     learner, alone = experiment.learner, jax.tree.map(lambda leaf: leaf[0], experiment.init())
     schedule = learner._schedule(number(0))
-    keys = jax.random.split(jax.random.key(0))
-    _, played, _, said = jax.jit(lambda state: learner._rollout(state, experiment.table, schedule, *keys))(alone)
+    act_key, label_key = jax.random.split(jax.random.key(0))
+    _, played, _, said = jax.jit(lambda state: learner._rollout(state, experiment.table, schedule, act_key, label_key))(
+        alone
+    )
     probs = np.take_along_axis(np.asarray(said.probs), np.asarray(played.action)[..., None], -1)[..., 0]
     assert played.own.shape == (16, 4, 2)
     np.testing.assert_array_equal(played.own, said.probs.sum(-1) == 0)

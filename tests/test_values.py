@@ -7,11 +7,12 @@ import pytest
 from msgspec import structs
 
 import envs_jax
-from jaxteach.config import PPOConfig, TrainConfig
+from jaxteach.config import PPOConfig, TrainConfig, to_json
 from jaxteach.errors import UserError
 from jaxteach.guidance.potential import caption_values
 from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.values import parse_value, value_prompt
+from jaxteach.runs.files import write_json
 from jaxteach.runs.run_folder import begin_session, check_resumable
 from jaxteach.tasks import TASKS, taught_tasks
 from jaxteach.teacher import make_teacher
@@ -166,6 +167,7 @@ def test_values_are_part_of_what_potential_learns_from(tmp_path):
 def test_a_run_goes_on_with_its_own_guidance_and_values_alone(tmp_path):
     """Catches a run that goes on with another method, or with other values, in silence."""
     config = TrainConfig("SimpleDoorKey", ppo=PPOConfig(guidance="potential"))
+    write_json(tmp_path / "config.json", to_json(config))
     begin_session(tmp_path, config, 0, digest_of(config))
     check_resumable(config, config, tmp_path, digest_of(config))
     with pytest.raises(UserError, match="the run to resume has other options: --guidance potential, not dagger"):

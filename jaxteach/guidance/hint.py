@@ -23,5 +23,4 @@ class Hint(Guidance):
 
     def drop_hints(self, inputs: jax.Array, num_actions: int, key: jax.Array) -> jax.Array:
         dropped = jax.random.bernoulli(key, 0.5, (*inputs.shape[:-1], 1))
-        is_hint = jnp.arange(inputs.shape[-1]) >= inputs.shape[-1] - num_actions
-        return jnp.where(dropped & is_hint, jnp.zeros_like(inputs), inputs)
+        return jnp.where(dropped, inputs.at[..., -num_actions:].set(0), inputs)
