@@ -195,7 +195,8 @@ class MiniGridDomain:
         self, known: Known, passable: jax.Array, touched: jax.Array, items: jax.Array, empty: jax.Array
     ) -> jax.Array:
         """uint32[W], the cells where a thing blocks no way: in the open, else in a dead end, else all empty ones."""
-        east, south, west, north = (ahead_rows(~passable, side, self.size[1], True) for side in range(4))
+        blocked = ~passable & np.uint32((1 << self.size[1]) - 1)
+        east, south, west, north = (ahead_rows(blocked, side, self.size[1], True) for side in range(4))
         crowded = self._near(self._near(items)) | self._near(self._rows(known.kind == DOOR))
         in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)
         dead_ends = empty & touched & (east & west & (north | south) | north & south & (east | west))
