@@ -4,7 +4,7 @@ An observation has the agent's direction, but not its position. A step forward s
 in front of it, which it always sees.
 
 The map is a torus as large as the world, so that it needs no origin: no two cells that an agent can see share a place
-on it.
+on it, but for walls outside the world.
 """
 
 from functools import cached_property
