@@ -73,8 +73,8 @@ def test_the_map_is_what_was_seen_of_the_grid(name):
     """Catches a lost place, cells that differ from the grid or show what was not seen, and a map of an old episode."""
     env = world(minigrid_id(name))[0]
     witnesses, ends, counts = [Witness(env) for _ in range(SHOWN)], 0, []
-    for steps in played(minigrid_id(name), 3, 0.4):
-        steps = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :SHOWN], steps)
+    for chunk in played(minigrid_id(name), 3, 0.4):
+        steps = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :SHOWN], chunk)
         ends += steps.last.sum()
         for t, n in np.ndindex(steps.agent.shape):
             shown = (steps.cells, steps.agent, steps.direction, steps.obs, steps.position, steps.last)
@@ -140,7 +140,7 @@ def test_the_map_is_as_large_as_needed():
     with pytest.raises(ValueError, match="radius must be"):
         MapWrapper(env, radius=0)
     for other in (FullyObsWrapper(env), envs_jax.make("SimpleDoorKey")):
-        with pytest.raises(ValueError, match="wraps a world of envs_jax.minigrid"):
+        with pytest.raises(ValueError, match="wraps a world of"):
             MapWrapper(other)
 
 
