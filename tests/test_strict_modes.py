@@ -32,6 +32,7 @@ MODES = {
 }
 WORLDS = {
     **{task: (task, {}) for task in envs_jax.tasks()},
+    "corridor": ("MiniGrid-KeyCorridorS3R2-v0", {}),
     "stacked": ("SimpleDoorKey", {"frame_stack": 3}),
     "walls of glass": ("LockedHallway-2Rooms", {"see_through_walls": True, "joint_reward": False}),
     "continuous": ("simple_world_comm", {"continuous_actions": True}),

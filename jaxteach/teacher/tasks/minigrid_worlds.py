@@ -25,7 +25,7 @@ from envs_jax.grid.constants import (
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
-from envs_jax.minigrid.map_memory import map_size
+from envs_jax.minigrid.map_memory import MapWrapper, map_size
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.multi_room import MultiRoom
 from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, PutNear
@@ -208,11 +208,12 @@ def _captions(world: type[MiniGridEnv]) -> MiniGridCaptions:
 
 
 def minigrid_domain(task: str, env: Any) -> MiniGridDomain:
-    """The domain of one of MiniGrid's worlds.
+    """The domain of one of MiniGrid's worlds, with a map in its observations or without.
 
     Raises:
         ValueError: there are no captions for it, or it doesn't fit the map.
     """
+    env = env.unwrapped if isinstance(env, MapWrapper) else env
     world = next((base for base in type(env).__mro__ if base in WORLDS), None)
     larger_maze = isinstance(env, ObstructedMaze) and env.num_quarters > 0
     if world is None or larger_maze or isinstance(env, DynamicObstacles):
