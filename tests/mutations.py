@@ -1115,10 +1115,9 @@ MINIGRID: Final = [
         "hands-on-the-ground",
         "what an agent carries lies on its map",
         "envs_jax/minigrid/map_memory.py",
-        "lit = (parts[:, 0] != UNSEEN) & (np.arange(view_size**2) != view_size * (view_size // 2) + view_size - 1)",
-        "lit = parts[:, 0] != UNSEEN",
-        "test_minigrid_map.py::test_the_view_lies_on_the_map "
-        "test_minigrid_map.py::test_the_map_is_what_was_seen_of_the_grid[ObstructedMaze-1Dlhb]",
+        "jnp.where(seen.words[own] == UNSEEN, EMPTY_WORD, seen.words[own])",
+        "words[own]",
+        "test_minigrid_map.py::test_the_view_lies_on_the_map",
     ),
     Mutation(
         "every-step-succeeds",
@@ -1140,8 +1139,8 @@ MINIGRID: Final = [
         "doors-are-never-unlocked",
         "a key is not known to be used",
         "jaxteach/teacher/tasks/minigrid.py",
-        "opened = was_locked & (state_of(seen.words[front]) != LOCKED)",
-        "opened = was_locked & (state_of(seen.words[front]) == LOCKED)",
+        "memory.unlocked | (opened & (colors",
+        "memory.unlocked & (opened & (colors",
         "test_minigrid_skills.py::test_a_key_is_used_once_its_door_was_seen_to_open",
     ),
     Mutation(
@@ -1162,11 +1161,11 @@ MINIGRID: Final = [
     ),
     Mutation(
         "doors-with-unseen-behind",
-        "go to opens doors behind which nothing was seen",
+        "explore opens doors",
         "jaxteach/teacher/tasks/minigrid.py",
         "closed = self._rows(doors & (known.state == CLOSED)) & ~self._near(self._rows(known.kind == UNSEEN))",
         "closed = self._rows(doors & (known.state == CLOSED))",
-        "test_minigrid_skills.py::test_go_to_opens_a_door_in_its_way_that_was_seen_from_both_sides",
+        "test_minigrid_skills.py::test_explore_sees_all_that_can_be_reached",
     ),
     Mutation(
         "single-key-twice",

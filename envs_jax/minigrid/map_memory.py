@@ -60,13 +60,12 @@ def take_in(seen: SeenMap, image: jax.Array, direction: jax.Array, size: tuple[i
     column, row = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
     positions = _positions(seen.position, direction, view_size - 1 - row, column - view_size // 2)
     parts = image.reshape(-1, 3).astype(jnp.uint32)
-    # The agent's own cell shows what it carries.
-    lit = (parts[:, 0] != UNSEEN) & (np.arange(view_size**2) != view_size * (view_size // 2) + view_size - 1)
+    lit = parts[:, 0] != UNSEEN
     places = jnp.where(lit, cell_of(positions, size), size[0] * size[1])
     words = seen.words.at[places].set(parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16, mode="drop")
     own = cell_of(seen.position, size)
     return SeenMap(
-        # An agent begins in an empty cell.
+        # The agent's own cell shows what it carries, and it begins in an empty one.
         words.at[own].set(jnp.where(seen.words[own] == UNSEEN, EMPTY_WORD, seen.words[own])),
         seen.position,
         direction,
