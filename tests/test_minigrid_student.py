@@ -105,7 +105,11 @@ def wild(network, world):
 
 
 @pytest.mark.parametrize(
-    ("name", "network", "recurrent"), [("ObstructedMaze-1Dl", "egocentric", False), ("Fetch-5x5-N2", "mlp", True)]
+    ("name", "network", "recurrent"),
+    [
+        ("Fetch-5x5-N2", "mlp", True),
+        pytest.param("ObstructedMaze-1Dl", "egocentric", False, marks=pytest.mark.slow),
+    ],
 )
 def test_a_policy_acts_on_minigrid_s_observations_as_the_student_on_its_map(name, network, recurrent):
     """Catches a policy whose map is not the one of the training, or is not cleared when an episode ends."""
