@@ -21,9 +21,9 @@ from jaxteach.teacher.tasks.minigrid_worlds import WORLDS
 from tests.command_line import teach
 from tests.minigrid_teaching import minigrid_id, played, solved_of_minigrid_s, success, world
 
-FAST = ("ObstructedMaze-1Dlhb", "Fetch-8x8-N3")
+FAST = ("UnlockPickup",)
 SLOW = (
-    *("Unlock", "UnlockPickup", "BlockedUnlockPickup", "KeyCorridorS3R1", "KeyCorridorS3R2"),
+    *("Unlock", "BlockedUnlockPickup", "KeyCorridorS3R2", "ObstructedMaze-1Dlhb", "Fetch-8x8-N3"),
     *("KeyCorridorS3R3", "DoorKey-8x8"),
     *("MultiRoom-N2-S4", "MultiRoom-N4-S5-v1", "RedBlueDoors-6x6", "LavaCrossingS9N1", "FourRooms"),
     *("GoToDoor-8x8", "GoToObject-8x8-N2", "PutNear-8x8-N3"),
