@@ -1102,7 +1102,92 @@ MODELS: Final = [
     ),
 ]
 
-MUTATIONS: Final = [*LEARNING, *ROLLOUT, *NETWORKS, *TEACHER, *GRIDS, *PARTICLES, *VECTORS, *FILES, *PLAYING, *MODELS]
+MINIGRID: Final = [
+    Mutation(
+        "map-leaks",
+        "the map around an agent shows cells of its torus that it has not seen",
+        "envs_jax/minigrid/map_memory.py",
+        "words = jnp.where(known, seen.words[cell_of(positions, size)], np.uint32(0))",
+        "words = seen.words[cell_of(positions, size)]",
+        "test_minigrid_map.py::test_the_map_is_what_was_seen_of_the_grid[ObstructedMaze-1Dlhb]",
+    ),
+    Mutation(
+        "hands-on-the-ground",
+        "what an agent carries lies on its map",
+        "envs_jax/minigrid/map_memory.py",
+        "jnp.where(seen.words[own] == UNSEEN, EMPTY_WORD, seen.words[own])",
+        "words[own]",
+        "test_minigrid_map.py::test_the_view_lies_on_the_map",
+    ),
+    Mutation(
+        "every-step-succeeds",
+        "an agent believes to walk through walls and objects",
+        "envs_jax/minigrid/map_memory.py",
+        "walks = (action == Actions.forward) & can_overlap(seen.words[cell_of(front, size)])",
+        "walks = action == Actions.forward",
+        "test_minigrid_map.py::test_a_blocked_step_moves_nobody_on_the_map",
+    ),
+    Mutation(
+        "explore-stops-at-objects",
+        "explore does not look past an object",
+        "jaxteach/teacher/tasks/minigrid.py",
+        "hidden=jnp.where((unseen & touched).any(), unseen, self._items(known) & self._near(unseen)),",
+        "hidden=unseen,",
+        "test_minigrid_skills.py::test_explore_looks_past_an_object",
+    ),
+    Mutation(
+        "doors-are-never-unlocked",
+        "a key is not known to be used",
+        "jaxteach/teacher/tasks/minigrid.py",
+        "memory.unlocked | (opened & (colors",
+        "memory.unlocked & (opened & (colors",
+        "test_minigrid_skills.py::test_a_key_is_used_once_its_door_was_seen_to_open",
+    ),
+    Mutation(
+        "bits-beyond-the-map",
+        "bits above a map's rows block the cells beside them, so that things are dropped in the way",
+        "jaxteach/teacher/tasks/minigrid.py",
+        "blocked = ~self._passable(known) & np.uint32((1 << self.size[1]) - 1)",
+        "blocked = ~self._passable(known)",
+        "test_minigrid_skills.py::test_things_are_dropped_in_the_open_and_not_before_a_door",
+    ),
+    Mutation(
+        "dropped-anywhere",
+        "things are dropped where they block a corridor",
+        "jaxteach/teacher/tasks/minigrid.py",
+        "return self._cells(_first_of(in_the_open, dead_ends, empty))",
+        "return self._cells(empty)",
+        "test_minigrid_skills.py::test_things_are_dropped_in_the_nearest_dead_end_of_a_corridor",
+    ),
+    Mutation(
+        "doors-with-unseen-behind",
+        "explore opens doors",
+        "jaxteach/teacher/tasks/minigrid.py",
+        "closed = self._rows(doors & (known.state == CLOSED)) & ~self._near(self._rows(known.kind == UNSEEN))",
+        "closed = self._rows(doors & (known.state == CLOSED))",
+        "test_minigrid_skills.py::test_explore_sees_all_that_can_be_reached",
+    ),
+    Mutation(
+        "single-key-twice",
+        "captions name a single key as seen and held, or twice",
+        "jaxteach/teacher/tasks/minigrid_captions.py",
+        "for name in named) < 2 for thing",
+        "for name in named) < 3 for thing",
+        "test_minigrid_teacher.py::test_the_captions_of_a_world_by_hand",
+    ),
+    Mutation(
+        "carried-map-of-an-old-episode",
+        "a policy keeps its map when an episode ends",
+        "jaxteach/api/run.py",
+        "maps = select_copies(first, self._empty_maps(len(first)), maps)",
+        "maps = select_copies(first & False, self._empty_maps(len(first)), maps)",
+        "test_minigrid_student.py::test_a_policy_acts_on_minigrid_s_observations_as_the_student_on_its_map",
+    ),
+]
+
+MUTATIONS: Final = [
+    *(*LEARNING, *ROLLOUT, *NETWORKS, *TEACHER, *GRIDS, *MINIGRID, *PARTICLES, *VECTORS, *FILES, *PLAYING, *MODELS)
+]
 
 
 def copy_of_the_code(folder: Path) -> Path:
