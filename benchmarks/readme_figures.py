@@ -4,6 +4,7 @@
 `<!-- figures:NAME -->` and `<!-- end -->` in README.md and docs/ are made from it, never by hand.
 """
 
+import itertools
 import json
 import os
 import re
@@ -422,6 +423,42 @@ def teachers_text(data: Any) -> str:
     return table(head, rows)
 
 
+# Ways of guidance
+
+METHODS = ("kickstart", "agreement", "prior", "guide", "dagger", "clone", "hint", "kickstart+gate", "potential")
+
+
+def measure_guidance(folder: Path, before: Any) -> Any:
+    longer = {"potential": ["--total_steps", 1_000_000]}
+    runs = {
+        name: train(folder, "SimpleDoorKey", name, "--seed_list", 0, 1, 2, "--guidance", name, *longer.get(name, []))
+        for name in METHODS
+    }
+    return {name: outcome(run, threshold=0.9) | {"rate": _rate(run)} for name, run in runs.items()}
+
+
+def _rate(run: Path) -> float:
+    """Environment steps a second of all seeds together while the teacher is asked, with evaluations; a median."""
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    times = [(point["env_steps"], point["wall_s"]) for point in points if point["seed"] == 0]
+    pairs = list(itertools.pairwise(times))
+    return round(3 * statistics.median((b[0] - a[0]) / (b[1] - a[1]) for a, b in pairs))
+
+
+def guidance_text(data: Any) -> str:
+    rows = [
+        (
+            f"`{name}`",
+            f"{row['env_steps']:,}",
+            _each(row["steps_to"], "k"),
+            _each(row["final"], ".3f"),
+            f"{row['rate']:,}",
+        )
+        for name, row in data.items()
+    ]
+    return table(("`--guidance`", "env steps", "steps to 0.90", "at the end", "steps a second, 3 seeds"), rows)
+
+
 # Several agents
 
 
@@ -669,6 +706,7 @@ FIGURES = {
     "screen": Figure("the main job, empty cache", measure_screen, {"screen": screen_text}),
     "sweep": Figure("the sweep of docs/sweeps.md", measure_sweep, {"sweep": sweep_text}),
     "teachers": Figure("`train`, seeds 0 to 7, 3 M steps", measure_teachers, {"teachers": teachers_text}),
+    "guidance": Figure("`train`, SimpleDoorKey, seeds 0 to 2", measure_guidance, {"guidance": guidance_text}),
     "agents": Figure("`train`, seeds 0 to 7 and 0 to 2", measure_agents, {"agents": agents_text}),
     "mappo": Figure("`benchmarks.mappo`, seed 0, 1 M steps", measure_mappo, {"mappo": mappo_text}),
     "answers": Figure("`benchmarks.teaching`, medians of 3", measure_answers, {"answers": answers_text}),

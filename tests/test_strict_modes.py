@@ -14,6 +14,7 @@ from jumanji.types import restart, termination, transition
 
 import envs_jax
 from envs_jax.minigrid import DirectionObsWrapper, FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
+from envs_jax.minigrid.map_memory import MapWrapper
 from envs_jax.vector import VectorEnv, vectorize
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TeacherConfig, TrainConfig, WorldConfig
@@ -31,6 +32,7 @@ MODES = {
 }
 WORLDS = {
     **{task: (task, {}) for task in envs_jax.tasks()},
+    "corridor": ("MiniGrid-KeyCorridorS3R2-v0", {}),
     "stacked": ("SimpleDoorKey", {"frame_stack": 3}),
     "walls of glass": ("LockedHallway-2Rooms", {"see_through_walls": True, "joint_reward": False}),
     "continuous": ("simple_world_comm", {"continuous_actions": True}),
@@ -62,6 +64,8 @@ RUNS = {
         ppo=replace(LINE, guidance="agreement+prior+guide+dagger+clone+gate"),
         teacher=TeacherConfig(hard_planner=True),
     ),
+    "minigrid": TrainConfig("MiniGrid-ObstructedMaze-1Dlhb-v0", ppo=PPO),
+    "put near": TrainConfig("MiniGrid-PutNear-6x6-N2-v0", network="mlp", recurrent=True, ppo=PPO),
     "adversary": TrainConfig("simple_adversary", network="mlp", no_teacher=True, ppo=PPO),
 }
 KEY = jax.eval_shape(lambda: jax.random.key(0))
@@ -112,7 +116,9 @@ def test_worlds_keep_their_types(name, checked):
     traced(env.to_arrays, state)
 
 
-@pytest.mark.parametrize("wrap", [FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper, DirectionObsWrapper])
+@pytest.mark.parametrize(
+    "wrap", [FullyObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper, DirectionObsWrapper, MapWrapper]
+)
 def test_wrapped_worlds_keep_their_types(wrap, checked):
     """Catches the same in an observation that a wrapper makes."""
     env = wrap(envs_jax.make("MiniGrid-Empty-5x5-v0"))
@@ -129,7 +135,7 @@ def test_training_keeps_its_types(name, checked):
     assert after == state
 
 
-@pytest.mark.parametrize("name", ["doorkey", "hallway", "spread"])
+@pytest.mark.parametrize("name", ["doorkey", "hallway", "spread", "minigrid"])
 def test_episodes_keep_their_types(name, checked):
     """Catches the same in the policies that are evaluated, and in their films."""
     made = experiment(name)

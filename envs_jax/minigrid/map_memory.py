@@ -4,7 +4,7 @@ An observation has the agent's direction, but not its position. A step forward s
 in front of it, which it always sees.
 
 The map is a torus as large as the world, so that it needs no origin: no two cells that an agent can see share a place
-on it.
+on it, but for walls outside the world.
 """
 
 from functools import cached_property
@@ -58,21 +58,19 @@ def take_in(seen: SeenMap, image: jax.Array, direction: jax.Array, size: tuple[i
     """The map after an observation: uint8[V, V, 3] and int32[]."""
     view_size = image.shape[0]
     column, row = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
-    ahead, side = (view_size - 1 - row)[:, None], (column - view_size // 2)[:, None]
-    positions = seen.position + ahead * pick(FORWARD, direction) + side * pick(RIGHT, direction)
+    positions = _positions(seen.position, direction, view_size - 1 - row, column - view_size // 2)
     parts = image.reshape(-1, 3).astype(jnp.uint32)
-    # The agent's own cell shows what it carries.
-    lit = (parts[:, 0] != UNSEEN) & (np.arange(view_size**2) != view_size * (view_size // 2) + view_size - 1)
+    lit = parts[:, 0] != UNSEEN
     places = jnp.where(lit, cell_of(positions, size), size[0] * size[1])
     words = seen.words.at[places].set(parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16, mode="drop")
     own = cell_of(seen.position, size)
     return SeenMap(
-        # An agent begins in an empty cell.
+        # The agent's own cell shows what it carries, and it begins in an empty one.
         words.at[own].set(jnp.where(seen.words[own] == UNSEEN, EMPTY_WORD, seen.words[own])),
         seen.position,
         direction,
-        jnp.minimum(seen.low, jnp.where(lit[:, None], positions, seen.position).min(0)),
-        jnp.maximum(seen.high, jnp.where(lit[:, None], positions, seen.position).max(0)),
+        jnp.minimum(seen.low, jnp.where(lit[:, None], positions, seen.position[None]).min(0)),
+        jnp.maximum(seen.high, jnp.where(lit[:, None], positions, seen.position[None]).max(0)),
     )
 
 
@@ -100,11 +98,16 @@ def around_agent(seen: SeenMap, radius: int, size: tuple[int, int]) -> jax.Array
     """
     side = 2 * radius + 1
     column, row = np.divmod(np.arange(side**2, dtype=np.int32), side)
-    offsets = (radius - row)[:, None] * pick(FORWARD, seen.direction)
-    positions = seen.position + offsets + (column - radius)[:, None] * pick(RIGHT, seen.direction)
-    known = ((positions >= seen.low) & (positions <= seen.high)).all(-1)
+    positions = _positions(seen.position, seen.direction, radius - row, column - radius)
+    known = ((positions >= seen.low[None]) & (positions <= seen.high[None])).all(-1)
     words = jnp.where(known, seen.words[cell_of(positions, size)], np.uint32(0))
     return jax.lax.bitcast_convert_type(words, jnp.uint8)[:, :3].reshape(side, side, 3)
+
+
+def _positions(own: jax.Array, direction: jax.Array, ahead: np.ndarray, right: np.ndarray) -> jax.Array:
+    """int32[N, 2], the positions int32[N] ahead of one and to its right, for an agent that looks in a direction."""
+    forward, sideways = (pick(steps, direction)[None] for steps in (FORWARD, RIGHT))
+    return own[None] + ahead[:, None] * forward + right[:, None] * sideways
 
 
 class MapObservation(NamedTuple):

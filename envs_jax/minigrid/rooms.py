@@ -217,7 +217,7 @@ class KeyCorridor(PickupWorld):
         """Adds closed doors at random walls until every room can be reached, as MiniGrid's `connect_all`."""
         walls = self._walls()
         ends = np.array([(i + 3 * j, i + dx + 3 * (j + dy)) for i, j, dx, dy in walls], np.int32)
-        is_locked_room = np.arange(3 * self.rows) == 2 + 3 * locked
+        is_locked_room = np.arange(3 * self.rows, dtype=np.int32) == 2 + 3 * locked
         # The corridor is one room; the locked room has its door.
         linked = jnp.asarray([i == i_to == 1 for i, i_to in (ends % 3).tolist()])
         linked |= jnp.asarray((ends % 3 == [1, 2]).all(1)) & is_locked_room[ends[:, 1]]
@@ -228,7 +228,7 @@ class KeyCorridor(PickupWorld):
             done = _reached(linked, ends, 1 + 3 * (self.rows // 2), 3 * self.rows).all()
             wall = layout.rand_elem(addable)
             color = layout.rand_color()
-            added = (np.arange(len(walls)) == wall) & ~done
+            added = (np.arange(len(walls), dtype=np.int32) == wall) & ~done
             layout.fill(is_door[wall] & ~done, object_word(DOOR, color, CLOSED))
             linked, addable = linked | added, addable & ~added
 
@@ -240,10 +240,10 @@ class KeyCorridor(PickupWorld):
 
 def _reached(linked: jax.Array, ends: np.ndarray, start: int, count: int) -> jax.Array:
     """bool[count], the rooms that can be reached from one of them over the linked walls."""
-    touches = (ends[:, :, None] == np.arange(count)).any(1)
+    touches = (ends[:, :, None] == np.arange(count, dtype=np.int32)).any(1)
 
     def spread(_: int, reached: jax.Array) -> jax.Array:
         crossed = linked & (touches & reached[None]).any(1)
         return reached | (touches & crossed[:, None]).any(0)
 
-    return jax.lax.fori_loop(0, count - 1, spread, jnp.asarray(np.arange(count) == start))
+    return jax.lax.fori_loop(0, count - 1, spread, jnp.asarray(np.arange(count, dtype=np.int32) == start))

@@ -108,19 +108,21 @@ def image_features(obs: Any) -> jax.Array:
         obs: an observation with an image uint8[V, V, 3], a direction int32[] and a mission int32[M].
     """
     channels = _map_channels(obs.image, obs.mission).reshape(-1)
-    return jnp.concatenate([channels, (obs.direction == np.arange(4)).astype(jnp.uint8)])
+    return jnp.concatenate([channels, (obs.direction == np.arange(4, dtype=np.int32)).astype(jnp.uint8)])
 
 
 def _map_channels(cells: jax.Array, mission: jax.Array) -> jax.Array:
     """uint8[..., 13 + 2 * M], zeros and ones for cells uint8[..., 3]."""
     kind, color, state = (cells[..., i] for i in range(3))
+    asked = jnp.expand_dims(mission, tuple(range(kind.ndim)))
+    color_bits = np.array([1, 2, 4], np.uint8, ndmin=cells.ndim)
     colored = (kind == DOOR) | (kind == KEY) | (kind == BALL) | (kind == BOX)
     groups = [
         _bits(kind, (UNSEEN, WALL, KEY, BALL, BOX, GOAL, LAVA)),
         _bits(state, (OPEN, CLOSED, LOCKED)) & (kind == DOOR)[..., None],
-        (color[..., None] & np.array([1, 2, 4], np.uint8) != 0) & colored[..., None],
-        (color[..., None] == mission) & colored[..., None],
-        (kind[..., None] == mission) & colored[..., None],
+        (color[..., None] & color_bits != 0) & colored[..., None],
+        (color[..., None].astype(jnp.int32) == asked) & colored[..., None],
+        (kind[..., None].astype(jnp.int32) == asked) & colored[..., None],
     ]
     return jnp.concatenate(groups, -1).astype(jnp.uint8)
 

@@ -29,6 +29,8 @@ FINISHED: Final = -1
 """What a skill returns instead of an action when it has nothing left to do."""
 STUCK: Final = -2
 """What *go to* returns when no path leads to its target."""
+MAX_HEIGHT: Final = 32
+"""Bits of a row of a map, at most."""
 
 
 class Map(NamedTuple):

@@ -14,7 +14,7 @@ from envs_jax.grid.hallway import lay_out
 from envs_jax.locked_hallway import LockedHallway, Observation
 from envs_jax.small_gather import pick
 from jaxteach.teacher.domain import caption_text
-from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, approach, neighbourhood, reachable
+from jaxteach.teacher.navigation import FINISHED, MAX_HEIGHT, STUCK, Pose, approach, neighbourhood, reachable
 from jaxteach.teacher.plans import BASIC_SKILLS
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
 from jaxteach.teacher.tasks.hallway_map import (
@@ -32,7 +32,6 @@ from jaxteach.teacher.tasks.hallway_map import (
     take_in,
 )
 
-MAX_HEIGHT: Final = 32
 USED_KEY: Final = "used key"
 EMPTY_HANDS, HOLDS_FITTING, HOLDS_UNPAIRED, HOLDS_USED = range(4)
 # What a name in a caption can stand for, in the order of `_cells`, then the object in hand.

@@ -133,8 +133,8 @@ class MiniGridDomain:
         may give *drop* another meaning; an agent that knows no such cell waits.
         """
         empty, touched = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.within_reach)
-        passable = self._passable(known)
-        east, south, west, north = (ahead_rows(~passable, side, self.size[1], True) for side in range(4))
+        blocked = ~self._passable(known) & np.uint32((1 << self.size[1]) - 1)
+        east, south, west, north = (ahead_rows(blocked, side, self.size[1], True) for side in range(4))
         crowded = self._near(self._near(self._items(known))) | self._near(self._rows(known.kind == DOOR))
         in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)
         dead_ends = empty & touched & (east & west & (north | south) | north & south & (east | west))
@@ -148,9 +148,9 @@ class MiniGridDomain:
         known = known._replace(within_reach=self._cells(touched))
         places = self._rows(words.cells(known))
         by_sight = np.array([name.by_sight for name in words.seen_names], bool).reshape(-1, 1)
-        named = ((places & jnp.where(by_sight, places, touched)) != 0).any(1)
+        named = ((places & jnp.where(by_sight, places, touched[None])) != 0).any(1)
         held = words.held_place(known)
-        shown = jnp.where(words.in_sight[:, :, None] & named[:, None], places, np.uint32(0))
+        shown = jnp.where(words.in_sight[:, :, None] & named[None, :, None], places[None], np.uint32(0))
         objects = jax.lax.reduce(shown, np.uint32(0), jax.lax.bitwise_or, (1,))
         context = self._context(known, memory, passable, touched)
         return words.number(named, held), context._replace(objects=objects, in_hand=pick(words.in_hand, held))
@@ -170,9 +170,9 @@ class MiniGridDomain:
         goes, picks, drops, toggles, puts = (on_object & (verb == i) for i in range(len(OBJECT_SKILLS)))
         explores = skills == EXPLORE
         objects, in_hand = pick(context.objects, name), pick(context.in_hand, name)
-        targets = jnp.where(explores[:, None], context.hidden, objects)
-        targets = jnp.where(drops[:, None], context.good_places, targets)
-        targets = jnp.where(puts[:, None], self._beside(objects) & context.empty, targets)
+        targets = jnp.where(explores[:, None], context.hidden[None], objects)
+        targets = jnp.where(drops[:, None], context.good_places[None], targets)
+        targets = jnp.where(puts[:, None], self._beside(objects) & context.empty[None], targets)
         walk = self._walk(memory.seen, context, targets)
         known = (objects != 0).any(1)
         enters = pick(np.array([name.enter for name in self.vocabulary.objects], bool), name)
@@ -242,11 +242,12 @@ class MiniGridDomain:
 
     def _cells(self, rows: jax.Array) -> jax.Array:
         """bool[W, H], bits uint32[W] as cells."""
-        return (rows[:, None] >> np.arange(self.size[1], dtype=np.uint32)) & 1 == 1
+        return (rows[:, None] >> np.arange(self.size[1], dtype=np.uint32)[None]) & 1 == 1
 
     def _rows(self, cells: jax.Array) -> jax.Array:
         """uint32[..., W], cells bool[..., W, H] as bits."""
         bits = np.uint32(1) << np.arange(self.size[1], dtype=np.uint32)
+        bits = np.array(bits, ndmin=cells.ndim)
         return jnp.where(cells, bits, np.uint32(0)).sum(-1, dtype=jnp.uint32)
 
 

@@ -25,12 +25,14 @@ from envs_jax.grid.constants import (
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
+from envs_jax.minigrid.map_memory import MapWrapper, map_size
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.multi_room import MultiRoom
 from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, PutNear
 from envs_jax.minigrid.obstacles import DynamicObstacles
 from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, UnlockPickup
 from envs_jax.small_gather import pick
+from jaxteach.teacher.navigation import MAX_HEIGHT
 from jaxteach.teacher.plans import SKILLS
 from jaxteach.teacher.tasks.minigrid import MiniGridDomain
 from jaxteach.teacher.tasks.minigrid_captions import Known, MiniGridCaptions, Name
@@ -206,13 +208,18 @@ def _captions(world: type[MiniGridEnv]) -> MiniGridCaptions:
 
 
 def minigrid_domain(task: str, env: Any) -> MiniGridDomain:
-    """The domain of one of MiniGrid's worlds.
+    """The domain of one of MiniGrid's worlds, with a map in its observations or without.
 
     Raises:
-        ValueError: there are no captions for it.
+        ValueError: there are no captions for it, or it doesn't fit the map.
     """
+    env = env.unwrapped if isinstance(env, MapWrapper) else env
     world = next((base for base in type(env).__mro__ if base in WORLDS), None)
     larger_maze = isinstance(env, ObstructedMaze) and env.num_quarters > 0
     if world is None or larger_maze or isinstance(env, DynamicObstacles):
         raise ValueError(f"{task} has no captions")
+    if map_size(env)[1] > MAX_HEIGHT:
+        raise ValueError(
+            f"the teacher of {task} has no room on its map for views through the walls of a world so large"
+        )
     return MiniGridDomain.of(env, _captions(world))
