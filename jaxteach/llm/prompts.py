@@ -15,7 +15,7 @@ SKILL_NOTES: Final = {
     "explore": "explore: walk to where something unseen may be",
     "goto": "go to <object>: walk until the object is directly in front",
     "pickup": "pick up <object>: take the object in front",
-    "drop": "drop <object>: put down what is held where it is in no way",
+    "drop": "drop <object>: put down what is held where it does not block the way",
     "toggle": "toggle <object>: open what is in front",
     "wait": "wait: do nothing",
     "putnext": "put next to <object>: put down what is held beside the object",
