@@ -62,11 +62,11 @@ def narrow(leaf: Any) -> jax.Array:
 _NARROWER: Final = {"float64": "float32", "int64": "int32", "uint64": "uint32"}
 
 
-def known_array(name: str, value: Any) -> np.ndarray:
-    """A value that is known on the host, as an array.
+def concrete_array(name: str, value: Any) -> np.ndarray:
+    """A value that is concrete, not traced, as a NumPy array.
 
     Raises:
-        ValueError: it is traced, or it has rows of different lengths.
+        ValueError: it is traced, or has rows of different lengths.
     """
     try:
         return np.asarray(value)

@@ -21,7 +21,7 @@ from envs_jax.checks import (
     checked_integer,
     checked_odd,
     checked_steps,
-    known_array,
+    concrete_array,
 )
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import act
@@ -442,7 +442,7 @@ def _values_of(me: jax.Array, *columns: jax.Array) -> list[jax.Array]:
 def _checked_unlocked(unlocked: Any, door_state: np.ndarray) -> np.ndarray:
     """int32[D] from bool[D], or from the number of doors that are not locked."""
     free = door_state != LOCKED
-    flags = known_array("unlocked", unlocked)
+    flags = concrete_array("unlocked", unlocked)
     if flags.shape == () and flags.dtype.kind in "iu":
         flags = free if flags == free.sum() else flags
     if flags.shape != free.shape or flags.dtype != np.bool_ or (flags & ~free).any():

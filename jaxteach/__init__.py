@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxteach.teacher.policy import make_teacher as make_teacher
     from jaxteach.teacher.tasks.minigrid import MiniGridDomain as MiniGridDomain
     from jaxteach.teacher.tasks.minigrid_captions import MiniGridCaptions as MiniGridCaptions
-    from jaxteach.teacher.tasks.minigrid_captions import Name as Name
+    from jaxteach.teacher.tasks.minigrid_captions import NamedObject as NamedObject
     from jaxteach.teacher.tasks.plain import PlainDomain as PlainDomain
     from jaxteach.teacher.tasks.plain import Words as Words
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MODULES: Final = {
     "MiniGridCaptions": "teacher.tasks.minigrid_captions",
     "MiniGridDomain": "teacher.tasks.minigrid",
-    "Name": "teacher.tasks.minigrid_captions",
+    "NamedObject": "teacher.tasks.minigrid_captions",
     "Output": "networks.base",
     "PPOConfig": "config",
     "PlainDomain": "teacher.tasks.plain",
@@ -63,7 +63,7 @@ _MODULES: Final = {
 __all__ = [
     "MiniGridCaptions",
     "MiniGridDomain",
-    "Name",
+    "NamedObject",
     "Output",
     "PPOConfig",
     "PlainDomain",

@@ -1174,8 +1174,8 @@ MINIGRID: Final = [
         "explore-stops-at-objects",
         "explore does not look past an object",
         "jaxteach/teacher/tasks/minigrid.py",
-        "hidden=jnp.where((unseen & touched).any(), unseen, self._items(known) & self._near(unseen)),",
-        "hidden=unseen,",
+        "explore_targets=jnp.where((unseen & reach).any(), unseen, self._items(known) & self._near(unseen)),",
+        "explore_targets=unseen,",
         "test_minigrid_skills.py::test_explore_looks_past_an_object",
     ),
     Mutation(
@@ -1214,8 +1214,8 @@ MINIGRID: Final = [
         "single-key-twice",
         "captions name a single key as seen and held, or twice",
         "jaxteach/teacher/tasks/minigrid_captions.py",
-        "for name in named) < 2 for thing",
-        "for name in named) < 3 for thing",
+        "for thing in named) < 2 for other",
+        "for thing in named) < 3 for other",
         "test_minigrid_teacher.py::test_the_captions_of_a_world_by_hand",
     ),
     Mutation(

@@ -37,8 +37,8 @@ from jaxteach.teacher.tasks.minigrid_worlds import (
     GOAL_CELL,
     KEYS,
     LOCKED_DOOR,
-    NEW_DOOR,
     TARGET,
+    UNOPENED_DOOR,
 )
 
 RED, GREEN, BLUE = (COLOR_TO_IDX[color] for color in ("red", "green", "blue"))
@@ -70,7 +70,7 @@ class Drawn(MiniGridEnv):
 
 
 ENV = Drawn()
-WORDS = MiniGridCaptions((TARGET, *KEYS, LOCKED_DOOR, NEW_DOOR, CLOSED_BOX, BLOCKING_BALL, GOAL_CELL))
+WORDS = MiniGridCaptions((TARGET, *KEYS, LOCKED_DOOR, UNOPENED_DOOR, CLOSED_BOX, BLOCKING_BALL, GOAL_CELL))
 
 
 @cache

@@ -17,7 +17,7 @@ from jaxteach.llm.prompts import CAPTION, task_prompt
 from jaxteach.tasks import taught_tasks
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.plans import shipped_plans
-from jaxteach.teacher.tasks.minigrid_worlds import WORLDS
+from jaxteach.teacher.tasks.minigrid_worlds import CAPTIONS
 from tests.command_line import teach
 from tests.minigrid_teaching import minigrid_id, played, solved_of_minigrid_s, success, world
 
@@ -76,7 +76,7 @@ def test_each_caption_is_told_once_and_has_a_plan(task):
 
 def test_the_captions_of_a_world_by_hand():
     """Catches a single key that is named twice, and a name that is lost."""
-    vocabulary = WORLDS[type(envs_jax.make("MiniGrid-Unlock-v0"))]()
+    vocabulary = CAPTIONS[type(envs_jax.make("MiniGrid-Unlock-v0"))]
     assert vocabulary.object_names == ["key", "locked door"]
     told = set(zip(map(tuple, vocabulary.sees), vocabulary.holds))
     doors = ((), ("locked door",))
@@ -84,7 +84,7 @@ def test_the_captions_of_a_world_by_hand():
         *((door, held) for door in doors for held in (None, "key", "used key")),
         *(((key, *door), None) for door in doors for key in ("key", "used key")),
     }
-    several = replace(vocabulary, single=False)
+    several = replace(vocabulary, unique=False)
     assert len(several.texts) == 2**3 * 3
 
 
@@ -139,7 +139,7 @@ def test_prompts_tell_all_about_a_world(task):
     assert all(f"<{name}>" in text for name in vocabulary.object_names)
     assert vocabulary.mission in text
     told = [line for line in text.splitlines() if line.startswith("- <")]
-    assert told == [f"- <{name.text}>: {name.about}" for name in vocabulary.names if name.about]
+    assert told == [f"- <{thing.name}>: {thing.note}" for thing in vocabulary.objects if thing.note]
     assert ("- put next to <object>" in text) == ("PutNear" in task)
 
 

@@ -33,7 +33,7 @@ from jaxteach.teacher.plans import SKILLS, PlanFile, load_plans, save_plans
 from jaxteach.teacher.policy import make_teacher, task_domain
 from jaxteach.teacher.table import FIRST_OBJECT_SKILL, OBJECT_SKILLS, compile_plans
 from jaxteach.teacher.tasks.minigrid import MiniGridDomain
-from jaxteach.teacher.tasks.minigrid_captions import MiniGridCaptions, Name
+from jaxteach.teacher.tasks.minigrid_captions import MiniGridCaptions, NamedObject
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from tests.language_model import MODEL
 
@@ -372,7 +372,7 @@ class SelfOnly(MiniGridDomain):
 
 def test_a_domain_may_be_made_for_each_world(tmp_path):
     """Catches a domain of one size for all, an unchecked one, and a MiniGrid world without MiniGrid's prompt."""
-    vocabulary = MiniGridCaptions((Name("goal", goals, enter=True),), "Reach it.", skills=("explore", "goto"))
+    vocabulary = MiniGridCaptions((NamedObject("goal", goals, enter=True),), "Reach it.", skills=("explore", "goto"))
     register_task(Room, TrainConfig("Room", total_steps=1), lambda env: MiniGridDomain.of(env, vocabulary))
     small, large = (task_domain(envs_jax.make("Room", size=size), "Room").size for size in (5, 8))
     assert large == (small[0] + 3, small[1] + 3)
@@ -383,7 +383,7 @@ def test_a_domain_may_be_made_for_each_world(tmp_path):
     assert task_prompt("Room", vocabulary).text == "Reach it. {caption}"
     with pytest.raises(UserError, match=r"the domain of Room must be a Domain, such as PlainDomain, not 5"):
         register_task(Room, TrainConfig("Room", total_steps=1), lambda env: 5)
-    bad = MiniGridCaptions((Name("the goal", goals),))
+    bad = MiniGridCaptions((NamedObject("the goal", goals),))
     with pytest.raises(UserError, match="'the goal' can't name an object"):
         register_task(Room, TrainConfig("Room", total_steps=1), lambda env: MiniGridDomain.of(env, bad))
 
@@ -391,7 +391,7 @@ def test_a_domain_may_be_made_for_each_world(tmp_path):
 @pytest.mark.parametrize(("kind", "action"), [(MiniGridDomain, Actions.drop), (SelfOnly, Actions.done)])
 def test_drop_may_mean_something_else(kind, action):
     """Catches a skill that asks no subclass, and one that drops where the agent stands."""
-    key = Name("key", lambda known: known.kind == KEY, lambda known: known.held_kind == KEY)
+    key = NamedObject("key", lambda known: known.kind == KEY, lambda known: known.held_kind == KEY)
     env = Room(7)
     domain = kind.of(env, MiniGridCaptions((key,)))
     arrays = jax.device_get(env.to_arrays(env.reset(jax.random.key(0))[0]))

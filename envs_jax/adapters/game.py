@@ -52,7 +52,7 @@ class Game:
 
     @property
     def step_count(self) -> int:
-        """Steps done in the episode, of a world whose state counts them."""
+        """Steps done in the episode, for a world whose state counts them."""
         return int(self._state.step_count)
 
     def check_running(self) -> None:

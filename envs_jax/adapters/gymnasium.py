@@ -8,7 +8,7 @@ from jumanji.env import Environment
 
 from envs_jax.adapters.convert import count_agents, to_space, to_values
 from envs_jax.adapters.game import METADATA, Game, checked_action, checked_env, checked_mode, ends
-from envs_jax.adapters.minigrid import has_mission, minigrid_world, text_space, text_values
+from envs_jax.adapters.minigrid import has_mission, minigrid_world, to_minigrid_space, to_minigrid_values
 from envs_jax.checks import check_observations
 from envs_jax.forking import NotForked
 
@@ -16,8 +16,9 @@ from envs_jax.forking import NotForked
 class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
     """A world of one agent as a Gymnasium environment, with the observation and action of its specs.
 
-    A world of MiniGrid, wrapped or not, is seen as in the package `minigrid`: `image`, uint8[V, V, 3], `direction`, an
-    int, and `mission`, a str. Success in the very last step is both a termination and a truncation there.
+    A MiniGrid world, wrapped or not, behaves as in the package `minigrid`: it shows `image`, uint8[V, V, 3],
+    `direction`, an int, and `mission`, a str, and an episode that ends by itself in step `max_steps` is both terminated
+    and truncated.
 
     `reset(seed)` starts with `jax.random.key(seed)`, or a hash of a seed of more than 32 bits;
     without a seed, with the key that the last episode left, as automatic resets do, or at first
@@ -42,8 +43,8 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
         self._game, self.render_mode = Game(env), checked_mode(env, render_mode)
         space, world = to_space(env.observation_spec), minigrid_world(env)
         self._world = world
-        self._told_world = world if has_mission(space) else None
-        self.observation_space = space if self._told_world is None else text_space(space, self._told_world)
+        self._mission_world = world if has_mission(space) else None
+        self.observation_space = space if self._mission_world is None else to_minigrid_space(space, self._mission_world)
         self.action_space = to_space(env.action_spec)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -73,7 +74,7 @@ class GymnasiumEnv(NotForked, gymnasium.Env[Any, Any]):
 
     def _values(self, observation: Any) -> Any:
         values = to_values(self.observation_space, observation)
-        return values if self._told_world is None else text_values(values, observation, self._told_world)
+        return values if self._mission_world is None else to_minigrid_values(values, observation, self._mission_world)
 
     def render(self) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """uint8[H, W, 3], the present state, if the mode is "rgb_array"."""

@@ -1,4 +1,4 @@
-"""MiniGrid's worlds as the package `minigrid` shows them to Gymnasium: missions as texts, and both ends at once."""
+"""Observations of MiniGrid's worlds as those of the package `minigrid`, with missions as texts."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,9 +12,13 @@ from envs_jax.minigrid.environment import Observation
 
 
 class MissionSpace(spaces.Space[str]):
-    """The texts of a world's missions, as the package's space of this name.
+    """The texts of a world's missions, as the space of this name in `minigrid`.
 
-    It is not Gymnasium's `Text`, which `AsyncVectorEnv` reads from shared memory only once, before the first reset.
+    Gymnasium's own `Text` can't be used: `AsyncVectorEnv` reads it from shared memory only once, before the first
+    reset.
+
+    Args:
+        texts: all that the world can have.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -42,23 +46,23 @@ class MissionSpace(spaces.Space[str]):
 
 
 def minigrid_world(env: Environment[Any, Any, Any]) -> MiniGridEnv | None:
-    """The world of MiniGrid that an environment is, wrapped or not; None, if it is another one."""
+    """The MiniGrid world in an environment, wrapped or not; None if there is none."""
     world = env.unwrapped
     return world if isinstance(world, MiniGridEnv) else None
 
 
 def has_mission(space: spaces.Space[Any]) -> bool:
-    """Whether observations have MiniGrid's parts; DoorKey tasks, for example, have others."""
+    """Whether observations have MiniGrid's parts; those of DoorKey tasks, for example, do not."""
     return isinstance(space, spaces.Dict) and set(Observation._fields) <= set(space)
 
 
-def text_space(space: Any, world: MiniGridEnv) -> spaces.Dict:
-    """The space of observations with MiniGrid's parts, with bounds as in `minigrid` and the mission as a text."""
+def to_minigrid_space(space: Any, world: MiniGridEnv) -> spaces.Dict:
+    """The space of observations with MiniGrid's parts, with the bounds of `minigrid` and missions as texts."""
     image = spaces.Box(0, 255, space["image"].shape, np.uint8)
-    told = {"image": image, "direction": spaces.Discrete(4), "mission": MissionSpace(world.missions())}
-    return spaces.Dict({**space.spaces, **told})
+    parts = {"image": image, "direction": spaces.Discrete(4), "mission": MissionSpace(world.missions())}
+    return spaces.Dict({**space.spaces, **parts})
 
 
-def text_values(values: dict[str, Any], observation: Any, world: MiniGridEnv) -> dict[str, Any]:
-    """The values of an observation in `text_space`."""
+def to_minigrid_values(values: dict[str, Any], observation: Any, world: MiniGridEnv) -> dict[str, Any]:
+    """The values of an observation in `to_minigrid_space`."""
     return {**values, "direction": int(values["direction"]), "mission": world.mission(observation)}

@@ -26,7 +26,7 @@ from envs_jax.vector import VectorState, select_copies, vectorize
 class BatchedEnv(NotForked, gymnasium.vector.VectorEnv[Any, Any, Any]):
     """`num_envs` copies of any world as a Gymnasium `VectorEnv`, with automatic resets.
 
-    Observations are those of the world's specs: missions of MiniGrid are numbers, not texts as in `GymnasiumEnv`.
+    Observations are those of the world's specs: MiniGrid's missions are numbers, not texts as in `GymnasiumEnv`.
     Arrays are NumPy's, observations read-only (the memory is JAX's), or tensors that share JAX's
     memory on its device. A world with several agents has their axis after the batch's, also in the rewards.
     Gymnasium's vector wrappers work on NumPy arrays, and those of rewards on worlds of one agent.
@@ -218,7 +218,7 @@ class _Programs(EqualByArguments):
         terminated = last & (jnp.reshape(timestep.discount, (self.num_envs, -1)) == 0).all(-1)
         info = {name: extras[name] for name in ("episode_return", "episode_length")}
         world, truncated = minigrid_world(self.env), last & ~terminated
-        if world is not None:  # A success in the very last step is both, as in the package `minigrid`.
+        if world is not None:  # An episode that ends by itself in the last step is both, as in `minigrid`.
             truncated |= last & (extras["episode_length"] >= world.max_steps)
         ended = timestep.reward, terminated, truncated, last
         observation, final, fits = timestep.observation, extras["next_obs"], self._fit(actions)

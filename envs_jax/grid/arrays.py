@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_jax.checks import known_array
+from envs_jax.checks import concrete_array
 from envs_jax.grid.actions import split_cell
 from envs_jax.grid.cells import CONTENTS_SHIFT, EMPTY_WORD, STATE_SHIFT
 from envs_jax.grid.constants import (
@@ -31,7 +31,7 @@ HELD = (KEY, BALL, BOX)
 
 def checked_integers(name: str, value: Any, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
     """`value` as int32 of a shape, within low..high; `ValueError` says what it is instead."""
-    array = known_array(name, value)
+    array = concrete_array(name, value)
     if array.shape != shape or array.dtype.kind not in "iub":
         raise ValueError(f"{name} must be integers of shape {shape}, not {array.dtype} of shape {array.shape}")
     if array.size and not low <= int(array.min()) <= int(array.max()) <= high:

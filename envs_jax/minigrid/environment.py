@@ -20,7 +20,7 @@ from envs_jax.checks import (
     checked_integer,
     checked_odd,
     checked_steps,
-    known_array,
+    concrete_array,
 )
 from envs_jax.equality import EqualByArguments
 from envs_jax.grid.actions import Effect, act
@@ -45,7 +45,7 @@ from envs_jax.grid.views import egocentric_image, full_image
 MOST_CELLS = 32
 """Cells along a side, at most."""
 MOST_NUMBER = 2**16
-"""Of a mission or among the facts, at most."""
+"""The largest number in a mission or among the facts."""
 
 
 class Observation(NamedTuple):
@@ -336,14 +336,14 @@ class MiniGridEnv(EqualByArguments, Environment[Any, specs.DiscreteArray, Observ
         return {self._mission_of(numbers): numbers for numbers in itertools.product(*self.mission_placeholders)}
 
     def from_minigrid(self, observation: Mapping[str, Any]) -> Observation:
-        """What the package `minigrid` observes in the world of the same id, as an observation of this one.
+        """An observation of the package `minigrid` in the world of the same id, as an observation of this world.
 
         Args:
-            observation: of MiniGrid's environment, `image`, `direction` and `mission`, a text; or of a Gymnasium vector
-                environment of N, arrays [N, ...] and N texts.
+            observation: a dict with `image`, int[V, V, 3], `direction`, an int, and `mission`, a text; or that of a
+                Gymnasium vector environment with N copies: arrays [N, ...] and N texts.
 
         Returns:
-            Arrays [...] or [N, ...].
+            The observation, with arrays [...] or [N, ...]; `mission` has the numbers of the text.
 
         Raises:
             ValueError: the mission is not one of this world's.
@@ -386,7 +386,7 @@ def opens_door(state: GridState, action: jax.Array) -> jax.Array:
 
 
 def _checked_numbers(name: str, numbers: Any, count: int, most: int = MOST_NUMBER) -> np.ndarray:
-    given = known_array(name, numbers)
+    given = concrete_array(name, numbers)
     return checked_integers(name, given if given.size else np.zeros(0, np.int32), (count,), 0, most)
 
 

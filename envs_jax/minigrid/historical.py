@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jumanji import specs
 from jumanji.types import TimeStep
 
-from envs_jax.checks import MOST_FRAMES, checked_count, known_array
+from envs_jax.checks import MOST_FRAMES, checked_count, concrete_array
 from envs_jax.grid.constants import AGENT, LOCKED, NO_DIRECTION, NUM_COLORS
 from envs_jax.grid.historical import historical_frame, pack_seen, unpack_frames, unpack_seen, visible_cells
 from envs_jax.grid.state import GridState
@@ -80,7 +80,7 @@ class HistoricalEnv(MiniGridEnv):
 
     def make_state(self, *args: Any, seen: Any, **named: Any) -> GridState:
         """As `MiniGridEnv.make_state`, with `seen`, bool[size, size], the cells seen so far in the episode."""
-        mask = known_array("seen", seen)
+        mask = concrete_array("seen", seen)
         if mask.shape != (self.size, self.size):
             raise ValueError(f"seen must have shape {(self.size, self.size)}, not {mask.shape}")
         words = jax.device_put(pack_seen(mask.astype(bool)))

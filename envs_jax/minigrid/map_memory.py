@@ -1,10 +1,10 @@
-"""The map that an agent of a MiniGrid world keeps: all that it has seen, laid together by dead reckoning.
+"""The map that an agent of a MiniGrid world keeps of all cells it has seen, built by dead reckoning.
 
-An observation has the agent's direction, but not its position. A step forward succeeds if the agent may enter the cell
-in front of it, which it always sees.
+An observation has the agent's direction, but not its position. The agent infers its position from its actions: a step
+forward succeeds if the agent may enter the cell in front of it, which it always sees.
 
-The map is a torus as large as the world, so that it needs no origin: no two cells that an agent can see share a place
-on it, but for walls outside the world.
+The map is a torus as large as the world, so that it needs no origin: no two cells that an agent can see share an index
+on it, except walls outside the world.
 """
 
 from functools import cached_property
@@ -32,18 +32,18 @@ FORWARD, RIGHT = DIR_TO_VEC, np.roll(DIR_TO_VEC, -1, 0)
 
 
 class SeenMap(NamedTuple):
-    """What an agent has seen of a world, on a torus of W x H cells; positions are relative to its first cell."""
+    """What an agent has seen of a world, on a torus of W x H cells; positions are relative to where the agent began."""
 
-    words: jax.Array  # uint32[W * H], as `envs_jax.grid.cells` has them, 0: unseen
+    words: jax.Array  # uint32[W * H], packed as in `envs_jax.grid.cells`; 0: unseen
     position: jax.Array  # int32[2], the agent's x and y
     direction: jax.Array  # int32[]
-    low: jax.Array  # int32[2], the least x and y that were seen
-    high: jax.Array  # int32[2], the largest
+    low: jax.Array  # int32[2], the smallest x and y that were seen
+    high: jax.Array  # int32[2], the largest x and y that were seen
 
 
 def map_size(env: MiniGridEnv) -> tuple[int, int]:
-    """The size of the map for a world."""
-    # Through walls an agent sees cells outside the world, which then need places of their own.
+    """(W, H), the size of the map for a world."""
+    # An agent that sees through walls sees cells outside the world, which need indices of their own.
     margin = env.agent_view_size if env.see_through_walls else 0
     return env.width + margin, env.height + margin
 
@@ -54,18 +54,18 @@ def empty_map(size: tuple[int, int]) -> SeenMap:
     return SeenMap(jnp.zeros(size[0] * size[1], jnp.uint32), origin, jnp.int32(0), origin, origin)
 
 
-def take_in(seen: SeenMap, image: jax.Array, direction: jax.Array, size: tuple[int, int]) -> SeenMap:
-    """The map after an observation: uint8[V, V, 3] and int32[]."""
+def update_map(seen: SeenMap, image: jax.Array, direction: jax.Array, size: tuple[int, int]) -> SeenMap:
+    """The map after an observation with an image uint8[V, V, 3] and a direction int32[]."""
     view_size = image.shape[0]
     column, row = np.divmod(np.arange(view_size**2, dtype=np.int32), view_size)
     positions = _positions(seen.position, direction, view_size - 1 - row, column - view_size // 2)
-    parts = image.reshape(-1, 3).astype(jnp.uint32)
-    lit = parts[:, 0] != UNSEEN
-    places = jnp.where(lit, cell_of(positions, size), size[0] * size[1])
-    words = seen.words.at[places].set(parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16, mode="drop")
+    cells = image.reshape(-1, 3).astype(jnp.uint32)
+    lit = cells[:, 0] != UNSEEN
+    indices = jnp.where(lit, cell_of(positions, size), size[0] * size[1])
+    words = seen.words.at[indices].set(cells[:, 0] | cells[:, 1] << 8 | cells[:, 2] << 16, mode="drop")
     own = cell_of(seen.position, size)
     return SeenMap(
-        # The agent's own cell shows what it carries, and it begins in an empty one.
+        # The agent's own cell in the image shows what it carries; the cell in which it begins is empty.
         words.at[own].set(jnp.where(seen.words[own] == UNSEEN, EMPTY_WORD, seen.words[own])),
         seen.position,
         direction,
@@ -74,27 +74,28 @@ def take_in(seen: SeenMap, image: jax.Array, direction: jax.Array, size: tuple[i
     )
 
 
-def move(seen: SeenMap, action: jax.Array, size: tuple[int, int]) -> SeenMap:
-    """The map after an action int32[], before the next observation."""
-    front = ahead_of(seen)
+def move_agent(seen: SeenMap, action: jax.Array, size: tuple[int, int]) -> SeenMap:
+    """The map after an action int32[], before the next observation: only the position changes."""
+    front = front_position(seen)
     walks = (action == Actions.forward) & can_overlap(seen.words[cell_of(front, size)])
     return seen._replace(position=jnp.where(walks, front, seen.position))
 
 
-def ahead_of(seen: SeenMap) -> jax.Array:
-    """int32[2], the position in front of the agent."""
+def front_position(seen: SeenMap) -> jax.Array:
+    """int32[2], the position of the cell in front of the agent."""
     return seen.position + pick(FORWARD, seen.direction)
 
 
 def cell_of(positions: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """int32[...], the places `x * H + y` on the torus of positions int32[..., 2]."""
+    """int32[...], the indices `x * H + y` on the torus of positions int32[..., 2]."""
     return positions[..., 0] % size[0] * size[1] + positions[..., 1] % size[1]
 
 
-def around_agent(seen: SeenMap, radius: int, size: tuple[int, int]) -> jax.Array:
-    """uint8[S, S, 3] with S = 2 * radius + 1, the map around the agent, turned so that it looks to [radius, 0].
+def egocentric_map(seen: SeenMap, radius: int, size: tuple[int, int]) -> jax.Array:
+    """uint8[S, S, 3] with S = 2 * radius + 1, the map around the agent, turned as MiniGrid turns its image.
 
-    It has object id, colour and state of each cell, 0 where nothing was seen.
+    The agent is at [radius, radius] and looks towards [radius, 0]. A cell has the object id, colour and state, and
+    zeros where nothing was seen.
     """
     side = 2 * radius + 1
     column, row = np.divmod(np.arange(side**2, dtype=np.int32), side)
@@ -105,7 +106,7 @@ def around_agent(seen: SeenMap, radius: int, size: tuple[int, int]) -> jax.Array
 
 
 def _positions(own: jax.Array, direction: jax.Array, ahead: np.ndarray, right: np.ndarray) -> jax.Array:
-    """int32[N, 2], the positions int32[N] ahead of one and to its right, for an agent that looks in a direction."""
+    """int32[N, 2], the positions `ahead` and `right`, int32[N], of an agent at `own` that looks in a direction."""
     forward, sideways = (pick(steps, direction)[None] for steps in (FORWARD, RIGHT))
     return own[None] + ahead[:, None] * forward + right[:, None] * sideways
 
@@ -116,11 +117,11 @@ class MapObservation(NamedTuple):
     image: jax.Array  # uint8[V, V, 3], see `MiniGridEnv`
     direction: jax.Array  # int32[]
     mission: jax.Array  # int32[M]
-    map: jax.Array  # uint8[S, S, 3], see `around_agent`
+    map: jax.Array  # uint8[S, S, 3], see `egocentric_map`
 
 
 class MapState(NamedTuple):
-    """The world's state, and the agent's map of it."""
+    """The state of a world with a map: the world's own, and the agent's map of it."""
 
     world: GridState
     seen: SeenMap
@@ -132,26 +133,28 @@ class MapState(NamedTuple):
 
     @property
     def step_count(self) -> jax.Array:
-        """int32[], steps done in the episode; films take what has it for a state."""
+        """int32[], steps done in the episode; by this attribute films tell a state from an observation."""
         return self.world.step_count
 
 
 def has_image(env: Any) -> TypeGuard[MiniGridEnv]:
-    """Whether an environment is a world of MiniGrid with MiniGrid's own observation."""
+    """Whether an environment is an unwrapped world of MiniGrid with MiniGrid's own observation."""
     return isinstance(env, MiniGridEnv) and hasattr(env.observation_spec, "image")
 
 
 class MapWrapper(EqualByArguments, Wrapper[Any, Any, Any]):
-    """A MiniGrid world whose observation has, beside MiniGrid's, a `map` of what the agent has seen in the episode.
+    """A MiniGrid world that adds to the observation a `map` of what the agent has seen in the episode.
 
-    - observation: `MapObservation`; `map` is made of the images and the actions alone.
+    - observation: `MapObservation`; `map` is made only of the observations and the actions so far.
+    - state: `MapState`.
 
     Args:
-        env: a world of `envs_jax.minigrid` that no wrapper has changed.
-        radius: cells of the map on each side of the agent, 1..31; by default as the world is large, 8 at most.
+        env: a world of `envs_jax.minigrid`, not wrapped.
+        radius: cells of `map` on each side of the agent, 1..31; by default the larger side of the world's map less 2,
+            at most 8.
 
     Raises:
-        ValueError: `env` is another one.
+        ValueError: `env` is not such a world, or `radius` is out of range.
     """
 
     def __init__(self, env: Environment[Any, Any, Any], radius: int | None = None) -> None:
@@ -179,32 +182,32 @@ class MapWrapper(EqualByArguments, Wrapper[Any, Any, Any]):
     def reset(self, key: jax.Array) -> tuple[MapState, TimeStep[Any]]:
         """As the wrapped world's."""
         world, timestep = self._env.reset(key)
-        return self._seen(world, timestep, empty_map(self.size))
+        return self._with_map(world, timestep, empty_map(self.size))
 
     def step(self, state: MapState, action: ArrayLike) -> tuple[MapState, TimeStep[Any]]:
         """As the wrapped world's."""
         world, timestep = self._env.step(state.world, action)
-        return self._seen(world, timestep, self.move(state.seen, jnp.asarray(action)))
+        return self._with_map(world, timestep, self.move_agent(state.seen, jnp.asarray(action)))
 
     def observe(self, state: MapState) -> MapObservation:
         """The observation of a state."""
         return self.add_map(self._env.observe(state.world), state.seen)
 
     def add_map(self, observation: Any, seen: SeenMap) -> MapObservation:
-        """MiniGrid's observation with the map of an agent that has taken it in."""
+        """MiniGrid's observation with what `seen`, which includes it, shows around the agent."""
         image, direction, mission = observation
-        return MapObservation(image, direction, mission, around_agent(seen, self.radius, self.size))
+        return MapObservation(image, direction, mission, egocentric_map(seen, self.radius, self.size))
 
-    def take_in(self, seen: SeenMap, observation: Any) -> SeenMap:
-        """The map after one of MiniGrid's observations."""
-        return take_in(seen, observation.image, observation.direction, self.size)
+    def update_map(self, seen: SeenMap, observation: Any) -> SeenMap:
+        """The map after an observation of MiniGrid's."""
+        return update_map(seen, observation.image, observation.direction, self.size)
 
-    def move(self, seen: SeenMap, action: jax.Array) -> SeenMap:
+    def move_agent(self, seen: SeenMap, action: jax.Array) -> SeenMap:
         """The map after an action int32[], before the next observation."""
-        return move(seen, action, self.size)
+        return move_agent(seen, action, self.size)
 
-    def _seen(self, world: GridState, timestep: TimeStep[Any], seen: SeenMap) -> tuple[MapState, TimeStep[Any]]:
-        seen = self.take_in(seen, timestep.observation)
+    def _with_map(self, world: GridState, timestep: TimeStep[Any], seen: SeenMap) -> tuple[MapState, TimeStep[Any]]:
+        seen = self.update_map(seen, timestep.observation)
         observation = self.add_map(timestep.observation, seen)
         return MapState(world, seen), timestep.replace(observation=observation)  # type: ignore[attr-defined]
 

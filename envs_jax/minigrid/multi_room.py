@@ -1,5 +1,6 @@
 """MultiRoom: a chain of rooms of random sizes at random places."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -81,13 +82,8 @@ class MultiRoom(MiniGridEnv):
         top = jnp.stack([uniform_below(first[2], self.width - 2), uniform_below(first[3], self.width - 2)])
         tops, sizes, doors, walls, whole = [top], [size], [top], [jnp.int32(WEST)], self._fits(top, size, [], [])
         for room in range(1, self.num_rooms):
-            tried = [self._next_room(words[room, i], tops, sizes, walls[-1]) for i in range(TRIES)]
-            top, size, door, wall, fits = tried[-1]
-            for earlier in reversed(tried[:-1]):
-                top, size, door, wall = (
-                    jnp.where(earlier[-1], ours, others) for ours, others in zip(earlier[:-1], (top, size, door, wall))
-                )
-                fits |= earlier[-1]
+            tried = jax.vmap(partial(self._next_room, tops=tops, sizes=sizes, entry=walls[-1]))(words[room])
+            top, size, door, wall, fits = (part[jnp.argmax(tried[-1])] for part in tried)
             whole &= fits
             tops, sizes, doors, walls = [*tops, top], [*sizes, size], [*doors, door], [*walls, wall]
         return Chain(jnp.stack(tops), jnp.stack(sizes), jnp.stack(doors), jnp.stack(walls), whole)

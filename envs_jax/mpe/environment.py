@@ -12,7 +12,7 @@ from jumanji import specs
 from jumanji.env import Environment
 from jumanji.types import StepType, TimeStep
 
-from envs_jax.checks import checked_action, checked_flag, checked_push, checked_steps, known_array
+from envs_jax.checks import checked_action, checked_flag, checked_push, checked_steps, concrete_array
 from envs_jax.equality import EqualByArguments
 from envs_jax.mpe.colors import GREY
 from envs_jax.mpe.observe import stack_padded
@@ -257,7 +257,7 @@ def mix_rewards(local: jax.Array, shared: jax.Array, local_ratio: float) -> jax.
 
 
 def _floats(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = known_array(name, value)
+    array = concrete_array(name, value)
     if array.shape != shape or array.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be numbers of shape {shape}, not {array.dtype} of shape {array.shape}")
     if not np.isfinite(array).all():
@@ -266,7 +266,7 @@ def _floats(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _integers(name: str, value: Any, shape: tuple[int, ...], limit: int) -> np.ndarray:
-    array = known_array(name, value)
+    array = concrete_array(name, value)
     if array.shape != shape or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name} must be integers of shape {shape}, not {array.dtype} of shape {array.shape}")
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < limit:

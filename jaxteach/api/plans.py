@@ -1,4 +1,4 @@
-"""Plan files that a person writes, in the words in which a model answers."""
+"""Plan files written by hand, in the words in which a model answers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +14,16 @@ from jaxteach.teacher.policy import task_domain
 
 
 def write_plans(path: str | Path, task: str, plans: Mapping[str, str | Mapping[str, float]]) -> PlanFile:
-    """Writes a plan file by hand, for `--plans`, or `teacher=` in Python.
+    """Writes plans that you give into a plan file, for `--plans`, or `teacher=` in Python.
 
     Args:
-        path: of the file; one that is there already is replaced.
+        path: of the file; an existing file is replaced.
         task: the task's name.
         plans: for each caption, by its text, a plan in the words of prompts and answers, such as "go to <key>, pick up
             <key>"; or several plans with their probabilities, which sum to 1. Captions that are left out have no plans.
 
     Returns:
-        What was written.
+        The plans as written.
 
     Raises:
         ValueError: an unknown task or one without a teacher; a caption that is not one of the task's; a text that is

@@ -29,10 +29,11 @@ def register_task(
     Args:
         world: makes the world, a Jumanji environment; its parameters are the task's.
         defaults: the options of a run unless told otherwise; with the task's name and `total_steps`.
-        domain: what the teacher knows of the task, or a function that makes it for one of the task's environments, as
-            `MiniGridDomain` needs; None for a task without a teacher.
-        prompt: the text file with which a language model is asked, `{objects}` and `{caption}` in it; when left out,
-            a task with a `MiniGridDomain` has the prompt of MiniGrid's worlds, and any other has none.
+        domain: what the teacher knows of the task, or `(env) -> Domain`, which makes it for one of the task's
+            environments, as a `MiniGridDomain` needs; None for a task without a teacher.
+        prompt: the text file with which a language model is asked, with `{caption}` at its end and, where they belong,
+            `{objects}` and `{skills}`, and for `MiniGridCaptions` `{mission}` and `{notes}`. By default a task with a
+            `MiniGridDomain` has the prompt of MiniGrid's worlds, and any other has none.
 
     Raises:
         ValueError: the name is built in or not allowed; the steps are missing; a default makes no
@@ -65,7 +66,7 @@ def register_task(
 
 
 def _domain_maker(domain: Domain | Callable[[Any], Domain]) -> Callable[[str, Any], Domain]:
-    """What `TaskSpec.domain` is for a domain, or for what makes it."""
+    """`TaskSpec.domain` for a domain, or for a function that makes it."""
     if isinstance(domain, Domain) or not callable(domain):
         return lambda task, env: domain
     return lambda task, env: domain(env)

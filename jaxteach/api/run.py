@@ -48,8 +48,8 @@ class Policy:
         structure: of an observation, as the environment gives it.
         shapes: the shape and dtype of each of its arrays.
         single: the environment has one agent, and its arrays no axis for agents.
-        mapped: the MiniGrid world with the map that the student reads, which the policy makes of MiniGrid's
-            observations and its own actions; None for others.
+        map_wrapper: for a student of a MiniGrid world, what adds the map that it reads to MiniGrid's observations; the
+            policy keeps the map in its carry. None for other worlds.
     """
 
     # By identity, so that `jax.jit(policy)` can look it up: arrays have no hash.
@@ -61,19 +61,18 @@ class Policy:
     structure: Any = flax.struct.field(pytree_node=False)
     shapes: tuple[tuple[tuple[int, ...], Any], ...] = flax.struct.field(pytree_node=False)
     single: bool = flax.struct.field(pytree_node=False)
-    mapped: MapWrapper | None = flax.struct.field(pytree_node=False, default=None)
+    map_wrapper: MapWrapper | None = flax.struct.field(pytree_node=False, default=None)
 
     @classmethod
     def of(cls, params: Any, network: Network, world: AgentAxisWrapper) -> "Policy":
         """The student with these parameters, in a world."""
-        mapped = world.env if isinstance(world.env, MapWrapper) else None
-        env, with_agents = (
-            (world.env, world) if mapped is None else (mapped.unwrapped, AgentAxisWrapper(mapped.unwrapped))
-        )
-        leaves, structure = jax.tree.flatten(jax.eval_shape(env.reset, jax.random.key(0))[1].observation)
-        wholes = jax.tree.leaves(with_agents.abstract_observation)
-        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, wholes))
-        return cls(params, network, structure, shapes, world.is_single, mapped)
+        map_wrapper = world.env if isinstance(world.env, MapWrapper) else None
+        # The policy's observations have no map: it makes the map itself.
+        world = world if map_wrapper is None else AgentAxisWrapper(map_wrapper.unwrapped)
+        leaves, structure = jax.tree.flatten(jax.eval_shape(world.env.reset, jax.random.key(0))[1].observation)
+        with_agents = jax.tree.leaves(world.abstract_observation)
+        shapes = tuple((leaf.shape, whole.dtype) for leaf, whole in zip(leaves, with_agents))
+        return cls(params, network, structure, shapes, world.is_single, map_wrapper)
 
     def __call__(
         self, obs: Any, carry: Any = None, *, first: Any = None, key: jax.Array | None = None
@@ -83,14 +82,15 @@ class Policy:
         Args:
             obs: an observation as the environment gives it, arrays [...] or [N, ...], with an axis for the agents
                 where the environment has one.
-            carry: the network's memory, from the step before; None at the beginning of an episode.
+            carry: the network's memory and, in MiniGrid's worlds, the map, from the step before; None at the beginning
+                of an episode.
             first: bool[] or bool[N], an episode begins with this observation, so that the memory is cleared; by
                 default only where `carry` is None.
             key: PRNG key with which the action is drawn; the likeliest one is taken without it.
 
         Returns:
             The action, int32[], int32[N], or with an axis for A agents int32[A], int32[N, A]; and the carry, which
-            is an empty tuple for networks without a memory.
+            is an empty tuple where there is nothing to remember.
 
         Raises:
             ValueError: the observation is not one of the environment.
@@ -112,17 +112,17 @@ class Policy:
 
     def _initial_carry(self, count: int) -> Any:
         carry = self.network.initial_carry(count)
-        return carry if self.mapped is None else (self._empty_maps(count), carry)
+        return carry if self.map_wrapper is None else (self._empty_maps(count), carry)
 
     def _act(self, carry: Any, obs: Any, first: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
         """The carry after a step, and the actions int32[N] or int32[N, A] for observations [N, ...]."""
-        if self.mapped is None:
+        if self.map_wrapper is None:
             return self._choose(carry, obs, first, key)
         maps, carry = carry
         maps = select_copies(first, self._empty_maps(len(first)), maps)
-        maps = jax.vmap(self.mapped.take_in)(maps, obs)
-        carry, action = self._choose(carry, jax.vmap(self.mapped.add_map)(obs, maps), first, key)
-        return (jax.vmap(self.mapped.move)(maps, action), carry), action
+        maps = jax.vmap(self.map_wrapper.update_map)(maps, obs)
+        carry, action = self._choose(carry, jax.vmap(self.map_wrapper.add_map)(obs, maps), first, key)
+        return (jax.vmap(self.map_wrapper.move_agent)(maps, action), carry), action
 
     def _choose(self, carry: Any, obs: Any, first: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
         policy = student_policy(self.network, self.params, greedy=key is None)
@@ -131,8 +131,8 @@ class Policy:
         return carry, action[:, 0] if self.single else action
 
     def _empty_maps(self, count: int) -> SeenMap:
-        assert self.mapped is not None
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), empty_map(self.mapped.size))
+        assert self.map_wrapper is not None
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), empty_map(self.map_wrapper.size))
 
     def _fit(self, leaves: list[jax.Array]) -> bool:
         return all(leaf.shape[leaf.ndim - len(shape) :] == shape for leaf, (shape, _) in zip(leaves, self.shapes))

@@ -1,4 +1,4 @@
-"""The prompts: one text for each task, with a place for the caption at its end."""
+"""The prompts: a text for each task or family of tasks, with the caption at its end."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ SKILL_NOTES: Final = {
     "explore": "explore: walk to where something unseen may be",
     "goto": "go to <object>: walk until the object is directly in front",
     "pickup": "pick up <object>: take the object in front",
-    "drop": "drop <object>: put down what is held where it is in no way",
+    "drop": "drop <object>: put down what is held where it does not block the way",
     "toggle": "toggle <object>: open what is in front",
     "wait": "wait: do nothing",
     "putnext": "put next to <object>: put down what is held beside the object",
 }
-"""What prompts say about the skills."""
+"""What prompts say about each skill, in the place of `{skills}`."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,13 @@ class Prompt:
 
 
 def task_prompt(task: str, vocabulary: Vocabulary) -> Prompt:
-    """The prompt that ships for a task or was registered with it, with the skills and objects that its plans may name.
+    """The prompt that ships for a task or was registered with it.
 
-    A vocabulary may have `prompt_parts`, texts for more gaps.
+    `{objects}` and `{skills}` in its text stand for what plans may name. A vocabulary may have a dict `prompt_parts`
+    with the texts of further placeholders: that of `MiniGridCaptions` has `{mission}` and `{notes}`.
 
     Raises:
-        UserError: there is none.
+        UserError: the task has no prompt, or its file can't be read or has no `{caption}`.
     """
     prompt = TASKS[task].prompt
     if prompt is None:
@@ -62,8 +63,8 @@ def task_prompt(task: str, vocabulary: Vocabulary) -> Prompt:
         "objects": ", ".join(f"<{name}>" for name in vocabulary.object_names),
         "skills": "\n".join(f"- {SKILL_NOTES[skill]}" for skill in vocabulary.skills),
     }
-    for gap, part in parts.items():
-        text = text.replace(f"{{{gap}}}", part)
+    for placeholder, part in parts.items():
+        text = text.replace(f"{{{placeholder}}}", part)
     return Prompt(text)
 
 

@@ -1,4 +1,4 @@
-"""The default student of grid worlds that show, or remember, a map."""
+"""The default student of grid worlds of one agent."""
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,7 @@ class EgocentricNet(nn.Module):
 
     Attributes:
         num_actions: actions of the agent.
-        width: of the trunk.
+        width: units of a layer of the trunk.
         boxes: whether the features have a channel for boxes.
     """
 

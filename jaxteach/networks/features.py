@@ -81,11 +81,12 @@ def view_features(inputs: jax.Array) -> jax.Array:
 
 
 def map_features(obs: MapObservation) -> jax.Array:
-    """What a MiniGrid agent carries and remembers to be around it.
+    """What a MiniGrid agent carries, and what its map shows around it.
 
     Per channel (unseen, wall, key, ball, box, goal, lava, the states of a door, three bits of the object's colour, and
-    for each number of the mission whether it is the object's colour, and its type): what is carried, every cell of the
-    7 x 7 square around the agent, and how many cells of the channel there are in each row and each column of the map.
+    for each number of the mission whether it is the object's colour, and whether its type): what is carried, every cell
+    of the 7 x 7 square around the agent, and how many cells of the channel there are in each row and each column of the
+    map.
 
     Args:
         obs: an observation with a map uint8[S, S, 3] and a mission int32[M].
@@ -102,10 +103,13 @@ def map_features(obs: MapObservation) -> jax.Array:
 
 
 def image_features(obs: Any) -> jax.Array:
-    """What a MiniGrid agent sees now: uint8[V * V * (13 + 2 * M) + 4], the channels of `map_features`, the direction.
+    """What a MiniGrid agent sees at this step: the channels of `map_features` for each cell, and the direction.
 
     Args:
         obs: an observation with an image uint8[V, V, 3], a direction int32[] and a mission int32[M].
+
+    Returns:
+        uint8[V * V * (13 + 2 * M) + 4].
     """
     channels = _map_channels(obs.image, obs.mission).reshape(-1)
     return jnp.concatenate([channels, (obs.direction == np.arange(4, dtype=np.int32)).astype(jnp.uint8)])

@@ -56,7 +56,8 @@ class MLPNet(nn.Module):
         return jnp.where(np.arange(counts.max(), dtype=np.int32) < counts[:, None], logits, MASKED)
 
     def prepare(self, obs: Any) -> jax.Array:
-        """The input for one agent's observation: the vector, or a view and its direction as uint8[V * V * 3 + 1]."""
+        """The input for one agent's observation: its vector, `image_features`, or a view and its direction as
+        uint8[V * V * 3 + 1]."""
         if isinstance(obs, MapObservation):
             return image_features(obs)
         if not self.views:

@@ -30,7 +30,7 @@ FINISHED: Final = -1
 STUCK: Final = -2
 """What *go to* returns when no path leads to its target."""
 MAX_HEIGHT: Final = 32
-"""Bits of a row of a map, at most."""
+"""The largest height of a map: a column is the bits of a uint32."""
 
 
 class Map(NamedTuple):

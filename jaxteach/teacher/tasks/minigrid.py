@@ -1,4 +1,4 @@
-"""MiniGrid's worlds as the teacher knows them: captions about what matters, skills on the map of what was seen."""
+"""The teacher's memory and skills for MiniGrid's worlds, on the map of what an agent has seen."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,31 +27,31 @@ from envs_jax.grid.constants import (
 )
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.environment import Observation
-from envs_jax.minigrid.map_memory import SeenMap, ahead_of, cell_of, empty_map, map_size, move, take_in
+from envs_jax.minigrid.map_memory import SeenMap, cell_of, empty_map, front_position, map_size, move_agent, update_map
 from envs_jax.small_gather import pick
 from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, ahead_rows, approach, neighbourhood, reachable
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
-from jaxteach.teacher.tasks.minigrid_captions import Known, MiniGridCaptions
+from jaxteach.teacher.tasks.minigrid_captions import KnownWorld, MiniGridCaptions
 
 
 class MiniGridMemory(NamedTuple):
-    """What an agent keeps."""
+    """What an agent keeps from step to step."""
 
     seen: SeenMap
-    unlocked: jax.Array  # bool[colours], of which it has seen a locked door open
+    unlocked: jax.Array  # bool[colours], those of which it has unlocked a door
 
 
 class Context(NamedTuple):
-    """What the skills need; uint32[W] are sets of cells, bit y of word x."""
+    """What the skills need; uint32[W] is a set of cells, bit y of word x. P: objects that plans may name."""
 
-    objects: jax.Array  # uint32[objects, W], where the objects are that plans name, in this caption
-    in_hand: jax.Array  # bool[objects]
-    passable: jax.Array  # uint32[W]
-    hidden: jax.Array  # uint32[W], what to face in order to see more
-    good_places: jax.Array  # uint32[W], where to drop things
-    empty: jax.Array  # uint32[W], empty cells but the agent's own
-    shut: jax.Array  # bool[], a closed door is in front
-    hands_full: jax.Array  # bool[]
+    objects: jax.Array  # uint32[P, W], where each object is, if the caption names it
+    in_hand: jax.Array  # bool[P], whether the agent holds the object
+    passable: jax.Array  # uint32[W], see `MiniGridDomain._passable`, and the agent's own cell
+    explore_targets: jax.Array  # uint32[W], the cells to face in order to see more
+    drop_targets: jax.Array  # uint32[W], the cells where *drop* puts things
+    empty: jax.Array  # uint32[W], the empty cells, without the agent's own
+    door_ahead: jax.Array  # bool[], whether a closed door is in front of the agent
+    hands_full: jax.Array  # bool[], whether the agent holds anything
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,23 @@ class MiniGridDomain:
 
     The skills:
 
-    - *explore* goes to the nearest cell that was not seen yet, next to one that can be walked to, or to the nearest
-      object with something unseen beside it; it is finished when there is neither. Closed doors with something unseen
-      behind them are not opened.
-    - *go to* walks a shortest path over what was seen, to any of the objects that the name stands for, opens other
-      closed doors in its way, and is finished in front of the object; a goal's cell is entered.
-    - *pick up* and *toggle* are one action each; picking up what is in hand is finished.
-    - *drop* takes what is in hand to the nearest free cell where it blocks no way, see `drop_cells`, and drops it; with
-      something else in hand it is finished.
-    - *put next to* drops what is in hand beside an object; with empty hands it is finished.
+    - *explore* goes to the nearest unseen cell beside one that can be reached or, without such a cell, to the nearest
+      object beside something unseen; it is finished when there is neither. It opens no door with something unseen
+      behind it.
+    - *go to* walks a shortest path over seen cells to the nearest object of the name, opens closed doors on the way if
+      both sides were seen, and is finished in front of the object; a cell to `enter`, such as the goal, is entered. It
+      is finished at once if the object is in hand.
+    - *pick up* and *toggle* are one action each; *pick up* is finished if the object is in hand.
+    - *drop* takes the object in hand to the nearest of the `drop_cells` and drops it; it is finished if the object is
+      not in hand.
+    - *put next to* drops whatever is in hand into one of the eight cells around an object; it is finished with empty
+      hands.
 
-    A name that stands for nothing in the caption makes the agent wait, as do targets without a way.
+    The agent waits if the caption does not name the object, or if no path leads to it.
 
     Attributes:
         vocabulary: the captions.
-        size: of the map, see `envs_jax.minigrid.map_memory.map_size`.
+        size: (W, H) of the map, see `envs_jax.minigrid.map_memory.map_size`; H is at most 32.
         avoid_lava: whether paths lead around lava.
     """
 
@@ -87,7 +89,7 @@ class MiniGridDomain:
 
     @classmethod
     def of(cls, env: MiniGridEnv, vocabulary: MiniGridCaptions, avoid_lava: bool = True) -> "MiniGridDomain":
-        """The domain of a world."""
+        """The domain for a world, with a map of its size."""
         return cls(vocabulary, map_size(env), avoid_lava)
 
     def reset(self) -> MiniGridMemory:
@@ -98,23 +100,23 @@ class MiniGridDomain:
 
     def remember(self, memory: MiniGridMemory, scene: Observation) -> MiniGridMemory:
         before = memory.seen.words
-        seen = take_in(memory.seen, scene.image, scene.direction, self.size)
-        # Only what is in front of the agent changes.
-        front = cell_of(ahead_of(seen), self.size)
+        seen = update_map(memory.seen, scene.image, scene.direction, self.size)
+        # The agent changes only the cell in front of it.
+        front = cell_of(front_position(seen), self.size)
         was_locked = (kind_of(before[front]) == DOOR) & (state_of(before[front]) == LOCKED)
         opened = was_locked & (state_of(seen.words[front]) != LOCKED)
         colors = np.arange(NUM_COLORS, dtype=np.int32)
         return MiniGridMemory(seen, memory.unlocked | (opened & (colors == color_of(before[front]))))
 
     def advance(self, memory: MiniGridMemory, action: jax.Array) -> MiniGridMemory:
-        return memory._replace(seen=move(memory.seen, action, self.size))
+        return memory._replace(seen=move_agent(memory.seen, action, self.size))
 
-    def _known(self, memory: MiniGridMemory, scene: Observation) -> Known:
-        """What the agent knows, but for what is within reach."""
+    def _known(self, memory: MiniGridMemory, scene: Observation) -> KnownWorld:
+        """What the agent knows; `within_reach` is left empty."""
         words = memory.seen.words.reshape(self.size)
         view_size = scene.image.shape[0]
         hand = scene.image[view_size // 2, view_size - 1].astype(jnp.int32)
-        return Known(
+        return KnownWorld(
             kind=kind_of(words),
             color=color_of(words),
             state=state_of(words),
@@ -126,37 +128,46 @@ class MiniGridDomain:
             here=self._cell(memory.seen.position),
         )
 
-    def drop_cells(self, known: Known) -> jax.Array:
-        """bool[W, H], where *drop* may put things; the nearest of these cells that is empty is taken.
+    def drop_cells(self, known: KnownWorld) -> jax.Array:
+        """bool[W, H], where *drop* may put things; it takes the nearest of these cells that is empty.
 
-        They are the cells where a thing blocks no way: in the open, else in a dead end, else all empty ones. A subclass
-        may give *drop* another meaning; an agent that knows no such cell waits.
+        By default these are cells where an object blocks no path: cells in the open, or else dead ends, or else all
+        empty cells. A subclass may override this. An agent that knows no such cell waits.
         """
-        empty, touched = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.within_reach)
+        empty, reach = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.within_reach)
         blocked = ~self._passable(known) & np.uint32((1 << self.size[1]) - 1)
         east, south, west, north = (ahead_rows(blocked, side, self.size[1], True) for side in range(4))
         crowded = self._near(self._near(self._items(known))) | self._near(self._rows(known.kind == DOOR))
-        in_the_open = empty & touched & ~crowded & ~(east & west) & ~(north & south)
-        dead_ends = empty & touched & (east & west & (north | south) | north & south & (east | west))
+        in_the_open = empty & reach & ~crowded & ~(east & west) & ~(north & south)
+        dead_ends = empty & reach & (east & west & (north | south) | north & south & (east | west))
         return self._cells(_first_of(in_the_open, dead_ends, empty))
 
     def caption_id(self, memory: MiniGridMemory, scene: Observation) -> tuple[jax.Array, Context]:
         known, words = self._known(memory, scene), self.vocabulary
         own = self._rows(known.here)
         passable = self._passable(known) | own
-        touched = reachable(passable, own, self.size[1], True)
-        known = known._replace(within_reach=self._cells(touched))
+        reach = reachable(passable, own, self.size[1], True)
+        known = known._replace(within_reach=self._cells(reach))
         places = self._rows(words.cells(known))
-        by_sight = np.array([name.by_sight for name in words.seen_names], bool).reshape(-1, 1)
-        named = ((places & jnp.where(by_sight, places, touched[None])) != 0).any(1)
-        held = words.held_place(known)
-        shown = jnp.where(words.in_sight[:, :, None] & named[None, :, None], places[None], np.uint32(0))
-        objects = jax.lax.reduce(shown, np.uint32(0), jax.lax.bitwise_or, (1,))
-        context = self._context(known, memory, passable, touched)
-        return words.number(named, held), context._replace(objects=objects, in_hand=pick(words.in_hand, held))
+        by_sight = np.array([thing.by_sight for thing in words.seen_objects], bool).reshape(-1, 1)
+        named = ((places & jnp.where(by_sight, places, reach[None])) != 0).any(1)
+        held = words.held_object(known)
+        shown = jnp.where(words.seen_as[:, :, None] & named[None, :, None], places[None], np.uint32(0))
+        empty, unseen = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.kind == UNSEEN)
+        front = memory.seen.words[cell_of(front_position(memory.seen), self.size)]
+        return words.number(named, held), Context(
+            objects=jax.lax.reduce(shown, np.uint32(0), jax.lax.bitwise_or, (1,)),
+            in_hand=pick(words.held_as, held),
+            passable=passable,
+            explore_targets=jnp.where((unseen & reach).any(), unseen, self._items(known) & self._near(unseen)),
+            drop_targets=self._rows(self.drop_cells(known)) & empty,
+            empty=empty,
+            door_ahead=(kind_of(front) == DOOR) & (state_of(front) == CLOSED),
+            hands_full=known.held_kind != EMPTY,
+        )
 
     def object_ids(self, scene: Observation, context: Context) -> jax.Array:
-        """Nothing: there is nobody to take it from."""
+        """All -1: there is no other agent to take an object from."""
         del scene, context
         return jnp.full(len(self.vocabulary.object_names), -1, jnp.int32)
 
@@ -166,49 +177,35 @@ class MiniGridDomain:
         del scene
         on_object = skills >= FIRST_OBJECT_SKILL
         number = jnp.maximum(skills - FIRST_OBJECT_SKILL, 0)
-        name, verb = number // len(OBJECT_SKILLS), number % len(OBJECT_SKILLS)
+        place, verb = number // len(OBJECT_SKILLS), number % len(OBJECT_SKILLS)
         goes, picks, drops, toggles, puts = (on_object & (verb == i) for i in range(len(OBJECT_SKILLS)))
         explores = skills == EXPLORE
-        objects, in_hand = pick(context.objects, name), pick(context.in_hand, name)
-        targets = jnp.where(explores[:, None], context.hidden[None], objects)
-        targets = jnp.where(drops[:, None], context.good_places[None], targets)
+        objects, in_hand = pick(context.objects, place), pick(context.in_hand, place)
+        enters = pick(np.array([thing.enter for thing in self.vocabulary.plan_objects], bool), place)
+        known = (objects != 0).any(1)
+
+        targets = jnp.where(explores[:, None], context.explore_targets[None], objects)
+        targets = jnp.where(drops[:, None], context.drop_targets[None], targets)
         targets = jnp.where(puts[:, None], self._beside(objects) & context.empty[None], targets)
         walk = self._walk(memory.seen, context, targets)
-        known = (objects != 0).any(1)
-        enters = pick(np.array([name.enter for name in self.vocabulary.objects], bool), name)
-        waiting = jnp.where(walk == STUCK, Actions.done, walk)
-        action = jnp.where(explores, jnp.where(walk == STUCK, FINISHED, walk), Actions.done)
-        arrived = jnp.where(enters & (walk == FINISHED), Actions.forward, waiting)
-        action = jnp.where(goes, jnp.where(in_hand, FINISHED, jnp.where(known, arrived, Actions.done)), action)
+        arrived, walk_or_wait = walk == FINISHED, jnp.where(walk == STUCK, Actions.done, walk)
+        going = jnp.where(known, jnp.where(enters & arrived, Actions.forward, walk_or_wait), Actions.done)
         taking = jnp.where(known, Actions.pickup, Actions.done)
+        dropping = jnp.where(arrived, Actions.drop, walk_or_wait)
+
+        action = jnp.where(explores, jnp.where(walk == STUCK, FINISHED, walk), Actions.done)
+        action = jnp.where(goes, jnp.where(in_hand, FINISHED, going), action)
         action = jnp.where(picks, jnp.where(in_hand, FINISHED, taking), action)
-        dropping = jnp.where(walk == FINISHED, Actions.drop, waiting)
         action = jnp.where(drops, jnp.where(in_hand, dropping, FINISHED), action)
         action = jnp.where(puts, jnp.where(context.hands_full, dropping, FINISHED), action)
         return jnp.where(toggles & known, Actions.toggle, action).astype(jnp.int32)
 
-    def _context(self, known: Known, memory: MiniGridMemory, passable: jax.Array, touched: jax.Array) -> Context:
-        empty = self._rows((known.kind == EMPTY) & ~known.here)
-        unseen = self._rows(known.kind == UNSEEN)
-        front = cell_of(ahead_of(memory.seen), self.size)
-        ahead = memory.seen.words[front]
-        return Context(
-            objects=empty[None],
-            in_hand=jnp.zeros(1, bool),
-            passable=passable,
-            hidden=jnp.where((unseen & touched).any(), unseen, self._items(known) & self._near(unseen)),
-            good_places=self._rows(self.drop_cells(known)) & empty,
-            empty=empty,
-            shut=(kind_of(ahead) == DOOR) & (state_of(ahead) == CLOSED),
-            hands_full=known.held_kind != EMPTY,
-        )
-
-    def _items(self, known: Known) -> jax.Array:
-        """uint32[W], what may be picked up."""
+    def _items(self, known: KnownWorld) -> jax.Array:
+        """uint32[W], the cells with an object that can be picked up."""
         return self._rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))
 
-    def _passable(self, known: Known) -> jax.Array:
-        """uint32[W], the cells that can be walked through; closed doors count once both sides were seen."""
+    def _passable(self, known: KnownWorld) -> jax.Array:
+        """uint32[W], the cells that can be walked through; a closed door is one if nothing beside it is unseen."""
         free = (known.kind == EMPTY) | (known.kind == FLOOR) | (known.kind == GOAL)
         if not self.avoid_lava:
             free |= known.kind == LAVA
@@ -221,9 +218,10 @@ class MiniGridDomain:
         x, y = (seen.position[i] % self.size[i] for i in range(2))
         search = jax.vmap(approach, in_axes=(None, None, 0, None, None))
         walks = search(context.passable, Pose(x, y, seen.direction), targets, self.size[1], True)
-        return jnp.where((walks == Actions.forward) & context.shut, Actions.toggle, walks)
+        return jnp.where((walks == Actions.forward) & context.door_ahead, Actions.toggle, walks)
 
     def _near(self, rows: jax.Array) -> jax.Array:
+        """uint32[W], the cells of a set uint32[W] and those next to them."""
         return neighbourhood(rows, self.size[1], True)
 
     def _beside(self, rows: jax.Array) -> jax.Array:
@@ -236,23 +234,23 @@ class MiniGridDomain:
         return jax.vmap(around)(rows)
 
     def _cell(self, position: jax.Array) -> jax.Array:
-        """bool[W, H], one cell."""
+        """bool[W, H], the cell of a position int32[2]."""
         cells = np.arange(self.size[0] * self.size[1], dtype=np.int32).reshape(self.size)
         return cells == cell_of(position, self.size)
 
     def _cells(self, rows: jax.Array) -> jax.Array:
-        """bool[W, H], bits uint32[W] as cells."""
+        """bool[W, H], the cells of a set uint32[W]."""
         return (rows[:, None] >> np.arange(self.size[1], dtype=np.uint32)[None]) & 1 == 1
 
     def _rows(self, cells: jax.Array) -> jax.Array:
-        """uint32[..., W], cells bool[..., W, H] as bits."""
+        """uint32[..., W], the set of cells bool[..., W, H]."""
         bits = np.uint32(1) << np.arange(self.size[1], dtype=np.uint32)
         bits = np.array(bits, ndmin=cells.ndim)
         return jnp.where(cells, bits, np.uint32(0)).sum(-1, dtype=jnp.uint32)
 
 
 def _first_of(*sets: jax.Array) -> jax.Array:
-    """uint32[W], the first of the sets uint32[W] that has a cell, or the last."""
+    """uint32[W], the first of the sets uint32[W] that is not empty; the last if all are."""
     found = sets[-1]
     for cells in reversed(sets[:-1]):
         found = jnp.where((cells != 0).any(), cells, found)

@@ -15,112 +15,112 @@ from jaxteach.teacher.domain import NO_CAPTION, caption_text
 from jaxteach.teacher.plans import BASIC_SKILLS
 
 
-class Known(NamedTuple):
-    """What an agent knows of its world; cells are on its map, W x H."""
+class KnownWorld(NamedTuple):
+    """What an agent knows of its world; W x H is the size of its map, a torus on which the world may lie anywhere."""
 
-    kind: jax.Array  # int32[W, H], object ids, 0: unseen
+    kind: jax.Array  # int32[W, H], object ids, `UNSEEN` where nothing was seen
     color: jax.Array  # int32[W, H]
-    state: jax.Array  # int32[W, H], of doors
-    held_kind: jax.Array  # int32[], what the agent carries, `EMPTY` for nothing
+    state: jax.Array  # int32[W, H], `OPEN`, `CLOSED` or `LOCKED` for doors
+    held_kind: jax.Array  # int32[], the object id of what the agent carries, `EMPTY` for nothing
     held_color: jax.Array  # int32[]
-    mission: jax.Array  # int32[M], see the world
-    unlocked: jax.Array  # bool[colours], of which the agent has seen a locked door open
+    mission: jax.Array  # int32[M], the mission's numbers, see the world
+    unlocked: jax.Array  # bool[colours], those of which the agent has unlocked a door
     within_reach: jax.Array  # bool[W, H], the cells that the agent can walk to, and those next to these
     here: jax.Array  # bool[W, H], the agent's own cell
 
 
 @dataclass(frozen=True)
-class Name:
-    """A name in captions, and what it stands for.
+class NamedObject:
+    """An object that captions name, or several of a kind.
 
-    A name such as "used key" qualifies the object "key": plans name the object.
+    A "used key" is a "key" with words before it: captions say which it is, and plans name both "key".
 
     Attributes:
-        text: the name.
-        cells: bool[W, H] of a `Known`, where such objects are; None for a name of what is held alone.
-        held: bool[] of a `Known`, whether the agent holds one; None for what it never holds.
-        by_sight: a caption names it as soon as the agent has seen it, not only while it knows a way to it.
-        enter: *go to* enters its cell instead of stopping before it.
-        about: what a prompt says about it.
+        name: the name in captions.
+        cells: `(KnownWorld) -> bool[W, H]`, where such objects are; None for one that is named only when held.
+        held: `(KnownWorld) -> bool[]`, whether the agent holds one; None for one that is never held.
+        by_sight: a caption names it as soon as the agent has seen it, not only while the agent knows a way to it.
+        enter: *go to* enters its cell instead of stopping in front of it.
+        note: what a prompt says about it.
     """
 
-    text: str
-    cells: Callable[[Known], jax.Array] | None = None
-    held: Callable[[Known], jax.Array] | None = None
+    name: str
+    cells: Callable[[KnownWorld], jax.Array] | None = None
+    held: Callable[[KnownWorld], jax.Array] | None = None
     by_sight: bool = False
     enter: bool = False
-    about: str = ""
+    note: str = ""
 
-    def stands_for(self, other: "Name") -> bool:
-        """Whether this names, perhaps with words before it, another name's object."""
-        return f" {self.text}".endswith(f" {other.text}")
+    def is_a(self, other: "NamedObject") -> bool:
+        """Whether this is the other object, perhaps with words before its name."""
+        return f" {self.name}".endswith(f" {other.name}")
 
 
 @dataclass(frozen=True)
 class MiniGridCaptions:
-    """The captions of a world: every selection of its names as seen, with each that can be held or nothing.
+    """The captions of a world: every combination of objects as seen, each with nothing or one object as held.
 
     Attributes:
-        names: of what matters for the mission, in the order in which captions name them.
+        objects: what matters for the mission, in the order in which captions name it.
         mission: what a prompt says about the mission.
-        single: the world has one object of each kind at most, so that no caption names it twice.
-        skills: those that plans may use.
+        unique: the world has at most one object of each name that plans use, so that no caption names it twice, say as
+            seen and as held.
+        skills: those that plans may use, of `jaxteach.teacher.plans.SKILLS`.
     """
 
-    names: tuple[Name, ...]
+    objects: tuple[NamedObject, ...]
     mission: str = ""
-    single: bool = False
+    unique: bool = False
     skills: tuple[str, ...] = BASIC_SKILLS
 
     @cached_property
-    def seen_names(self) -> list[Name]:
-        """The names of what can be seen."""
-        return [name for name in self.names if name.cells is not None]
+    def seen_objects(self) -> list[NamedObject]:
+        """The objects that can be seen."""
+        return [thing for thing in self.objects if thing.cells is not None]
 
     @cached_property
-    def held_names(self) -> list[Name]:
-        """The names of what can be held; the first that holds is named."""
-        return [name for name in self.names if name.held is not None]
+    def held_objects(self) -> list[NamedObject]:
+        """The objects that can be held; if several are, the first one is named."""
+        return [thing for thing in self.objects if thing.held is not None]
 
     @cached_property
-    def objects(self) -> list[Name]:
-        """The names that plans may use."""
-        return [
-            name for name in self.names if not any(name.stands_for(other) for other in self.names if other is not name)
-        ]
+    def plan_objects(self) -> list[NamedObject]:
+        """The objects that plans may name: all that are not another one with words before its name."""
+        things = self.objects
+        return [thing for thing in things if not any(thing.is_a(other) for other in things if other is not thing)]
 
     @cached_property
     def object_names(self) -> list[str]:
-        return [name.text for name in self.objects]
+        return [thing.name for thing in self.plan_objects]
 
     @cached_property
     def _codes(self) -> list[tuple[tuple[bool, ...], int]]:
-        """Which names a caption has as seen, and the place of the held one, after 0 for nothing."""
-        selections = product((False, True), repeat=len(self.seen_names))
-        codes = product(selections, range(len(self.held_names) + 1))
+        """For each caption, whether it names each of `seen_objects`, and 1 + the index of the held object or 0."""
+        selections = product((False, True), repeat=len(self.seen_objects))
+        codes = product(selections, range(len(self.held_objects) + 1))
         return [code for code in codes if self._can_occur(*code)]
 
     def _can_occur(self, seen: tuple[bool, ...], held: int) -> bool:
-        named = [name for name, here in zip(self.seen_names, seen) if here]
-        named += self.held_names[held - 1 : held] if held else []
-        return not self.single or all(sum(name.stands_for(thing) for name in named) < 2 for thing in self.objects)
+        named = [thing for thing, is_seen in zip(self.seen_objects, seen) if is_seen]
+        named += self.held_objects[held - 1 : held] if held else []
+        return not self.unique or all(sum(thing.is_a(other) for thing in named) < 2 for other in self.plan_objects)
 
     @cached_property
-    def _numbers(self) -> np.ndarray:
+    def _code_to_id(self) -> np.ndarray:
         """int32[2**seen * (held + 1)], the caption of each code, -1 for what can't occur."""
-        numbers = np.full((2 ** len(self.seen_names), len(self.held_names) + 1), NO_CAPTION, np.int32)
+        table = np.full((2 ** len(self.seen_objects), len(self.held_objects) + 1), NO_CAPTION, np.int32)
         for i, (seen, held) in enumerate(self._codes):
-            numbers[sum(here << k for k, here in enumerate(seen)), held] = i
-        return numbers.reshape(-1)
+            table[sum(is_seen << k for k, is_seen in enumerate(seen)), held] = i
+        return table.reshape(-1)
 
     @cached_property
     def sees(self) -> list[list[str]]:
-        return [[name.text for name, here in zip(self.seen_names, seen) if here] for seen, _ in self._codes]
+        return [[thing.name for thing, is_seen in zip(self.seen_objects, seen) if is_seen] for seen, _ in self._codes]
 
     @cached_property
     def holds(self) -> list[str | None]:
-        texts = [None, *(name.text for name in self.held_names)]
-        return [texts[held] for _, held in self._codes]
+        names = [None, *(thing.name for thing in self.held_objects)]
+        return [names[held] for _, held in self._codes]
 
     @cached_property
     def texts(self) -> list[str]:
@@ -128,42 +128,42 @@ class MiniGridCaptions:
 
     @property
     def prompt_parts(self) -> dict[str, str]:
-        """What a prompt says about the world, by the names of its gaps."""
-        notes = [f"- <{name.text}>: {name.about}" for name in self.names if name.about]
+        """What a prompt says about the world, by the placeholders `mission` and `notes`."""
+        notes = [f"- <{thing.name}>: {thing.note}" for thing in self.objects if thing.note]
         return {"mission": self.mission, "notes": "\n".join(notes)}
 
     def number(self, seen: jax.Array, held: jax.Array) -> jax.Array:
-        """int32[], the caption with the names bool[seen] and the held one int32[], 0 for nothing."""
-        bits = np.left_shift(1, np.arange(len(self.seen_names), dtype=np.int32)).astype(np.int32)
+        """int32[], the caption that names the `seen_objects` bool[seen], and the `held_object` int32[]."""
+        bits = np.left_shift(1, np.arange(len(self.seen_objects), dtype=np.int32)).astype(np.int32)
         code = jnp.where(seen, bits, 0).sum(dtype=jnp.int32)
-        return pick(self._numbers, code * (len(self.held_names) + 1) + held)
+        return pick(self._code_to_id, code * (len(self.held_objects) + 1) + held)
 
-    def held_place(self, known: Known) -> jax.Array:
-        """int32[], the place of what is held among the held names, after 0 for nothing that has a name."""
-        place = jnp.int32(0)
-        for i in reversed(range(len(self.held_names))):
-            place = jnp.where(_call(self.held_names[i].held, known), i + 1, place)
-        return place
-
-    @cached_property
-    def in_hand(self) -> np.ndarray:
-        """bool[held + 1, objects], whether what is held is an object that plans name."""
-        held = [[name.stands_for(thing) for thing in self.objects] for name in self.held_names]
-        return np.array([[False] * len(self.objects), *held], bool)
+    def held_object(self, known: KnownWorld) -> jax.Array:
+        """int32[], 1 + the index in `held_objects` of what is held; 0 for nothing, or nothing with a name."""
+        held = jnp.int32(0)
+        for i in reversed(range(len(self.held_objects))):
+            held = jnp.where(_call(self.held_objects[i].held, known), i + 1, held)
+        return held
 
     @cached_property
-    def in_sight(self) -> np.ndarray:
-        """bool[objects, seen], which names of what is seen stand for an object that plans name."""
-        seen = [[name.stands_for(thing) for name in self.seen_names] for thing in self.objects]
-        return np.array(seen, bool).reshape(len(self.objects), len(self.seen_names))
+    def held_as(self) -> np.ndarray:
+        """bool[held + 1, P], by `held_object`, whether that is each of the P `plan_objects`."""
+        held = [[thing.is_a(other) for other in self.plan_objects] for thing in self.held_objects]
+        return np.array([[False] * len(self.plan_objects), *held], bool)
 
-    def cells(self, known: Known) -> jax.Array:
-        """bool[seen, W, H], where the named objects are."""
-        if not self.seen_names:
+    @cached_property
+    def seen_as(self) -> np.ndarray:
+        """bool[P, seen], for each of the P `plan_objects`, which of the `seen_objects` are that."""
+        seen = [[thing.is_a(other) for thing in self.seen_objects] for other in self.plan_objects]
+        return np.array(seen, bool).reshape(len(self.plan_objects), len(self.seen_objects))
+
+    def cells(self, known: KnownWorld) -> jax.Array:
+        """bool[seen, W, H], where the `seen_objects` are."""
+        if not self.seen_objects:
             return jnp.zeros((0, *known.kind.shape), bool)
-        return jnp.stack([_call(name.cells, known) for name in self.seen_names])
+        return jnp.stack([_call(thing.cells, known) for thing in self.seen_objects])
 
 
-def _call(function: Callable[[Known], Any] | None, known: Known) -> jax.Array:
+def _call(function: Callable[[KnownWorld], Any] | None, known: KnownWorld) -> jax.Array:
     assert function is not None
     return jnp.asarray(function(known), bool)
