@@ -175,9 +175,7 @@ class Learner:
         advantages, returns, scale = self._advantages(trajectory, rewards, state.value_scale)
         learnt, inputs = _both(trajectory.active, trajectory.own), trajectory.inputs
         if self.guidance is not None and self.guidance.hinted:
-            inputs = self.guidance.drop_hints(
-                inputs, teacher_probs.shape[-1], jax.random.fold_in(jax.random.clone(shuffle_key), 0)
-            )
+            inputs = self.guidance.drop_hints(inputs, teacher_probs.shape[-1], label_key)
         batch = Batch(
             inputs=inputs,
             first=trajectory.first,
