@@ -71,18 +71,19 @@ def _known() -> dict[str, tuple[Callable[..., Environment[Any, Any, Any]], dict[
     return {**_TASKS, **_UNLISTED}
 
 
-def _canonical(task: str) -> str:
+def canonical_name(task: str) -> str:
     """A task's name as `all_tasks` spells it, for a name in upper or lower case.
 
     Raises:
-        ValueError: an unknown task; the message lists the known ones.
+        ValueError: an unknown task; the message names the most similar one, and lists the known ones.
     """
     by_lower = {name.lower(): name for name in _known()}
     if not isinstance(task, str) or task.lower() not in by_lower:
-        near = get_close_matches(str(task).lower(), by_lower, 1)
-        hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
+        by_short_name = {name.removeprefix("minigrid-"): by_lower[name] for name in by_lower} | by_lower
+        near = get_close_matches(str(task).lower(), by_short_name, 1)
+        hint = f"did you mean {by_short_name[near[0]]}? " if near else ""
         known = f"known are {', '.join(_TASKS)}, and those of envs_jax.minigrid.WORLDS"
-        raise ValueError(f"unknown task {task!r}; {known}{hint}")
+        raise ValueError(f"unknown task {task!r}; {hint}{known}")
     return by_lower[task.lower()]
 
 
@@ -92,7 +93,7 @@ def parameters(task: str) -> list[str]:
     Raises:
         ValueError: an unknown task; the message lists the known ones.
     """
-    task = _canonical(task)
+    task = canonical_name(task)
     return [name for name in inspect.signature(_known()[task][0]).parameters if name not in _FIXED.get(task, ())]
 
 
@@ -107,7 +108,7 @@ def make(task: str, **overrides: Any) -> Any:
         ValueError: an unknown task or override; the message lists the known ones. Or a parameter
             has the wrong type, or a value for which there is no world.
     """
-    task = _canonical(task)
+    task = canonical_name(task)
     factory, defaults = _known()[task]
     fixed = {name: defaults[name] for name in _FIXED.get(task, ())}
     known = parameters(task)

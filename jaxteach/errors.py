@@ -27,12 +27,13 @@ class UserError(ValueError):
     """Something the user can put right; the message is one sentence that says how."""
 
 
-def did_you_mean(name: object, known: Iterable[str], otherwise: str, prefix: str = "") -> str:
+def did_you_mean(name: object, known: Iterable[str], otherwise: str, prefix: str = "", left_out: str = "") -> str:
     """'did you mean NAME?' for the known name most similar to `name`; `otherwise` if none is similar.
 
-    `prefix` stands before NAME.
+    `prefix` stands before NAME; `left_out` is how known names may begin without being typed so.
     """
-    by_lower = {word.lower(): word for word in known}
+    whole = {word.lower(): word for word in known}
+    by_lower = {word.removeprefix(left_out.lower()): whole[word] for word in whole} | whole
     typed = str(name).lower()
     similar = [word for word in (ELSEWHERE.get(typed), *get_close_matches(typed, by_lower, 1)) if word in by_lower]
     return f"did you mean {prefix}{by_lower[similar[0]]}?" if similar else otherwise

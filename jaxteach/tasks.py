@@ -15,6 +15,9 @@ from jaxteach.errors import UserError, did_you_mean
 OBJECT: Final = "object."
 """What names begin with that stand for objects, passed to `jaxteach.train` in Python: they can't be rebuilt by name."""
 
+MINIGRID: Final = "MiniGrid-"
+"""What the ids of MiniGrid's worlds begin with."""
+
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -74,7 +77,7 @@ _PARTICLE_OPTIONS: Final = {
 def _minigrid(total_steps: int, *names: str, taught: bool = True) -> dict[str, TaskSpec]:
     """MiniGrid's worlds, by their ids without "MiniGrid-" and, for version 0, without "-v0"."""
     spec = TaskSpec(total_steps, {}, _MINIGRID, "MiniGrid") if taught else TaskSpec(total_steps)
-    return {f"MiniGrid-{name}{'' if name[-3:-1] == '-v' else '-v0'}": spec for name in names}
+    return {f"{MINIGRID}{name}{'' if name[-3:-1] == '-v' else '-v0'}": spec for name in names}
 
 
 TASKS: Final[dict[str, TaskSpec]] = {
@@ -140,8 +143,9 @@ def canonical_task(name: str) -> str:
             "pass it again in Python, as env= to jaxteach.Run, evaluate or load_policy"
         )
     if not isinstance(name, str) or name.lower() not in by_lower:
-        others = [task for task in TASKS if not task.startswith("MiniGrid-")]
-        advice = did_you_mean(name, TASKS, f"known are {', '.join(others)} and MiniGrid's worlds by their ids")
+        others = ", ".join(task for task in TASKS if not task.startswith(MINIGRID))
+        known = f"known are {others} and MiniGrid's worlds by their ids"
+        advice = did_you_mean(name, TASKS, known, left_out=MINIGRID)
         raise UserError(
             f"unknown task {name!r}; {advice} (the environment variable JAXTEACH_IMPORT names modules with more tasks)"
         )
@@ -151,3 +155,10 @@ def canonical_task(name: str) -> str:
 def taught_tasks() -> list[str]:
     """The tasks that have a teacher."""
     return [name for name, spec in TASKS.items() if spec.domain is not None]
+
+
+def list_of_taught_tasks() -> str:
+    """The tasks that have a teacher, for a message: MiniGrid's worlds only by their number."""
+    taught = taught_tasks()
+    others = [name for name in taught if not name.startswith(MINIGRID)]
+    return f"{', '.join(others)} and {len(taught) - len(others)} of MiniGrid's worlds, see docs/teaching.md"

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 import envs_jax
-from envs_jax.minigrid.map_memory import has_image
+from envs_jax.minigrid import MiniGridEnv
+from envs_jax.minigrid.map_memory import has_image, map_size
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
@@ -19,8 +20,10 @@ from jaxteach.networks.base import is_student
 from jaxteach.networks.registry import REGISTERED
 from jaxteach.runs.files import fit_for_a_folder
 from jaxteach.tasks import OBJECT, TASKS, TaskSpec
+from jaxteach.teacher.domain import Domain
 from jaxteach.teacher.loading import GIVEN
-from jaxteach.teacher.policy import Teacher
+from jaxteach.teacher.policy import Teacher, task_domain
+from jaxteach.teacher.tasks.minigrid import MiniGridDomain
 
 STEPS: Final = 500_000
 """Environment steps of a run in an environment that is passed as an object, unless told otherwise."""
@@ -78,18 +81,69 @@ class Objects:
 
 
 @contextmanager
-def teacher_as_plans(teacher: Teacher, config: TrainConfig) -> Iterator[str]:
-    """What stands for a teacher among the options, as `plans`, inside the block."""
-    counts, domain = config.world.make(config.task).action_counts, teacher.domain
+def teacher_as_plans(teacher: Teacher, config: TrainConfig, own_domain: bool = False) -> Iterator[str]:
+    """What stands for a teacher among the options, as `plans`, inside the block.
+
+    Args:
+        teacher: the teacher.
+        config: the options.
+        own_domain: its domain was given by itself, so that it need not resemble that of the task.
+
+    Raises:
+        UserError: the teacher is not of such a task.
+    """
+    world, domain = config.world.make(config.task), teacher.domain
+    counts = world.action_counts
     if (domain.num_agents or 1, domain.num_actions) != (len(counts), max(counts)):
         raise UserError(
             f"the teacher is of {domain.num_agents or 1} agents with {domain.num_actions} actions, "
             f"and the environment has {len(counts)} with {max(counts)}"
         )
+    if not own_domain:
+        _check_like_the_task_s(domain, config)
+    _check_readable(domain, world, config.task)
     texts = "\n".join(teacher.captions).encode()
     name = OBJECT + _digest(texts, *(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(teacher.table)))
     with _entry(GIVEN, name, teacher):
         yield name
+
+
+def _check_like_the_task_s(domain: Domain, config: TrainConfig) -> None:
+    """Raises `UserError` for a teacher of another kind of task, or with other words, than the task's own."""
+    task = config.task
+    if TASKS[task].domain is None:
+        return
+    try:
+        own = task_domain(config.world.make_env(task), task)
+    except ValueError:  # the task's own teacher can't deal with the world's parameters
+        return
+    way_out = f"make it by make_teacher({task!r}), or pass a Domain of your own instead"
+    if not isinstance(domain, type(own)):
+        kinds = f"a {type(domain).__name__}, and that of {task} a {type(own).__name__}"
+        raise UserError(f"the teacher is for another kind of task: its domain is {kinds}; {way_out}")
+    names, own_names = (", ".join(each.vocabulary.object_names) for each in (domain, own))
+    if names != own_names:
+        raise UserError(f"the teacher's plans name {names}, and those of {task} {own_names}; {way_out}")
+
+
+def _check_readable(domain: Domain, world: AgentAxisWrapper, task: str) -> None:
+    """Raises `UserError` for a domain that can't read the world's observations, or whose map has another size."""
+    env, task = getattr(world.env, "unwrapped", world.env), task.removeprefix(OBJECT)
+    if isinstance(domain, MiniGridDomain) and isinstance(env, MiniGridEnv) and domain.size != map_size(env):
+        (width, height), (wide, high) = domain.size, map_size(env)
+        raise UserError(
+            f"the teacher's map has {width} x {height} cells, and {task} needs {wide} x {high}; make the teacher for "
+            "this world, by make_teacher or MiniGridDomain.of"
+        )
+    # All agents observe alike.
+    obs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), world.abstract_observation)
+    try:
+        jax.eval_shape(domain.read, obs)
+    except UserError as error:
+        raise UserError(f"the teacher is not for the observations of {task}: {error}") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        kind = type(domain).__name__
+        raise UserError(f"the teacher, a {kind}, can't read the observations of {task}: {error!s:.300}") from error
 
 
 @contextmanager

@@ -88,7 +88,8 @@ def named_options(
                 flat = _with(flat, "teacher", "plans", str(teacher))
         else:
             made = _teacher(teacher, config, flat)
-            flat["plans"] = stack.enter_context(teacher_as_plans(made, config))
+            own_domain = not isinstance(teacher, Teacher)
+            flat["plans"] = stack.enter_context(teacher_as_plans(made, config, own_domain))
             flat.pop("hard_planner", None)
             if not made.soft:
                 flat["hard_planner"] = True

@@ -1,7 +1,7 @@
 """Runs on the disk, and the students that come out of them."""
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
@@ -93,22 +93,62 @@ class Policy:
             is an empty tuple where there is nothing to remember.
 
         Raises:
-            ValueError: the observation is not one of the environment.
+            ValueError: the observation is not one of the environment, `carry` or `first` is not for as many
+                observations, or `key` is not a key.
         """
+        leaves, structure, batched = self._arrays(obs)
+        count = len(leaves[0])
+        begins = _flags(carry is None if first is None else first, count, batched)
+        if key is not None and not _is_key(key):
+            raise UserError(f"key= is a PRNG key, such as jax.random.key(0), not {key!r:.60}")
+        carry = self._initial_carry(count) if carry is None else self._checked(carry, count)
+        carry, action = self._act(carry, jax.tree.unflatten(structure, leaves), begins, key)
+        return action if batched else action[0], carry
+
+    def _arrays(self, obs: Any) -> tuple[list[jax.Array], Any, bool]:
+        """The arrays [N, ...] of an observation, its structure, and whether it is a batch.
+
+        Raises:
+            UserError: it is not one of the environment.
+        """
+        if self.map_wrapper is not None and isinstance(obs, Mapping) and "mission" in obs:
+            raise UserError(
+                "this is an observation of the package minigrid; give the policy world.from_minigrid(obs), with "
+                "world = envs_jax.make(...)"
+            )
         leaves, structure = jax.tree.flatten(obs)
-        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        wanted = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in self.shapes)
+        told = f"an observation of this student is {wanted}, or a batch with one more axis before"
+        try:
+            leaves = [jnp.asarray(leaf) for leaf in leaves]
+        except TypeError:
+            raise UserError(told) from None
         ranks = {leaf.ndim - len(shape) for leaf, (shape, _) in zip(leaves, self.shapes)}
         if structure != self.structure or ranks not in ({0}, {1}) or not self._fit(leaves):
-            wanted = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in self.shapes)
-            raise UserError(f"an observation of this student is {wanted}, or a batch with one more axis before")
+            raise UserError(told)
         batched = ranks == {1}
         if not batched:
             leaves = [leaf[None] for leaf in leaves]
-        leaves = [leaf.astype(dtype) for leaf, (_, dtype) in zip(leaves, self.shapes)]
-        begins = jnp.full(len(leaves[0]), carry is None) if first is None else jnp.asarray(first, bool).reshape(-1)
-        carry = self._initial_carry(len(leaves[0])) if carry is None else carry
-        carry, action = self._act(carry, jax.tree.unflatten(structure, leaves), begins, key)
-        return action if batched else action[0], carry
+        return [leaf.astype(dtype) for leaf, (_, dtype) in zip(leaves, self.shapes)], structure, batched
+
+    def _checked(self, carry: Any, count: int) -> Any:
+        """A carry, if it is one of this student for so many observations.
+
+        Raises:
+            UserError: it is not.
+        """
+        wanted, wanted_structure = jax.tree.flatten(jax.eval_shape(lambda: self._initial_carry(count)))
+        leaves, structure = jax.tree.flatten(carry)
+        if structure != wanted_structure:
+            raise UserError("carry= is not one of this student; give what it returned at the step before, or None")
+        if [jnp.shape(leaf) for leaf in leaves] != [leaf.shape for leaf in wanted]:
+            sizes = sorted({jnp.shape(leaf)[:1] for leaf in leaves})
+            found = f", not for {sizes[0][0]}" if len(sizes) == 1 and sizes[0] not in ((), (count,)) else ""
+            raise UserError(
+                f"carry= must be for as many observations as obs, here {count}{found}; give what the policy returned "
+                "at the step before, or None"
+            )
+        return carry
 
     def _initial_carry(self, count: int) -> Any:
         carry = self.network.initial_carry(count)
@@ -306,6 +346,32 @@ def load_policy(
         ValueError: the run has no such seed or checkpoint, or needs its environment or network.
     """
     return _opened(run, env, network).policy(seed, checkpoint=checkpoint)
+
+
+def _flags(first: Any, count: int, batched: bool) -> jax.Array:
+    """bool[N], where episodes begin; one flag stands for all.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        flags = jnp.asarray(first).astype(bool)
+    except (TypeError, ValueError):
+        flags = None
+    if flags is None or flags.shape not in ((), (count,)):
+        raise UserError(
+            f"first= must be {f'bool[{count}], one for each observation,' if batched else 'bool'} not {first!r:.60}"
+        )
+    return jnp.broadcast_to(flags, (count,))
+
+
+def _is_key(key: Any) -> bool:
+    """Whether this is a key of `jax.random.key`, or of `jax.random.PRNGKey`."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None:
+        return False
+    new = jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    return jnp.ndim(key) == 0 if new else dtype == jnp.uint32 and jnp.ndim(key) == 1
 
 
 def _integer(name: str, value: Any) -> int:

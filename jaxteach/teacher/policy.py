@@ -15,7 +15,7 @@ from envs_jax.sharding import shard_map_local
 from envs_jax.small_gather import pick
 from envs_jax.vector import select_copies
 from jaxteach.errors import UserError
-from jaxteach.tasks import TASKS, taught_tasks
+from jaxteach.tasks import TASKS, list_of_taught_tasks
 from jaxteach.teacher.domain import NO_CAPTION, UNLISTED, Domain, Vocabulary
 from jaxteach.teacher.navigation import FINISHED
 from jaxteach.teacher.plans import MisfitError, PlanFile, find_plans
@@ -217,7 +217,7 @@ def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrid
     """The teacher of a task.
 
     Args:
-        task: a task of `envs_jax.tasks()`.
+        task: a task of `envs_jax.all_tasks()`, in upper or lower case.
         plans: "shipped" for the plans that come with the package, be they "recorded" from a
             language model or "scripted" by hand; one of these two words to insist on it; or the
             path of a plan file.
@@ -228,6 +228,7 @@ def make_teacher(task: str, plans: str = "shipped", soft: bool = True, **overrid
         ValueError: an unknown task or override, parameters that the teacher can't deal with, or
             plans that can't be used.
     """
+    task = envs_jax.canonical_name(task)
     env = envs_jax.make(task, **overrides)
     domain = task_domain(env, task)
     found = find_plans(plans, task)
@@ -253,8 +254,8 @@ def task_domain(env: Any, task: str) -> Domain:
     Raises:
         ValueError: the task has no teacher, or not with the world's parameters.
     """
-    if task not in taught_tasks():
-        raise ValueError(f"{task} has no teacher; tasks with one are {', '.join(taught_tasks())}")
+    if task not in TASKS or TASKS[task].domain is None:
+        raise ValueError(f"{task} has no teacher; tasks with one are {list_of_taught_tasks()}")
     domain, counts = TASKS[task].make_domain(task, env), getattr(env.action_spec, "num_values", None)
     if counts is not None and domain.num_actions != np.max(counts):
         raise UserError(f"the teacher of {task} has {domain.num_actions} actions, but its world has {np.max(counts)}")

@@ -27,11 +27,22 @@ from envs_jax.grid.constants import (
 )
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.environment import Observation
-from envs_jax.minigrid.map_memory import SeenMap, cell_of, empty_map, front_position, map_size, move_agent, update_map
+from envs_jax.minigrid.map_memory import (
+    MapWrapper,
+    SeenMap,
+    cell_of,
+    empty_map,
+    front_position,
+    has_image,
+    map_size,
+    move_agent,
+    update_map,
+)
 from envs_jax.small_gather import pick
+from jaxteach.errors import UserError
 from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, ahead_rows, approach, neighbourhood, reachable
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
-from jaxteach.teacher.tasks.minigrid_captions import KnownWorld, MiniGridCaptions
+from jaxteach.teacher.tasks.minigrid_captions import KnownWorld, MiniGridCaptions, checked_flags
 
 
 class MiniGridMemory(NamedTuple):
@@ -78,25 +89,60 @@ class MiniGridDomain:
         vocabulary: the captions.
         size: (W, H) of the map, see `envs_jax.minigrid.map_memory.map_size`; H is at most 32.
         avoid_lava: whether paths lead around lava.
+        mission_length: how many numbers the mission of an observation has; None for any number.
     """
 
     vocabulary: MiniGridCaptions
     size: tuple[int, int]
     avoid_lava: bool = True
+    mission_length: int | None = None
     num_agents = None
     num_actions = NUM_ACTIONS
     noop = int(Actions.done)
 
     @classmethod
     def of(cls, env: MiniGridEnv, vocabulary: MiniGridCaptions, avoid_lava: bool = True) -> "MiniGridDomain":
-        """The domain for a world, with a map of its size."""
-        return cls(vocabulary, map_size(env), avoid_lava)
+        """The domain for a world, with a map of its size.
+
+        Raises:
+            ValueError: `env` is not a `MiniGridEnv` with MiniGrid's own observation, plain or in a `MapWrapper`; or
+                `vocabulary` is not a `MiniGridCaptions`.
+        """
+        world = env.unwrapped if isinstance(env, MapWrapper) else env
+        if not has_image(world):
+            raise UserError(
+                f"MiniGridDomain.of takes a MiniGridEnv with MiniGrid's own observation, not {env!r:.200}; give the "
+                "world itself, without a wrapper"
+            )
+        if not isinstance(vocabulary, MiniGridCaptions):
+            raise UserError(f"the vocabulary of a MiniGridDomain must be MiniGridCaptions, not {vocabulary!r:.200}")
+        return cls(vocabulary, map_size(world), avoid_lava, len(world.mission_placeholders))
 
     def reset(self) -> MiniGridMemory:
         return MiniGridMemory(empty_map(self.size), jnp.zeros(NUM_COLORS, bool))
 
     def read(self, obs: Any) -> Observation:
-        return Observation(obs.image, obs.direction, obs.mission)
+        """The observation without what other parts it has, such as a map.
+
+        Raises:
+            ValueError: it is not one observation of MiniGrid's, or has a mission of another length.
+        """
+        if not all(hasattr(obs, name) for name in Observation._fields):
+            raise UserError(
+                f"a MiniGrid teacher reads observations with image, direction and mission, not {type(obs).__name__}"
+            )
+        scene = Observation(obs.image, obs.direction, obs.mission)
+        image, direction, mission = map(jnp.shape, scene)
+        if (len(image), len(direction), len(mission)) == (4, 1, 2):
+            raise UserError("a MiniGrid teacher takes one observation; for a batch use jax.vmap(teacher)")
+        length = "M" if self.mission_length is None else self.mission_length
+        square = len(image) == 3 and image[0] == image[1] and image[2] == 3
+        if not square or direction or len(mission) != 1 or length not in ("M", *mission):
+            raise UserError(
+                f"this teacher reads observations with image [V, V, 3], direction [] and mission [{length}], not "
+                f"{list(image)}, {list(direction)} and {list(mission)}; make it for the world that it is used in"
+            )
+        return scene
 
     def remember(self, memory: MiniGridMemory, scene: Observation) -> MiniGridMemory:
         before = memory.seen.words
@@ -142,6 +188,9 @@ class MiniGridDomain:
         dead_ends = empty & reach & (east & west & (north | south) | north & south & (east | west))
         return self._cells(_first_of(in_the_open, dead_ends, empty))
 
+    def _checked_drop_cells(self, known: KnownWorld) -> jax.Array:
+        return checked_flags(f"drop_cells of {type(self).__name__}", self.drop_cells(known), self.size)
+
     def caption_id(self, memory: MiniGridMemory, scene: Observation) -> tuple[jax.Array, Context]:
         known, words = self._known(memory, scene), self.vocabulary
         own = self._rows(known.here)
@@ -160,7 +209,7 @@ class MiniGridDomain:
             in_hand=pick(words.held_as, held),
             passable=passable,
             explore_targets=jnp.where((unseen & reach).any(), unseen, self._items(known) & self._near(unseen)),
-            drop_targets=self._rows(self.drop_cells(known)) & empty,
+            drop_targets=self._rows(self._checked_drop_cells(known)) & empty,
             empty=empty,
             door_ahead=(kind_of(front) == DOOR) & (state_of(front) == CLOSED),
             hands_full=known.held_kind != EMPTY,

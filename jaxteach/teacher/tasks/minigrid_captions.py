@@ -4,15 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from envs_jax.small_gather import pick
+from jaxteach.errors import UserError
 from jaxteach.teacher.domain import NO_CAPTION, caption_text
 from jaxteach.teacher.plans import BASIC_SKILLS
+
+MOST_CAPTIONS: Final = 4096
+MOST_COMBINATIONS: Final = 2**20
+"""Of objects, also those that no caption names together: a table has an entry for each."""
 
 
 class KnownWorld(NamedTuple):
@@ -42,6 +48,9 @@ class NamedObject:
         by_sight: a caption names it as soon as the agent has seen it, not only while the agent knows a way to it.
         enter: *go to* enters its cell instead of stopping in front of it.
         note: what a prompt says about it.
+
+    Raises:
+        ValueError: the name is not a string, or `cells` or `held` is not a function.
     """
 
     name: str
@@ -50,6 +59,14 @@ class NamedObject:
     by_sight: bool = False
     enter: bool = False
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise UserError(f"an object's name must be a string, not {self.name!r}")
+        for part in ("cells", "held"):
+            given = getattr(self, part)
+            if given is not None and not callable(given):
+                raise UserError(f"{part} of the object {self.name!r} must be a function or None, not {given!r}")
 
     def is_a(self, other: "NamedObject") -> bool:
         """Whether this is the other object, perhaps with words before its name."""
@@ -66,12 +83,48 @@ class MiniGridCaptions:
         unique: the world has at most one object of each name that plans use, so that no caption names it twice, say as
             seen and as held.
         skills: those that plans may use, of `jaxteach.teacher.plans.SKILLS`.
+
+    Raises:
+        ValueError: `objects` are no `NamedObject`s, two have the same name, or there are more than 4,096 captions.
     """
 
     objects: tuple[NamedObject, ...]
     mission: str = ""
     unique: bool = False
     skills: tuple[str, ...] = BASIC_SKILLS
+
+    def __post_init__(self) -> None:
+        things = self.objects
+        if not isinstance(things, tuple | list) or not all(isinstance(thing, NamedObject) for thing in things):
+            raise UserError(f"the objects of MiniGridCaptions must be a tuple of NamedObjects, not {things!r:.200}")
+        if not things:
+            raise UserError("MiniGridCaptions need at least one object; give a NamedObject")
+        names = [thing.name for thing in things]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"the object {twice!r} appears twice; give each a name of its own, such as 'used {twice}'")
+        object.__setattr__(self, "objects", tuple(things))
+        self._check_number()
+
+    def _check_number(self) -> None:
+        """Raises `UserError` for too many captions, which it counts without making them."""
+        combinations = 2 ** len(self.seen_objects) * (len(self.held_objects) + 1)
+        count = self._count_unique() if self.unique else combinations
+        way_out = "give fewer objects" if self.unique else "give fewer objects, or unique=True if there is one of each"
+        if count > MOST_CAPTIONS:
+            raise UserError(f"these objects make {count:,} captions, more than {MOST_CAPTIONS:,}; {way_out}")
+        if combinations > MOST_COMBINATIONS:
+            raise UserError(
+                f"these objects have {combinations:,} combinations, more than {MOST_COMBINATIONS:,}; give fewer objects"
+            )
+
+    def _count_unique(self) -> int:
+        """How many captions name at most one object of each name that plans use."""
+        ways = [1 + sum(thing.is_a(other) for thing in self.seen_objects) for other in self.plan_objects]
+        seen = prod(ways)
+        # What is held is not seen too, nor is another one of its name.
+        pairs = product(self.held_objects, zip(self.plan_objects, ways))
+        return seen + sum(seen // choices for thing, (other, choices) in pairs if thing.is_a(other))
 
     @cached_property
     def seen_objects(self) -> list[NamedObject]:
@@ -142,7 +195,7 @@ class MiniGridCaptions:
         """int32[], 1 + the index in `held_objects` of what is held; 0 for nothing, or nothing with a name."""
         held = jnp.int32(0)
         for i in reversed(range(len(self.held_objects))):
-            held = jnp.where(_call(self.held_objects[i].held, known), i + 1, held)
+            held = jnp.where(_call(self.held_objects[i], "held", known, ()), i + 1, held)
         return held
 
     @cached_property
@@ -161,9 +214,23 @@ class MiniGridCaptions:
         """bool[seen, W, H], where the `seen_objects` are."""
         if not self.seen_objects:
             return jnp.zeros((0, *known.kind.shape), bool)
-        return jnp.stack([_call(thing.cells, known) for thing in self.seen_objects])
+        return jnp.stack([_call(thing, "cells", known, known.kind.shape) for thing in self.seen_objects])
 
 
-def _call(function: Callable[[KnownWorld], Any] | None, known: KnownWorld) -> jax.Array:
-    assert function is not None
-    return jnp.asarray(function(known), bool)
+def checked_flags(what: str, given: Any, shape: tuple[int, ...]) -> jax.Array:
+    """What a user's function returns, if that is bool of this shape, which is () or (W, H).
+
+    Raises:
+        UserError: it is something else.
+    """
+    dtype = getattr(given, "dtype", np.result_type(bool) if isinstance(given, bool) else None)
+    if dtype != np.bool_ or jnp.shape(given) != shape:
+        wanted = f"bool[W, H], here bool{list(shape)}" if shape else "bool[]"
+        found = type(given).__name__ if dtype is None else f"{dtype}{list(jnp.shape(given))}"
+        raise UserError(f"{what} must return {wanted}, not {found}")
+    return jnp.asarray(given)
+
+
+def _call(thing: NamedObject, part: str, known: KnownWorld, shape: tuple[int, ...]) -> jax.Array:
+    """What `cells` or `held` of an object returns."""
+    return checked_flags(f"{part} of the object {thing.name!r}", getattr(thing, part)(known), shape)
