@@ -46,7 +46,10 @@ IMITATES, AGREES, SHAPES, JOINS, CLONES, GATED = (
     OnlyWith("methods", names, why=f"without --guidance {' or '.join(names)}")
     for names in (("kickstart", "dagger", "clone"), ("agreement",), ("potential",), ("prior",), ("clone",), ("gate",))
 )
-GUIDANCE = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
+LABELLING = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
+"""The ways of guidance in which the teacher says what it would do in each step, as long as their weights last."""
+GUIDANCE = (*LABELLING, "ask")
+FADES, ASKED = OnlyWith("methods", LABELLING, why="with --guidance ask"), OnlyWith("asks", why="without --guidance ask")
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
@@ -91,7 +94,9 @@ class PPOConfig:
     guidance: Annotated[str, TAUGHT] = "kickstart"
     """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
     clone, hint, gate, or several, such as kickstart+gate; their
-    weights fade by the schedule of --distill_schedule"""
+    weights fade by the schedule of --distill_schedule; or ask, in which the student learns when to ask for a plan"""
+    ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
+    """ask: the price of a question"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
     """agreement: the bonus for an action that the teacher is certain of, at first"""
     potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0
@@ -102,25 +107,30 @@ class PPOConfig:
     """clone: the teacher acts and is imitated until the schedule, which begins at 1, falls to this"""
     label_budget: Annotated[Limit, TAUGHT, GATED] = math.inf
     """gate: samples after which the teacher's labels count no more"""
-    distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT] = "exponential"
+    distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT, FADES] = "exponential"
     """how the weights of the teacher fade: exponentially, halved every --distill_half_life steps, 0 after twelve
     halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
     before --distill_end iterations, then 0"""
     distill_coef: Annotated[Weight, TAUGHT, IMITATES] = 10.0
     """kickstart, dagger, clone: weight of the teacher at first"""
-    distill_half_life: Annotated[int, Bounds(1), TAUGHT, EXPONENTIAL] = 20_000
+    distill_half_life: Annotated[int, Bounds(1), TAUGHT, FADES, EXPONENTIAL] = 20_000
     """environment steps in which the weight halves"""
-    distill_decay: Annotated[Weight, TAUGHT, LINEAR] = 0.005
+    distill_decay: Annotated[Weight, TAUGHT, FADES, LINEAR] = 0.005
     """what the line loses in an iteration"""
-    distill_floor: Annotated[Weight, TAUGHT, LINEAR] = 0.1
+    distill_floor: Annotated[Weight, TAUGHT, FADES, LINEAR] = 0.1
     """the least the line comes to"""
-    distill_end: Annotated[int, Bounds(0), TAUGHT, LINEAR] = 3000
+    distill_end: Annotated[int, Bounds(0), TAUGHT, FADES, LINEAR] = 3000
     """iteration from which on the line is 0"""
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The ways in which the teacher guides the student."""
         return tuple(self.guidance.split("+"))
+
+    @property
+    def asks(self) -> bool:
+        """Whether the student acts by asking the teacher, in an `AskWorld`."""
+        return self.methods == ("ask",)
 
     @property
     def hparams(self) -> dict[str, float]:
@@ -146,7 +156,10 @@ class PPOConfig:
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
 
-STATIC_HPARAMS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule", "guidance"}
+STATIC_HPARAMS = {
+    *("rollout_length", "epochs", "batch_size", "normalize_values"),
+    *("distill_schedule", "guidance", "ask_lambda"),
+}
 """The options of `PPOConfig` that shape the compiled program."""
 OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
 """Other names of the world's options, in worlds that keep those of their references."""
@@ -246,7 +259,7 @@ class TeacherConfig:
     plans: str = "shipped"
     """a plan file or a folder that shares one, or what ships with jaxteach: "recorded" answers of a model, or a
     "scripted" file written by hand; "none" for no plans, in training until it has asked for them"""
-    hard_planner: Flag = False
+    hard_planner: Annotated[Flag, OnlyWith("labels", why="with --guidance ask, which takes the likeliest plan")] = False
     """sample one plan at every step, instead of mixing all plans"""
 
 
@@ -464,6 +477,11 @@ class TrainConfig:
         return not self.no_teacher and (TASKS[self.task].domain is not None or self.teacher != TeacherConfig())
 
     @property
+    def labels(self) -> bool:
+        """Whether the teacher says what it would do in the student's steps."""
+        return self.taught and not self.ppo.asks
+
+    @property
     def steps_per_iteration(self) -> int:
         return self.num_envs * self.ppo.rollout_length
 
@@ -506,6 +524,15 @@ class TrainConfig:
             if method not in GUIDANCE:
                 advice = did_you_mean(method, GUIDANCE, f"known are {', '.join(GUIDANCE)}")
                 raise UserError(f"unknown --guidance {method!r}; {advice}")
+        if "ask" in methods and len(methods) > 1:
+            raise UserError("ask is a world of its own; give --guidance ask alone")
+        if self.ppo.asks and self.online:
+            raise UserError("--guidance ask takes the plans of a file; ask a model before, with jaxteach.teach")
+        if self.ppo.asks and self.network == "egocentric":
+            raise UserError(
+                "the egocentric network reads maps, and with --guidance ask the student sees what changes in them; "
+                "add --network reference"
+            )
         if len(set(methods)) < len(methods):
             raise UserError(f"--guidance {self.ppo.guidance} names a method twice")
         if "gate" in methods and set(methods).isdisjoint(("kickstart", "agreement", "dagger", "clone")):

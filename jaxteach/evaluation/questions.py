@@ -29,9 +29,7 @@ def ask_policy(share: float) -> Policy:
     return act
 
 
-def play_asking(
-    world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.Array, episodes: int
-) -> AskedEpisodes:
+def play_asking(world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.Array, episodes: int) -> AskedEpisodes:
     """Plays episodes of an `AskWorld` side by side, each on its own layout.
 
     Args:
@@ -55,11 +53,11 @@ def play_asking(
             success=timestep.extras["success"],
             questions=timestep.extras["questions"],
             game_return=outcome.game_return + timestep.extras["game_reward"],
-            episode_return=outcome.episode_return + timestep.reward[:, 0],
+            episode_return=outcome.episode_return + jnp.asarray(timestep.reward)[:, 0],
             length=outcome.length + 1,
         )
         outcome = jax.tree.map(lambda new, old: jnp.where(running, new, old), after, outcome)
-        return (state, timestep.observation, memory, running & ~timestep.last(), outcome), None
+        return (state, timestep.observation, memory, running & ~jnp.asarray(timestep.last()), outcome), None
 
     carry = (state, timestep.observation, memory, jnp.ones(episodes, bool), start)
     return jax.lax.scan(step, carry, jnp.arange(world.max_steps, dtype=jnp.int32))[0][-1]
