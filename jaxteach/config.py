@@ -46,8 +46,11 @@ IMITATES, AGREES, SHAPES, JOINS, CLONES, GATED = (
     OnlyWith("methods", names, why=f"without --guidance {' or '.join(names)}")
     for names in (("kickstart", "dagger", "clone"), ("agreement",), ("potential",), ("prior",), ("clone",), ("gate",))
 )
-GUIDANCE = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
-FADES = OnlyWith("methods", tuple(name for name in GUIDANCE if name != "potential"), why="without a method that fades")
+LABELLING = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
+"""The ways of guidance in which the teacher says what it would do in each step."""
+GUIDANCE = (*LABELLING, "ask")
+FADES = OnlyWith("methods", tuple(name for name in LABELLING if name != "potential"), why="without a method that fades")
+ASKED = OnlyWith("asks", why="without --guidance ask")
 MODEL, SERVER, GGUF = (OnlyWith("backend", names) for names in (("llama-cpp", "openai"), ("openai",), ("llama-cpp",)))
 SAMPLED = OnlyWith("score", (False,))
 STUDENT = OnlyWith("eval_teacher", (False,))
@@ -91,7 +94,10 @@ class PPOConfig:
     """the critic learns returns in units of their spread"""
     guidance: Annotated[str, TAUGHT] = "kickstart"
     """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
-    clone, hint, gate, or several, such as kickstart+gate; their weights fade by --distill_schedule"""
+    clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, in which the
+    student learns when to ask for a plan, see docs/asking.md"""
+    ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
+    """ask: the price of a question"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
     """agreement: what an action costs that the teacher is certain not to take, at first"""
     potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0
@@ -123,6 +129,11 @@ class PPOConfig:
         return tuple(self.guidance.split("+"))
 
     @property
+    def asks(self) -> bool:
+        """Whether the student acts by asking the teacher, in an `AskWorld`."""
+        return self.methods == ("ask",)
+
+    @property
     def hparams(self) -> dict[str, float]:
         """The options that are inputs of the compiled program: runs that differ in them alone share one."""
         return {name: value for name, value in asdict(self).items() if name not in STATIC_HPARAMS}
@@ -146,7 +157,10 @@ class PPOConfig:
         return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
 
 
-STATIC_HPARAMS = {"rollout_length", "epochs", "batch_size", "normalize_values", "distill_schedule", "guidance"}
+STATIC_HPARAMS = {
+    *("rollout_length", "epochs", "batch_size", "normalize_values"),
+    *("distill_schedule", "guidance", "ask_lambda"),
+}
 """The options of `PPOConfig` that shape the compiled program."""
 OTHER_NAMES = {"max_steps": ("max_cycles",), "view_size": ("agent_view_size",), "num_agents": ("N",)}
 """Other names of the world's options, in worlds that keep those of their references."""
@@ -246,7 +260,7 @@ class TeacherConfig:
     plans: str = "shipped"
     """a plan file or a folder that shares one, or what ships with jaxteach: "recorded" answers of a model, or a
     "scripted" file written by hand; "none" for no plans, in training until it has asked for them"""
-    hard_planner: Flag = False
+    hard_planner: Annotated[Flag, OnlyWith("labels", why="with --guidance ask, which takes the likeliest plan")] = False
     """sample one plan at every step, instead of mixing all plans"""
 
 
@@ -467,6 +481,11 @@ class TrainConfig:
         return not self.no_teacher and (has_own or self.teacher != TeacherConfig())
 
     @property
+    def labels(self) -> bool:
+        """Whether the teacher says what it would do in the student's steps."""
+        return self.taught and not self.ppo.asks
+
+    @property
     def steps_per_iteration(self) -> int:
         return self.num_envs * self.ppo.rollout_length
 
@@ -509,6 +528,15 @@ class TrainConfig:
             if method not in GUIDANCE:
                 advice = did_you_mean(method, GUIDANCE, f"known are {', '.join(GUIDANCE)}")
                 raise UserError(f"unknown --guidance {method!r}; {advice}")
+        if "ask" in methods and len(methods) > 1:
+            raise UserError("ask is a world of its own; give --guidance ask alone")
+        if self.ppo.asks and self.online:
+            raise UserError("--guidance ask takes the plans of a file; ask a model before, with jaxteach.teach")
+        if self.ppo.asks and self.network == "egocentric":
+            raise UserError(
+                "the egocentric network reads maps, and with --guidance ask the student sees what changes in them; "
+                "add --network reference"
+            )
         if len(set(methods)) < len(methods):
             raise UserError(f"--guidance {self.ppo.guidance} names a method twice")
         if "gate" in methods and set(methods).isdisjoint(("kickstart", "agreement", "dagger", "clone")):

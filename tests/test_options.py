@@ -29,6 +29,8 @@ from jaxteach.runs.run_folder import create_run, read_config
 from jaxteach.system.command import run_command
 
 TRAIN = TrainConfig("SimpleDoorKey")
+PROPERTIES = ("taught", "plays", "methods", "asks", "labels")
+"""What is made of several options, and can be a condition too."""
 ALL = [TRAIN, EvalConfig("SimpleDoorKey"), TeachConfig(), SweepConfig(file="s.toml"), ReportConfig(runs=())]
 
 
@@ -58,9 +60,7 @@ def told_by(config):
 @pytest.mark.parametrize("config", ALL, ids=lambda config: type(config).__name__)
 def test_every_number_has_bounds_and_every_condition_an_option(config):
     """Catches an option whose absurd values nobody refuses, and one whose condition is misspelt."""
-    known = {
-        name for whole in ALL for option in options_of(whole) for name in (option.name, "taught", "plays", "methods")
-    }
+    known = {name for whole in ALL for option in options_of(whole) for name in (option.name, *PROPERTIES)}
     for option in options_of(config):
         bounded = any(isinstance(marker, Bounds) for marker in option.markers)
         hint = get_type_hints(type(option.part))[option.name]

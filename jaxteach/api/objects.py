@@ -16,6 +16,7 @@ from envs_jax.minigrid.map_memory import has_image, map_size
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
+from jaxteach.guidance.ask_world import AskWorld, student_world
 from jaxteach.networks.base import is_student
 from jaxteach.networks.registry import REGISTERED
 from jaxteach.runs.files import fit_for_a_folder
@@ -70,7 +71,7 @@ class Objects:
             yield config.network
             return
         network = self.network if hasattr(self.network, "apply") and not isinstance(self.network, type) else None
-        made = self.network(config.world.make(config.task)) if network is None else network
+        made = self.network(student_world(config)) if network is None else network
         if not is_student(made):
             raise UserError(
                 f"the network {type(made).__name__} has no prepare or no initial_carry; make it a jaxteach.Student"
@@ -162,6 +163,8 @@ def _default_network(env: Any) -> str:
     """The built-in network for an environment: egocentric for maps, which have two axes and one for channels."""
     if has_image(env):
         return "egocentric"
+    if isinstance(env, AskWorld):
+        return "reference"
     obs = jax.eval_shape(env.reset, jax.random.key(0))[1].observation
     return "egocentric" if getattr(obs, "ndim", 0) == 3 else "mlp"
 

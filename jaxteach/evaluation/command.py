@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation.intervals import CONFIDENCE, mean_interval, wilson_interval
 from jaxteach.evaluation.students import load_students
+from jaxteach.guidance.ask_world import student_world
 from jaxteach.options.markers import to_plain
 from jaxteach.ppo.distillation import initial_memory
 from jaxteach.ppo.episodes import (
@@ -142,7 +144,7 @@ def student_players(config: EvalConfig) -> tuple[str, Players]:
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)
     if is_last:
         print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
-    world = trained.world.updated(config.world).make(trained.task)
+    world = student_world(replace(trained, world=trained.world.updated(config.world)))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
     network, names = experiment.network, [f"seed {seed}" for seed in seeds]

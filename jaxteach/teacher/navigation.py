@@ -52,23 +52,23 @@ class Pose(NamedTuple):
 
 def read_map(words: jax.Array, agent_cell: jax.Array, size: tuple[int, int]) -> Map:
     """The map in one painted frame, uint32[W * H], H at most 32."""
-    cells = np.arange(words.shape[0], dtype=np.int32)
-    bits = (np.uint32(1) << (cells % size[1]).astype(np.uint32)).reshape(size)
     kind = words & 0xFF
-    is_agent = cells == agent_cell
-
-    def rows(mask: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.where(mask.reshape(size), bits, np.uint32(0)), 1, dtype=jnp.uint32)
-
+    is_agent = np.arange(words.shape[0], dtype=np.int32) == agent_cell
     open_door = (kind == DOOR) & ((words >> 16) & 0xFF == OPEN)
     walkable = (kind == EMPTY) | (kind == GOAL) | (kind == LAVA) | open_door
     item = (kind == KEY) | (kind == BALL) | (kind == BOX)
     return Map(
-        unseen=rows(kind == UNSEEN),
-        solid=rows((kind == WALL) | (kind == DOOR)),
-        items=rows(item & ~is_agent),
-        passable=rows(walkable | is_agent),
+        unseen=mask_rows(kind == UNSEEN, size),
+        solid=mask_rows((kind == WALL) | (kind == DOOR), size),
+        items=mask_rows(item & ~is_agent, size),
+        passable=mask_rows(walkable | is_agent, size),
     )
+
+
+def mask_rows(mask: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """uint32[W], the cells of a mask bool[W * H], H at most 32."""
+    bits = np.uint32(1) << np.arange(size[1], dtype=np.uint32)
+    return jnp.sum(jnp.where(mask.reshape(size), bits, np.uint32(0)), 1, dtype=jnp.uint32)
 
 
 def explore(world: Map, pose: Pose, height: int, view_size: int) -> jax.Array:
@@ -78,19 +78,19 @@ def explore(world: Map, pose: Pose, height: int, view_size: int) -> jax.Array:
     columns = np.arange(world.solid.shape[0], dtype=np.int32)
     below = _ones(edge_y)
     unseen = jnp.where(columns < edge_x, world.unseen & below, jnp.uint32(0))
-    front_x, front_y = _ahead(pose, pose.direction)
+    front_x, front_y = ahead(pose, pose.direction)
     here = _unseen_beyond(unseen, pose.x, pose.y, reach)
     beyond_front = _unseen_beyond(unseen, front_x, front_y, reach)
 
     left, right, back = ((pose.direction + turn) & 3 for turn in (3, 1, 2))
-    left_x, left_y = _ahead(pose, left)
-    left_blocked = _bit(world.solid | world.items, left_x, left_y)
+    left_x, left_y = ahead(pose, left)
+    left_blocked = bit(world.solid | world.items, left_x, left_y)
     around_item = jnp.where(left_blocked, Actions.right, Actions.left)
     action = jnp.where(pick(beyond_front, back), Actions.left, FINISHED)
     action = jnp.where(pick(here, right), Actions.right, action)
     action = jnp.where(pick(here, left), Actions.left, action)
     action = jnp.where(pick(here, pose.direction), Actions.forward, action)
-    return jnp.where(_bit(world.items, front_x, front_y), around_item, action).astype(jnp.int32)
+    return jnp.where(bit(world.items, front_x, front_y), around_item, action).astype(jnp.int32)
 
 
 def go_to(world: Map, pose: Pose, target_x: jax.Array, target_y: jax.Array, height: int) -> jax.Array:
@@ -226,12 +226,12 @@ def _ones(count: jax.Array) -> jax.Array:
     return jnp.where(count >= 32, jnp.uint32(2**32 - 1), some)
 
 
-def _ahead(pose: Pose, direction: jax.Array) -> tuple[jax.Array, jax.Array]:
+def ahead(pose: Pose, direction: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The neighbour of the agent's cell in a direction."""
     return pose.x + pick(DIR_TO_VEC[:, 0], direction), pose.y + pick(DIR_TO_VEC[:, 1], direction)
 
 
-def _bit(rows: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+def bit(rows: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """bool[], the bit of a cell, False outside the world."""
     columns = np.arange(rows.shape[0], dtype=np.int32)
     mask = jnp.where((columns == x) & (y >= 0), jnp.uint32(1) << y.astype(jnp.uint32), jnp.uint32(0))

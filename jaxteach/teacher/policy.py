@@ -22,6 +22,7 @@ from jaxteach.teacher.plans import MisfitError, PlanFile, find_plans
 from jaxteach.teacher.table import (
     EXPLORE,
     FIRST_OBJECT_SKILL,
+    NOTHING_LEFT,
     OBJECT_SKILLS,
     SkillTable,
     compile_plans,
@@ -147,6 +148,18 @@ class Teacher:
         rows = self._rows(memory, scenes)
         return self._each(self._plan_actions)(memory, scenes, rows)[1:]
 
+    def likeliest_plan(self, memory: Any, obs: Any) -> tuple[jax.Array, Any]:
+        """The likeliest plan of each agent, for a memory that holds `obs`.
+
+        Returns:
+            int32[A, S], its skills as in `SkillTable`, `NOTHING_LEFT` after the last and throughout where the caption
+            has no plans; and the context that the domain gives with the captions.
+        """
+        scenes = self._each(self.domain.read)(obs)
+        captions, context = self._each(self._caption_id)(memory, scenes)
+        numbers, covered = self._each(self._likeliest)(captions, self._rows(memory, scenes))
+        return jnp.where(covered[..., None], numbers, NOTHING_LEFT), context
+
     def targets(self, memory: Any, obs: Any) -> jax.Array:
         """int32[A], the first object that each agent's likeliest plan is for, of `Domain.object_ids`, or -1.
 
@@ -163,17 +176,21 @@ class Teacher:
 
     def _target(self, memory: Any, scene: Any, row: jax.Array | None) -> jax.Array:
         caption, context = self._caption_id(memory, scene)
-        row = jnp.maximum(caption, 0) if row is None else row
-        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
-        numbers = skills[plans[jnp.argmax(weights)]]
+        numbers, covered = self._likeliest(caption, row)
         named = numbers >= FIRST_OBJECT_SKILL
         object_ids = self.domain.object_ids(scene, context)[
             jnp.maximum(numbers - FIRST_OBJECT_SKILL, 0) // len(OBJECT_SKILLS)
         ]
         first = jnp.argmax(named & (object_ids >= 0))
         # Exploring comes before what is named behind it.
-        goes = named[first] & (numbers[0] != EXPLORE) & (weights.sum() > 0) & (caption >= 0)
+        goes = named[first] & (numbers[0] != EXPLORE) & covered
         return jnp.where(goes, object_ids[first], -1)
+
+    def _likeliest(self, caption: jax.Array, row: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """int32[S], the skills of the likeliest plan of a caption, and bool[], whether the caption has plans."""
+        row = jnp.maximum(caption, 0) if row is None else row
+        skills, plans, weights = (pick(jnp.asarray(part), row) for part in self.table[:3])
+        return skills[plans[jnp.argmax(weights)]], (weights.sum() > 0) & (caption >= 0)
 
     def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one agent for all agents of a world."""

@@ -18,6 +18,7 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.distributed.sharding import make_mesh, select_devices
 from jaxteach.errors import UserError
+from jaxteach.guidance.ask_world import student_world
 from jaxteach.llm.online import check_askable
 from jaxteach.networks.registry import make_network, with_hint
 from jaxteach.options.markers import values_of
@@ -25,7 +26,7 @@ from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
 from jaxteach.ppo.learner import Learner, LearnerState, state_shardings
 from jaxteach.ppo.rollout import Trajectory, collect
 from jaxteach.system.memory import check_memory, check_program, num_bytes
-from jaxteach.teacher.loading import load_teacher
+from jaxteach.teacher.loading import load_teacher, plans_of
 from jaxteach.teacher.table import SkillTable
 
 
@@ -46,15 +47,15 @@ class Experiment:
         self.config, self.configs = config, (config, *others)
         self.devices = select_devices(config.devices, config.num_envs)
         self.mesh = make_mesh(self.devices)
-        self.world: AgentAxisWrapper = config.world.make(config.task)
+        self.world: AgentAxisWrapper = student_world(config)
         try:
             self.network = make_network(config.network, self.world, config.recurrent)
             if "hint" in config.ppo.methods:
                 self.network = with_hint(self.network, self.world)
         except ValueError as error:
             raise UserError(str(error)) from None
-        self.teacher = load_teacher(config.task, config.teacher, config.world) if config.taught else None
-        self.plans = None if self.teacher is None else self.teacher.plans
+        self.teacher = load_teacher(config.task, config.teacher, config.world) if config.labels else None
+        self.plans = plans_of(config)
         self.table = None if self.teacher is None else self.teacher.table
         venv = VectorEnv(self.world, config.num_envs)
         self.learner = Learner(venv, self.network, config.ppo, self.teacher, config.iterations)

@@ -1,0 +1,159 @@
+"""The world in which the student decides when to ask, its rules of play, and training in it."""
+
+import json
+import sys
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs_jax
+import jaxteach
+from envs_jax.wrappers import AgentAxisWrapper
+from jaxteach.config import default_config, with_options
+from jaxteach.errors import UserError
+from jaxteach.eval import main as eval_main
+from jaxteach.evaluation.questions import ask_policy, play_asking
+from jaxteach.guidance.ask_world import AskWorld, student_world
+from jaxteach.system.command import run_command
+from jaxteach.teacher import make_teacher
+from jaxteach.train import main as train_main
+
+EPISODES = 400
+TABLE = {
+    ("KeyInBox", 0.0): (0.61, 2.4),
+    ("KeyInBox", 0.5): (1.00, 14.9),
+    ("KeyInBox", 1.0): (1.00, 26.4),
+    ("RandomBoxKey", 0.0): (0.55, 2.1),
+    ("RandomBoxKey", 0.5): (0.96, 16.3),
+    ("RandomBoxKey", 1.0): (0.95, 29.6),
+}
+"""Success and questions an episode of LLM4RL without a student, by the task and the share of steps in which it asks."""
+TINY = {"num_envs": 4, "rollout_length": 8, "batch_size": 16, "n_itr": 2, "num_eval": 4, "final_eval": 0}
+
+
+@cache
+def ask_world(task="KeyInBox", **options):
+    return AskWorld(envs_jax.make(task, **options), make_teacher(task, "shipped", True, **options))
+
+
+def played(world, count):
+    """The time steps of `count` questions in one episode and those before them, and the states after them."""
+
+    def step(state, _):
+        state, timestep = world.step(state, jnp.int32(1))
+        return state, (state, timestep)
+
+    @jax.jit
+    def play(key):
+        state, first = world.reset(key)
+        states, rest = jax.lax.scan(step, state, length=count)[1]
+        return states, jax.tree.map(lambda one, more: jnp.concatenate([jnp.asarray(one)[None], more]), first, rest)
+
+    states, timestep = play(jax.random.key(1))
+    return timestep, states
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "share"), TABLE)
+def test_success_and_questions_without_a_student(task, share):
+    """Catches wrong plans, coins and counts: the reference's table, whose 200 episodes have their own noise."""
+    world = AgentAxisWrapper(ask_world(task))
+    outcome = jax.jit(lambda key: play_asking(world, ask_policy(share), (), key, EPISODES))(jax.random.key(0))
+    success, questions = TABLE[task, share]
+    spread = np.sqrt(max(success * (1 - success), 0.01) * (1 / 200 + 1 / EPISODES))
+    assert abs(outcome.success.mean() - success) < 3.5 * spread
+    spread = np.std(outcome.questions) * np.sqrt(1 / 200 + 1 / EPISODES)
+    assert abs(outcome.questions.mean() - questions) < 3.5 * spread + 0.05
+
+
+def test_observations_are_differences_modulo_256():
+    timestep, states = played(ask_world(), 12)
+    assert timestep.observation.dtype == np.uint8
+    assert not timestep.observation[0].any()
+    np.testing.assert_array_equal(timestep.observation[1:], states.obs - states.before)
+    assert (timestep.observation > 127).any()
+    np.testing.assert_array_equal(states.before[1:], states.obs[:-1])
+
+
+def test_a_stack_is_observed_as_it_is():
+    world = ask_world(frame_stack=2)
+    state, timestep = jax.jit(world.reset)(jax.random.key(0))
+    np.testing.assert_array_equal(timestep.observation, world.env.observe(state.world))
+
+
+def test_a_question_in_each_step_costs_more_for_the_same_plan():
+    timestep, _ = played(ask_world(), 6)
+    charge = timestep.extras["game_reward"] - timestep.reward
+    assert timestep.extras["questions"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(charge[:2], [0, 0.01], atol=1e-6)
+    assert {round(float(price), 2) for price in charge[2:]} <= {0.06, 0.0}
+
+
+@pytest.mark.slow
+def test_the_last_step_of_an_episode_counts_as_failed():
+    """Catches a success at `max_steps`, which the reference counts as a failure."""
+    world = ask_world()
+    timestep, _ = played(world, 99)
+    (length,) = np.flatnonzero(timestep.discount == 0)[:1]
+    assert timestep.extras["success"][length]
+    shorter, _ = played(ask_world(max_steps=int(length)), int(length))
+    assert shorter.discount[-1] == 0
+    assert shorter.extras["game_reward"][-1] > 0
+    assert not shorter.extras["success"][-1]
+
+
+def test_worlds_without_such_a_teacher_are_refused():
+    with pytest.raises(UserError, match="DoorKey tasks"):
+        AskWorld(envs_jax.make("simple_spread"), make_teacher("KeyInBox"))
+    with pytest.raises(UserError, match="another size or view"):
+        AskWorld(envs_jax.make("KeyInBox", view_size=5), make_teacher("KeyInBox"))
+
+
+def test_the_price_is_an_option():
+    options = {"guidance": "ask", "network": "reference", "ask_lambda": 0.25}
+    world = student_world(with_options(default_config("KeyInBox"), options))
+    assert isinstance(world.env, AskWorld)
+    assert world.env.asking.price == 0.25
+    assert world.action_counts == (2,)
+
+
+def call(monkeypatch, main, *arguments):
+    monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+    run_command(main)
+
+
+@pytest.mark.slow
+def test_training_and_evaluation_by_the_command_line(tmp_path, monkeypatch):
+    options = [word for name, value in TINY.items() for word in (f"--{name}", value)]
+    where = ["--task", "KeyInBox", "--logdir", tmp_path]
+    ask = ["--guidance", "ask", "--network", "reference", "--savedir", "asks"]
+    call(monkeypatch, train_main, *where, *ask, *options)
+    folder = tmp_path / "ppo" / "KeyInBox"
+    assert json.loads((folder / "asks" / "config.json").read_text())["ppo"]["guidance"] == "ask"
+    seen = ["--loaddir", "asks", "--savedir", "seen", "--num_eval", 4, "--num_videos", 1]
+    call(monkeypatch, eval_main, *where, *seen)
+    assert list((folder / "seen" / "videos").glob("*.gif"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "add network reference"),
+        ({"network": "reference", "distill_half_life": 5}, "distill_half_life has no effect with guidance ask"),
+        ({"network": "reference", "hard_planner": True}, "hard_planner has no effect with guidance ask"),
+        ({"guidance": "kickstart", "ask_lambda": 0.1}, "ask_lambda has no effect without guidance ask"),
+        ({"guidance": "kickstart+ask"}, "alone"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(UserError, match=message):
+        jaxteach.make_train("KeyInBox", **({"guidance": "ask"} | options))
+
+
+def test_an_environment_that_is_passed_as_an_object(tmp_path):
+    """Catches a student that reads the differences as a map."""
+    trained = jaxteach.train(ask_world(), teacher=None, progress=False, logdir=str(tmp_path), **TINY)
+    assert trained.config.network == "reference"
