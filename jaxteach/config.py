@@ -94,8 +94,8 @@ class PPOConfig:
     """the critic learns returns in units of their spread"""
     guidance: Annotated[str, TAUGHT] = "kickstart"
     """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
-    clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, in which the
-    student learns when to ask for a plan, see docs/asking.md"""
+    clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, by which
+    the student learns when to ask for a plan, see docs/asking.md"""
     ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
     """ask: the price of a question"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
