@@ -28,6 +28,7 @@ NAMES = {
 }
 MOST_POINTS = 200
 LONGEST_LABEL = 60
+LONG_TITLE = 30
 
 
 def learning_curves(tasks: dict[str, list[RunGroup]], threshold: float, columns: int = 3) -> bytes:
@@ -71,7 +72,9 @@ def compact_curves(tasks: dict[str, list[RunGroup]], threshold: float, by_return
             _draw(axis, line, "env_steps", "return_mean" if task in by_return else "success_rate", colour)
         _furnish(axis, "env_steps", "return_mean" if task in by_return else "success_rate", threshold)
         counts = sorted({line.seeds for line in lines})
-        axis.set_title(f"{task}, n = {' or '.join(map(str, counts))}", loc="left")
+        title = f"{task}, n = {' or '.join(map(str, counts))}"
+        # A longer one would run into its neighbour's.
+        axis.set_title(title, loc="left", fontsize="large" if len(title) < LONG_TITLE else "small")
     # A label stands once, though the number of seeds differs between tasks.
     labelled = [zip(*axis.get_legend_handles_labels()) for axis in axes[0]]
     handles = {label.rpartition(", n = ")[0]: handle for pairs in labelled for handle, label in pairs}
