@@ -98,8 +98,8 @@ class PPOConfig:
     the student learns when to ask for a plan, see docs/asking.md"""
     ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
     """ask: the price of a question"""
-    agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.1
-    """agreement: what an action costs that the teacher is certain not to take, at first"""
+    agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.5
+    """agreement: what an action gains that the teacher is certain to take, at first, less what the student expects"""
     potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0
     """potential: the weight of the values of situations; it does not fade"""
     prior_beta: Annotated[Weight, TAUGHT, JOINS] = 1.0

@@ -9,7 +9,7 @@ import pytest
 
 import envs_jax
 from envs_jax.wrappers import AgentAxisWrapper
-from jaxteach.config import GUIDANCE, PPOConfig
+from jaxteach.config import LABELLING, PPOConfig
 from jaxteach.errors import UserError
 from jaxteach.guidance import METHODS, Asked, Guidance, Steps, Together
 from jaxteach.guidance.potential import Potential, caption_values
@@ -31,11 +31,13 @@ def asked(probs, captions=None, fade=1.0):
 
 
 def steps(action, discount=None, last=None, next_captions=None):
+    """Steps of a student that takes each of three actions as often."""
     action = jnp.asarray(action, jnp.int32)
+    policy = jnp.full((*action.shape, 3), 1 / 3, jnp.float32)
     discount = jnp.ones(action.shape) if discount is None else jnp.asarray(discount, jnp.float32)
     last = jnp.zeros(action.shape, bool) if last is None else jnp.asarray(last)
     captions = jnp.zeros_like(action) if next_captions is None else jnp.asarray(next_captions, jnp.int32)
-    return Steps(action, discount, last, captions)
+    return Steps(action, policy, discount, last, captions)
 
 
 def method(name, max_steps=64, **numbers):
@@ -44,16 +46,16 @@ def method(name, max_steps=64, **numbers):
 
 def test_options_and_methods_have_the_same_names():
     """Catches a method that no option names, and a name behind which there is none."""
-    assert tuple(METHODS) == GUIDANCE
+    assert tuple(METHODS) == LABELLING
 
 
-def test_disagreement_costs_by_hand():
-    """Costs of 0.1, half faded: 0.05 times the probability that the teacher does not act so; nothing without plans."""
+def test_agreement_by_hand():
+    """0.1, half faded: 0.05 times the teacher's probability less the expected 1/3; nothing without plans."""
     said = asked([[0.7, 0.3, 0]] * 3 + [[0, 0, 0]], fade=0.5)
-    costs = method("agreement", agreement_coef=0.1).bonus(steps([0, 1, 2, 0]), said)
-    np.testing.assert_allclose(costs, [-0.05 * 0.3, -0.05 * 0.7, -0.05, 0], atol=1e-7)
+    gains = method("agreement", agreement_coef=0.1).bonus(steps([0, 1, 2, 0]), said)
+    np.testing.assert_allclose(gains, [0.05 * (0.7 - 1 / 3), 0.05 * (0.3 - 1 / 3), -0.05 / 3, 0], atol=1e-7)
     half = method("agreement", agreement_coef=0.1).bonus(steps([0, 1, 2, 0]), said._replace(probs=said.probs / 2))
-    np.testing.assert_allclose(half, costs / 2, atol=1e-7)
+    np.testing.assert_allclose(half, gains / 2, atol=1e-7)
 
 
 def test_potentials_by_hand():
@@ -183,7 +185,7 @@ def _rollouts(guidance):
         state, schedule = learner.init(jax.random.key(0)), learner._schedule(iteration)
         keys = jax.random.split(jax.random.key(1), 4)
         actor, trajectory, memory, said = learner._rollout(state, TEACHER.table, schedule, *keys[:2])
-        rewards = learner._rewards(trajectory, said, memory, actor, TEACHER.table)
+        rewards = learner._rewards(state, trajectory, said, said.probs, memory, actor)
         after = state._replace(actor=actor, memory=memory)
         following = learner._rollout(after, TEACHER.table, schedule, *keys[2:])
         return state, trajectory, said, rewards, (actor.first, following[3])
@@ -191,16 +193,20 @@ def _rollouts(guidance):
     return learner, jax.jit(play, compiler_options=SOON)
 
 
-def disagreement(played, said):
-    """By how much the probabilities of the actions fall short of 1, where the teacher has plans."""
-    probs = np.take_along_axis(np.asarray(said.probs), np.asarray(played.action)[..., None], -1)[..., 0]
-    return np.where(np.asarray(said.captions) == SILENT, 0, 1 - probs)
+def agreement(learner, state, played, said):
+    """The probabilities of the actions by the teacher, less their means by the student's policy."""
+    policy = np.asarray(learner._policy(state.params, played, said))
+    chosen = np.take_along_axis(policy, np.asarray(played.action)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(np.log(chosen), played.log_prob, atol=1e-4)
+    probs = np.asarray(said.probs)
+    agreed = np.take_along_axis(probs, np.asarray(played.action)[..., None], -1)[..., 0]
+    return agreed - (policy * probs).sum(-1)
 
 
 @pytest.mark.parametrize(("guidance", "iteration"), [("agreement+potential", 0), ("potential+dagger", 3)])
 def test_bonuses_of_a_rollout(guidance, iteration):
     """Catches captions of the wrong step, a last step without its successor, and values that end with the schedule."""
-    learner, _, played, said, rewards, (first, following) = rollout(guidance, iteration)
+    learner, state, played, said, rewards, (first, following) = rollout(guidance, iteration)
     assert float(learner._schedule(jnp.int32(iteration)).fade) == (iteration == 0)
     values = np.append([i / PLACES for i in range(PLACES)], 0)
     values[SILENT] = 0
@@ -209,8 +215,8 @@ def test_bonuses_of_a_rollout(guidance, iteration):
     assert np.asarray(played.last).any()
     assert not np.asarray(first).all(), "some rollouts end in the midst of an episode"
     after = np.where(played.last[..., None], here, after) * played.discount
-    cost = 0.1 * disagreement(played, said) if "agreement" in guidance else 0
-    np.testing.assert_allclose(rewards, played.reward + 0.99 * after - here - cost, atol=1e-6)
+    gain = 0.5 * agreement(learner, state, played, said) if "agreement" in guidance else 0
+    np.testing.assert_allclose(rewards, played.reward + 0.99 * after - here + gain, atol=1e-5)
     assert (np.asarray(said.captions) >= 0).all()
 
 
@@ -306,7 +312,7 @@ def test_several_methods_are_one():
     assert both.before_acting
     costs = Together((method("agreement"), Potential(PPOConfig(gamma=0.5), 64, (0.4,))))
     said, walked = asked([[0.5, 0.5, 0]]), steps([0])
-    np.testing.assert_allclose(costs.bonus(walked, said), -0.05 + (0.2 - 0.4), atol=1e-6)
+    np.testing.assert_allclose(costs.bonus(walked, said), 0.5 * (0.5 - 1 / 3) + (0.2 - 0.4), atol=1e-6)
     gated = Together((method("kickstart"), method("gate", label_budget=1.0)))
     assert float(gated.gate(said, jnp.float32(1))[0]) == 0
     assert not gated.active(jnp.float32(0), jnp.float32(1)), "a gate alone asks nobody"
@@ -352,7 +358,7 @@ class Labels:
     table = TEACHER.table
 
 
-@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("name", LABELLING)
 def test_what_a_teacher_that_only_labels_can_do(name):
     """Catches a traceback for a teacher of a user's own."""
     guidance = "kickstart+gate" if name == "gate" else name
@@ -388,7 +394,7 @@ def success_after(guidance, iterations=80):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("name", LABELLING)
 def test_each_method_teaches(name):
     """40,000 steps at a lock that hardly opens by chance; the student is judged without its teacher."""
     assert success_after(None) < 0.1

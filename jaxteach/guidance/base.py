@@ -21,6 +21,7 @@ class Steps(NamedTuple):
     """Finished steps, [T, N, A] each."""
 
     action: jax.Array  # int32
+    policy: jax.Array  # float32[T, N, A, actions], by which the student acted
     discount: jax.Array  # float32, 0 where nothing follows
     last: jax.Array  # bool, the episode ended with this step
     next_captions: jax.Array  # int32, of the observations after the steps

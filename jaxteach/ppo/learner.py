@@ -171,7 +171,7 @@ class Learner:
         schedule = self._schedule(iteration)
         actor, trajectory, memory, asked = self._rollout(state, table, schedule, act_key, label_key)
         teacher_probs, captions = self._gated(asked, iteration), asked.captions
-        rewards = self._rewards(trajectory, asked._replace(probs=teacher_probs), memory, actor, table)
+        rewards = self._rewards(state, trajectory, asked, teacher_probs, memory, actor)
         advantages, returns, scale = self._advantages(trajectory, rewards, state.value_scale)
         learnt, inputs = _both(trajectory.active, trajectory.own), trajectory.inputs
         if self.guidance is not None and self.guidance.hinted:
@@ -253,20 +253,45 @@ class Learner:
         return asked.probs * self.guidance.gate(asked, samples)[..., None]
 
     def _rewards(
-        self, trajectory: Trajectory, asked: Asked, memory: Any, actor: Actor, table: SkillTable | None
+        self,
+        state: LearnerState,
+        trajectory: Trajectory,
+        asked: Asked,
+        labels: jax.Array,
+        memory: Any,
+        actor: Actor,
     ) -> jax.Array:
-        """The rewards with the methods' bonuses, float32[T, N, A], for labels and the memory after the trajectory."""
-        if self.guidance is None or table is None or not self.guidance.uses("bonus"):
+        """The rewards with the methods' bonuses, float32[T, N, A].
+
+        Args:
+            state: before the trajectory.
+            trajectory: what the student did.
+            asked: what the teacher says of it.
+            labels: its distributions, weighted.
+            memory: the teacher's, after the trajectory.
+            actor: where the environments stand then.
+        """
+        if self.guidance is None or not self.guidance.uses("bonus"):
             return trajectory.reward
         after = jnp.full_like(asked.captions[0], NO_CAPTION)
         if self.guidance.needs_captions:
-            teacher = self._teacher_with(table)
-            after = jax.vmap(teacher.caption)(memory, merge_agents(teacher, actor.obs)).reshape(after.shape)
-        last = jnp.broadcast_to(trajectory.last[..., None], asked.captions.shape)
-        following = jnp.append(asked.captions[1:], after[None], 0)
-        return trajectory.reward + self.guidance.bonus(
-            Steps(trajectory.action, trajectory.discount, last, following), asked
+            # Captions don't depend on plans, which may be another table's.
+            assert isinstance(self.teacher, Teacher)
+            after = jax.vmap(self.teacher.caption)(memory, merge_agents(self.teacher, actor.obs)).reshape(after.shape)
+        steps = Steps(
+            trajectory.action,
+            self._policy(state.params, trajectory, asked),
+            trajectory.discount,
+            jnp.broadcast_to(trajectory.last[..., None], asked.captions.shape),
+            jnp.append(asked.captions[1:], after[None], 0),
         )
+        return trajectory.reward + self.guidance.bonus(steps, asked._replace(probs=labels))
+
+    def _policy(self, params: Any, trajectory: Trajectory, asked: Asked) -> jax.Array:
+        """float32[T, N, A, actions], the probabilities by which the student acted."""
+        output, _ = forward(self.network, params, trajectory.inputs, trajectory.first, trajectory.carry)
+        assert self.guidance is not None
+        return jax.nn.softmax(self.guidance.joint_logits(output.logits, asked.probs, asked.fade))
 
     def _advantages(
         self, trajectory: Trajectory, rewards: jax.Array, scale: ValueScale | None
