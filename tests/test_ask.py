@@ -142,7 +142,10 @@ def test_training_and_evaluation_by_the_command_line(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({}, "add network reference"),
-        ({"network": "reference", "distill_half_life": 5}, "distill_half_life has no effect with guidance ask"),
+        (
+            {"network": "reference", "distill_half_life": 5},
+            "distill_half_life has no effect without a method that fades",
+        ),
         ({"network": "reference", "hard_planner": True}, "hard_planner has no effect with guidance ask"),
         ({"guidance": "kickstart", "ask_lambda": 0.1}, "ask_lambda has no effect without guidance ask"),
         ({"guidance": "kickstart+ask"}, "alone"),
