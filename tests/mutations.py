@@ -1206,8 +1206,8 @@ MINIGRID: Final = [
         "doors-with-unseen-behind",
         "explore opens doors",
         "jaxteach/teacher/tasks/minigrid.py",
-        "closed = self._rows(doors & (known.state == CLOSED)) & ~self._near(self._rows(known.kind == UNSEEN))",
-        "closed = self._rows(doors & (known.state == CLOSED))",
+        "closed = mask_rows(doors & (known.state == CLOSED)) & ~self._near(mask_rows(known.kind == UNSEEN))",
+        "closed = mask_rows(doors & (known.state == CLOSED))",
         "test_minigrid_skills.py::test_explore_sees_all_that_can_be_reached",
     ),
     Mutation(

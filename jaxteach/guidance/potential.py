@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxteach.errors import UserError
 from jaxteach.guidance.base import Asked, Guidance, Steps
-from jaxteach.teacher.plans import CaptionParts
+from jaxteach.teacher.plans import caption_parts
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,4 @@ def caption_values(teacher: Any) -> tuple[float, ...]:
             "the plans have no values of situations, which --guidance potential needs; make some with --values of "
             "python -m jaxteach.teach"
         )
-    words = teacher.vocabulary
-    return tuple(values.get(CaptionParts(tuple(sees), holds), 0.0) for sees, holds in zip(words.sees, words.holds))
+    return tuple(values.get(caption, 0.0) for caption in caption_parts(teacher.vocabulary))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, PlanFile, caption_parts
 
 
 def provenance_rows(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -28,8 +28,7 @@ def _value(value: Any) -> str:
 
 def caption_texts(vocabulary: Vocabulary) -> dict[CaptionParts, str]:
     """The captions of a task, by their parts."""
-    known = zip(vocabulary.sees, vocabulary.holds, vocabulary.texts)
-    return {CaptionParts(tuple(sees), holds): text for sees, holds, text in known}
+    return dict(zip(caption_parts(vocabulary), vocabulary.texts))
 
 
 def whole_caption(entry: CaptionPlans, texts: Mapping[CaptionParts, str], before_others: str) -> str:

@@ -1,7 +1,7 @@
 """Asks a model how close to success each caption is, for potential-based shaping."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import fmean
 from typing import Final
 
@@ -9,11 +9,12 @@ from msgspec import structs
 
 from jaxteach.errors import UserError
 from jaxteach.llm.answer_cache import AnswerStore
-from jaxteach.llm.client import Client, Question
+from jaxteach.llm.client import Client
 from jaxteach.llm.final_answer import split_thoughts
 from jaxteach.llm.prompts import Prompt
+from jaxteach.llm.query import questions_about
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionParts, PlanFile
+from jaxteach.teacher.plans import CaptionParts, PlanFile, caption_parts
 
 QUESTION: Final = "Answer with the skills"
 """What the prompts' part about answers begins with."""
@@ -64,12 +65,13 @@ def add_values(
     Raises:
         UserError: no answer has a value.
     """
-    asked = _questions(value_prompt(prompt), vocabulary, samples)
+    captions = caption_parts(vocabulary)
+    asked = questions_about(value_prompt(prompt), vocabulary, range(len(captions)), samples)
     found: dict[CaptionParts, list[float]] = {}
     for question, answer in store.complete(client, list(asked)):
         value = parse_value(answer)
         if value is not None:
-            found.setdefault(asked[question], []).append(value)
+            found.setdefault(captions[asked[question]], []).append(value)
         on_answer()
     if not found:
         raise UserError(f"none of the {len(asked)} answers has a value of 0..10; all are kept in {store.path}")
@@ -78,14 +80,3 @@ def add_values(
         for entry in plans.captions
     ]
     return structs.replace(plans, captions=tuple(entries))
-
-
-def _questions(prompt: Prompt, vocabulary: Vocabulary, samples: int) -> dict[Question, CaptionParts]:
-    parts: Sequence[CaptionParts] = [
-        CaptionParts(tuple(sees), holds) for sees, holds in zip(vocabulary.sees, vocabulary.holds)
-    ]
-    return {
-        Question(prompt.about(text), sample): caption
-        for text, caption in zip(vocabulary.texts, parts)
-        for sample in range(samples)
-    }

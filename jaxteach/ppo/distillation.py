@@ -1,7 +1,7 @@
 """What the learner asks a teacher: the distributions to learn from, along finished trajectories."""
 
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,7 @@ class TeamTeacher(Protocol):
 
 AnyTeacher = Teacher | TeamTeacher
 """A `Teacher` of worlds without an axis for agents teaches teams of one."""
+SomeTeacher = TypeVar("SomeTeacher", bound=AnyTeacher)
 
 
 def initial_memory(teacher: AnyTeacher, num_envs: int) -> Any:
@@ -49,7 +50,7 @@ def initial_memory(teacher: AnyTeacher, num_envs: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.tile(leaf, (num_envs, *[1] * leaf.ndim)), teacher.reset())
 
 
-def with_table(teacher: AnyTeacher, table: SkillTable) -> AnyTeacher:
+def with_table(teacher: SomeTeacher, table: SkillTable) -> SomeTeacher:
     """The same teacher with another table of the same shapes; its arrays may be traced."""
     return replace(cast(Any, teacher), table=table)
 

@@ -113,9 +113,14 @@ class Learner:
 
     def minibatches(self) -> tuple[int, int]:
         """Columns in a minibatch, and minibatches in an epoch; a column is a step, with recurrence an environment."""
-        length = self.venv.num_envs * self.config.rollout_length // self.columns
+        length = self.samples // self.columns
         size = min(self.columns, max(1, self.config.batch_size // length))
         return size, self.columns // size
+
+    @property
+    def samples(self) -> int:
+        """Samples of an iteration."""
+        return self.venv.num_envs * self.config.rollout_length
 
     @property
     def columns(self) -> int:
@@ -209,8 +214,7 @@ class Learner:
         """The teacher's weights in an iteration, all 0 without a teacher."""
         if self.guidance is None:
             return Schedule(*[jnp.float32(0)] * 4)
-        steps = self.venv.num_envs * self.config.rollout_length
-        coefficient, fade = self.config.coefficient(iteration, steps), self.config.fade(iteration, steps)
+        coefficient, fade = (part(iteration, self.samples) for part in (self.config.coefficient, self.config.fade))
         imitation = self.guidance.imitation_coef(coefficient)
         shown = imitation if self.guidance.uses("imitation_coef") else fade
         return Schedule(coefficient, fade, imitation, shown)
@@ -227,7 +231,9 @@ class Learner:
         rollout = (self.venv, self.network, state.params, state.actor, act_key, self.config.rollout_length)
         if self.guidance is not None and self.guidance.before_acting and table is not None:
             active = self.guidance.active(*schedule[:2])
-            copilot = Copilot(self._teacher_with(table), self.guidance, schedule.fade, active)
+            # As `Together.of` has checked.
+            assert isinstance(self.teacher, Teacher)
+            copilot = Copilot(with_table(self.teacher, table), self.guidance, schedule.fade, active)
             actor, trajectory = collect(*rollout, copilot, state.memory)
             assert trajectory.asked is not None
             return actor, trajectory, trajectory.memory, trajectory.asked._replace(fade=schedule.fade)
@@ -235,11 +241,6 @@ class Learner:
         active = jnp.bool_(False) if self.guidance is None else self.guidance.active(*schedule[:2])
         memory, probs, captions = self.label(state.memory, table, trajectory, label_key, active)
         return actor, trajectory, memory, Asked(probs, captions, schedule.fade)
-
-    def _teacher_with(self, table: SkillTable) -> Teacher:
-        """The teacher of the methods that need more than labels, see `Together.of`."""
-        assert isinstance(self.teacher, Teacher)
-        return replace(self.teacher, table=table)
 
     def _joins(self) -> bool:
         """Whether the policy that acts is not the student's alone."""
@@ -249,7 +250,7 @@ class Learner:
         """The teacher's distributions as labels: times the weights of the gate, where there is one."""
         if self.guidance is None or not self.guidance.uses("gate"):
             return asked.probs
-        samples = (iteration * (self.venv.num_envs * self.config.rollout_length)).astype(jnp.float32)
+        samples = (iteration * self.samples).astype(jnp.float32)
         return asked.probs * self.guidance.gate(asked, samples)[..., None]
 
     def _rewards(

@@ -164,14 +164,14 @@ class Executor:
     def _read(self, obs: jax.Array) -> Seen:
         words, size = newest_frame(obs), self._domain.size
         scene = self._domain.vocabulary.read(words)
-        world, kind = read_map(words, scene.agent_cell, size), (words & 0xFF).astype(jnp.int32)
+        world, kind = read_map(words, scene.agent_cell, size), (words & 0xFF).astype(jnp.int32).reshape(size)
         pose = Pose(scene.agent_cell // size[1], scene.agent_cell % size[1], scene.agent_dir)
-        empty = mask_rows(kind == EMPTY, size)
+        empty = mask_rows(kind == EMPTY)
         return Seen(
             world=world,
-            passable=world.passable & ~mask_rows(kind == LAVA, size),
+            passable=world.passable & ~mask_rows(kind == LAVA),
             empty=empty,
-            doors=mask_rows(kind == DOOR, size),
+            doors=mask_rows(kind == DOOR),
             pose=pose,
             empty_hands=bit(empty, pose.x, pose.y),
         )

@@ -52,23 +52,25 @@ class Pose(NamedTuple):
 
 def read_map(words: jax.Array, agent_cell: jax.Array, size: tuple[int, int]) -> Map:
     """The map in one painted frame, uint32[W * H], H at most 32."""
+    words = words.reshape(size)
     kind = words & 0xFF
-    is_agent = np.arange(words.shape[0], dtype=np.int32) == agent_cell
+    is_agent = np.arange(words.size, dtype=np.int32).reshape(size) == agent_cell
     open_door = (kind == DOOR) & ((words >> 16) & 0xFF == OPEN)
     walkable = (kind == EMPTY) | (kind == GOAL) | (kind == LAVA) | open_door
     item = (kind == KEY) | (kind == BALL) | (kind == BOX)
     return Map(
-        unseen=mask_rows(kind == UNSEEN, size),
-        solid=mask_rows((kind == WALL) | (kind == DOOR), size),
-        items=mask_rows(item & ~is_agent, size),
-        passable=mask_rows(walkable | is_agent, size),
+        unseen=mask_rows(kind == UNSEEN),
+        solid=mask_rows((kind == WALL) | (kind == DOOR)),
+        items=mask_rows(item & ~is_agent),
+        passable=mask_rows(walkable | is_agent),
     )
 
 
-def mask_rows(mask: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """uint32[W], the cells of a mask bool[W * H], H at most 32."""
-    bits = np.uint32(1) << np.arange(size[1], dtype=np.uint32)
-    return jnp.sum(jnp.where(mask.reshape(size), bits, np.uint32(0)), 1, dtype=jnp.uint32)
+def mask_rows(cells: jax.Array) -> jax.Array:
+    """uint32[..., W], the set of cells bool[..., W, H], H at most 32."""
+    bits = np.uint32(1) << np.arange(cells.shape[-1], dtype=np.uint32)
+    bits = np.array(bits, ndmin=cells.ndim)
+    return jnp.where(cells, bits, np.uint32(0)).sum(-1, dtype=jnp.uint32)
 
 
 def explore(world: Map, pose: Pose, height: int, view_size: int) -> jax.Array:

@@ -15,6 +15,7 @@ from msgspec.structs import asdict, astuple
 from jaxteach.errors import UserError
 from jaxteach.runs.files import read_text, write_json
 from jaxteach.runs.manifest import DamagedError, check_manifest
+from jaxteach.teacher.domain import Vocabulary
 
 FORMAT: Final = "jaxteach-plans"
 VERSION: Final = 1
@@ -63,6 +64,11 @@ class CaptionParts(Struct, frozen=True, forbid_unknown_fields=True):
 
     sees: tuple[str, ...]
     holds: str | None
+
+
+def caption_parts(vocabulary: Vocabulary) -> list[CaptionParts]:
+    """All captions of a vocabulary."""
+    return [CaptionParts(tuple(sees), holds) for sees, holds in zip(vocabulary.sees, vocabulary.holds)]
 
 
 class CaptionPlans(CaptionParts, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

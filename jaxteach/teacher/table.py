@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionParts, CaptionPlans, MisfitError, PlanFile, PlanFileError
+from jaxteach.teacher.plans import CaptionParts, CaptionPlans, MisfitError, PlanFile, PlanFileError, caption_parts
 
 NOTHING_LEFT, WAIT, EXPLORE, FIRST_OBJECT_SKILL = 0, 1, 2, 3
 OBJECT_SKILLS: Final = ("goto", "pickup", "drop", "toggle", "putnext")
@@ -54,9 +54,7 @@ def compile_plans(plans: PlanFile, vocabulary: Vocabulary, size: TableSize = AS_
     """
     width = max([size.plans, *(len(entry.plans) for entry in plans.captions)])
     depth = max([size.depth, *(len(plan.skills) for entry in plans.captions for plan in entry.plans)])
-    known = {
-        CaptionParts(tuple(sees), holds): i for i, (sees, holds) in enumerate(zip(vocabulary.sees, vocabulary.holds))
-    }
+    known = {caption: i for i, caption in enumerate(caption_parts(vocabulary))}
     others = [entry for entry in plans.captions if entry.others]
     height = len(known) + len(others)
     numbers = np.full((height, width, depth), NOTHING_LEFT, np.int32)

@@ -13,6 +13,7 @@ import numpy as np
 from envs_jax.grid.constants import BOX, DOOR, KEY, NO_DIRECTION, NUM_COLORS
 from envs_jax.small_gather import pick
 from jaxteach.teacher.domain import NO_CAPTION, caption_text
+from jaxteach.teacher.plans import BASIC_SKILLS
 
 NOWHERE = -1
 
@@ -58,7 +59,7 @@ class Captions:
     colored: bool
     num_boxes: int = 0
     boxed_key: bool = False
-    skills = ("explore", "goto", "pickup", "drop", "toggle", "wait")
+    skills = BASIC_SKILLS
 
     @cached_property
     def _codes(self) -> list[tuple[int, int, int, int]]:

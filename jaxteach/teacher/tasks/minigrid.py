@@ -40,7 +40,7 @@ from envs_jax.minigrid.map_memory import (
 )
 from envs_jax.small_gather import pick
 from jaxteach.errors import UserError
-from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, ahead_rows, approach, neighbourhood, reachable
+from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, ahead_rows, approach, mask_rows, neighbourhood, reachable
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
 from jaxteach.teacher.tasks.minigrid_captions import KnownWorld, MiniGridCaptions, checked_flags
 
@@ -180,10 +180,10 @@ class MiniGridDomain:
         By default these are cells where an object blocks no path: cells in the open, or else dead ends, or else all
         empty cells. A subclass may override this. An agent that knows no such cell waits.
         """
-        empty, reach = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.within_reach)
+        empty, reach = mask_rows((known.kind == EMPTY) & ~known.here), mask_rows(known.within_reach)
         blocked = ~self._passable(known) & np.uint32((1 << self.size[1]) - 1)
         east, south, west, north = (ahead_rows(blocked, side, self.size[1], True) for side in range(4))
-        crowded = self._near(self._near(self._items(known))) | self._near(self._rows(known.kind == DOOR))
+        crowded = self._near(self._near(self._items(known))) | self._near(mask_rows(known.kind == DOOR))
         in_the_open = empty & reach & ~crowded & ~(east & west) & ~(north & south)
         dead_ends = empty & reach & (east & west & (north | south) | north & south & (east | west))
         return self._cells(_first_of(in_the_open, dead_ends, empty))
@@ -193,23 +193,23 @@ class MiniGridDomain:
 
     def caption_id(self, memory: MiniGridMemory, scene: Observation) -> tuple[jax.Array, Context]:
         known, words = self._known(memory, scene), self.vocabulary
-        own = self._rows(known.here)
+        own = mask_rows(known.here)
         passable = self._passable(known) | own
         reach = reachable(passable, own, self.size[1], True)
         known = known._replace(within_reach=self._cells(reach))
-        places = self._rows(words.cells(known))
+        places = mask_rows(words.cells(known))
         by_sight = np.array([thing.by_sight for thing in words.seen_objects], bool).reshape(-1, 1)
         named = ((places & jnp.where(by_sight, places, reach[None])) != 0).any(1)
         held = words.held_object(known)
         shown = jnp.where(words.seen_as[:, :, None] & named[None, :, None], places[None], np.uint32(0))
-        empty, unseen = self._rows((known.kind == EMPTY) & ~known.here), self._rows(known.kind == UNSEEN)
+        empty, unseen = mask_rows((known.kind == EMPTY) & ~known.here), mask_rows(known.kind == UNSEEN)
         front = memory.seen.words[cell_of(front_position(memory.seen), self.size)]
         return words.number(named, held), Context(
             objects=jax.lax.reduce(shown, np.uint32(0), jax.lax.bitwise_or, (1,)),
             in_hand=pick(words.held_as, held),
             passable=passable,
             explore_targets=jnp.where((unseen & reach).any(), unseen, self._items(known) & self._near(unseen)),
-            drop_targets=self._rows(self._checked_drop_cells(known)) & empty,
+            drop_targets=mask_rows(self._checked_drop_cells(known)) & empty,
             empty=empty,
             door_ahead=(kind_of(front) == DOOR) & (state_of(front) == CLOSED),
             hands_full=known.held_kind != EMPTY,
@@ -251,7 +251,7 @@ class MiniGridDomain:
 
     def _items(self, known: KnownWorld) -> jax.Array:
         """uint32[W], the cells with an object that can be picked up."""
-        return self._rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))
+        return mask_rows((known.kind == KEY) | (known.kind == BALL) | (known.kind == BOX))
 
     def _passable(self, known: KnownWorld) -> jax.Array:
         """uint32[W], the cells that can be walked through; a closed door is one if nothing beside it is unseen."""
@@ -259,8 +259,8 @@ class MiniGridDomain:
         if not self.avoid_lava:
             free |= known.kind == LAVA
         doors = known.kind == DOOR
-        closed = self._rows(doors & (known.state == CLOSED)) & ~self._near(self._rows(known.kind == UNSEEN))
-        return self._rows(free | (doors & (known.state == OPEN))) | closed
+        closed = mask_rows(doors & (known.state == CLOSED)) & ~self._near(mask_rows(known.kind == UNSEEN))
+        return mask_rows(free | (doors & (known.state == OPEN))) | closed
 
     def _walk(self, seen: SeenMap, context: Context, targets: jax.Array) -> jax.Array:
         """int32[M], the first action on the way to each of the targets uint32[M, W], `FINISHED` or `STUCK`."""
@@ -290,12 +290,6 @@ class MiniGridDomain:
     def _cells(self, rows: jax.Array) -> jax.Array:
         """bool[W, H], the cells of a set uint32[W]."""
         return (rows[:, None] >> np.arange(self.size[1], dtype=np.uint32)[None]) & 1 == 1
-
-    def _rows(self, cells: jax.Array) -> jax.Array:
-        """uint32[..., W], the set of cells bool[..., W, H]."""
-        bits = np.uint32(1) << np.arange(self.size[1], dtype=np.uint32)
-        bits = np.array(bits, ndmin=cells.ndim)
-        return jnp.where(cells, bits, np.uint32(0)).sum(-1, dtype=jnp.uint32)
 
 
 def _first_of(*sets: jax.Array) -> jax.Array:

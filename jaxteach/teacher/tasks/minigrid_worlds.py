@@ -24,7 +24,7 @@ from envs_jax.grid.constants import (
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
-from envs_jax.minigrid.map_memory import MapWrapper, map_size
+from envs_jax.minigrid.map_memory import map_size
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.multi_room import MultiRoom
 from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, PutNear
@@ -202,12 +202,11 @@ CAPTIONS: Final[dict[type[MiniGridEnv], MiniGridCaptions]] = {
 
 
 def minigrid_domain(task: str, env: Any) -> MiniGridDomain:
-    """The domain of one of MiniGrid's worlds, plain or in a `MapWrapper`.
+    """The domain of one of MiniGrid's worlds.
 
     Raises:
         ValueError: there are no captions for it, or it is too large for the map.
     """
-    env = env.unwrapped if isinstance(env, MapWrapper) else env
     world = next((base for base in type(env).__mro__ if base in CAPTIONS), None)
     larger_maze = isinstance(env, ObstructedMaze) and env.num_quarters > 0
     if world is None or larger_maze or isinstance(env, DynamicObstacles):
