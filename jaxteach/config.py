@@ -187,11 +187,11 @@ class WorldConfig:
         Raises:
             UserError: as `make_env`, or the world lacks what training needs.
         """
-        from envs_jax.minigrid.map_memory import MapWrapper, has_image  # noqa: PLC0415 - as in `make_env`
+        from envs_jax.minigrid.map_memory import MapWrapper, has_minigrid_observation  # noqa: PLC0415 - as in `make_env`
         from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
 
         env = self.make_env(task)
-        env = MapWrapper(env) if has_image(env) else env
+        env = MapWrapper(env) if has_minigrid_observation(env) else env
         try:
             return AgentAxisWrapper(env)
         except ValueError as error:
