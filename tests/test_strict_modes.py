@@ -54,10 +54,10 @@ RUNS = {
     ),
     "hallway": TrainConfig("LockedHallway-2Rooms", network="mlp", recurrent=True, ppo=LINE),
     "spread": TrainConfig("simple_spread", network="mlp", ppo=PPO, world=WorldConfig(max_steps=3)),
-    "copilot": TrainConfig(
+    "guided": TrainConfig(
         "SimpleDoorKey", ppo=replace(PPO, guidance="kickstart+agreement+potential+prior+guide+dagger+clone+hint+gate")
     ),
-    "copilots": TrainConfig(
+    "guided_team": TrainConfig(
         "LockedHallway-2Rooms",
         network="mlp",
         recurrent=True,
@@ -225,7 +225,7 @@ def two_updates(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["spread", *(pytest.param(name, marks=pytest.mark.slow) for name in ("doorkey", "lstm", "hallway", "copilot"))],
+    ["spread", *(pytest.param(name, marks=pytest.mark.slow) for name in ("doorkey", "lstm", "hallway", "guided"))],
 )
 def test_training_has_the_same_bits(name, request):
     """Catches a number that is rounded or drawn otherwise in one of the modes."""
