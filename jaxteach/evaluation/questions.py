@@ -11,17 +11,17 @@ from jaxteach.ppo.episodes import Policy, film_episodes
 
 
 class AskedEpisodes(NamedTuple):
-    """The outcomes of N episodes of an `AskWorld`, when they ended or after its `max_steps`."""
+    """The outcomes of N episodes of an `AskWorld`, when they ended or after `max_steps` steps."""
 
     success: jax.Array  # bool[N]
-    questions: jax.Array  # int32[N], all that were put
+    questions: jax.Array  # int32[N], how many were put
     game_return: jax.Array  # float32[N], without the price of questions
     episode_return: jax.Array  # float32[N]
     length: jax.Array  # int32[N]
 
 
 def ask_policy(share: float) -> Policy:
-    """Asks at random in a share of the steps: 0 leaves the questions to the ends of plans, 1 asks in every step."""
+    """Asks at random in a share of the steps, 0 to 1: 0 asks only after plans, 1 in each step."""
 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         del obs
@@ -35,10 +35,10 @@ def play_asking(world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.A
 
     Args:
         world: the `AskWorld`, with an axis of agents.
-        policy: who decides, such as `ask_policy(0.5)`.
+        policy: decides when to ask, such as `ask_policy(0.5)`.
         memory: the policy's before the first step.
         key: draws the layouts and the policy's actions.
-        episodes: how many.
+        episodes: N.
     """
     outcome, (questions, rewards) = film_episodes(world, policy, memory, key, episodes, episodes, _frame)
     played = np.arange(world.max_steps + 1, dtype=np.int32)[:, None] <= outcome.length
