@@ -97,7 +97,7 @@ class PPOConfig:
     clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, with which
     the student learns when to ask for a plan, see docs/asking.md"""
     ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
-    """ask: the price of a question"""
+    """ask: the price of a question, in units of the reward"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.5
     """agreement: the reward at first for an action that the teacher is certain of, less what the student expects"""
     potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0

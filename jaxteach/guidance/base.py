@@ -18,7 +18,7 @@ class Advice(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What came of T steps of N environments with A agents each."""
+    """T finished steps of N environments with A agents each."""
 
     action: jax.Array  # int32[T, N, A]
     policy: jax.Array  # float32[T, N, A, actions], the probabilities by which the student acted

@@ -1,4 +1,4 @@
-"""DAgger: student and teacher act in turn, and the teacher labels every state."""
+"""DAgger: the teacher acts with a probability that fades, and labels every state."""
 
 import jax
 
