@@ -25,7 +25,7 @@ def ask_policy(share: float) -> Policy:
 
     def act(memory: Any, obs: Any, first: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
         del obs
-        return memory, jax.random.bernoulli(key, share, (len(first), 1)).astype(jnp.int32)
+        return memory, jax.random.bernoulli(key, jnp.float32(share), (len(first), 1)).astype(jnp.int32)
 
     return act
 

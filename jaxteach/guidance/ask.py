@@ -65,4 +65,4 @@ class Asking:
         execution, action = self.executor.act(execution, obs, coin)
         charged = wanted | execution.done
         charge = jnp.where(charged, self.price + SURCHARGE * surcharge, 0).astype(jnp.float32)
-        return Dialogue(execution, dialogue.questions + asks, surcharge), action, charge
+        return Dialogue(execution, dialogue.questions + asks.astype(jnp.int32), surcharge), action, charge

@@ -100,7 +100,7 @@ class AskWorld(EqualByArguments, Environment[Any, specs.DiscreteArray, Any]):
         """
         wanted = checked_action(action, 2) == 1
         key, coin_key = jax.random.split(state.key)
-        coin = jax.random.bernoulli(coin_key).astype(jnp.int32)
+        coin = jax.random.bernoulli(coin_key, jnp.float32(0.5)).astype(jnp.int32)
         dialogue, taken, charge = self.asking.step(state.dialogue, state.obs, wanted, coin)
         world, timestep = self.env.step(state.world, taken)
         state = AskState(key, world, dialogue, timestep.observation, state.obs)

@@ -22,5 +22,5 @@ class Hint(Guidance):
         return jnp.where(shown[..., None], advice.probs, 0)
 
     def drop_hints(self, inputs: jax.Array, num_actions: int, key: jax.Array) -> jax.Array:
-        dropped = jax.random.bernoulli(key, 0.5, (*inputs.shape[:-1], 1))
+        dropped = jax.random.bernoulli(key, jnp.float32(0.5), (*inputs.shape[:-1], 1))
         return jnp.where(dropped, inputs.at[..., -num_actions:].set(0), inputs)
