@@ -104,7 +104,11 @@ def profile_update(task: str, options: Options) -> dict[str, Any]:
     probs = label(state, trajectory)[1]
     shared = {name: getattr(trajectory, name) for name in ("inputs", "first", "active", "action", "log_prob", "value")}
     batch = Batch(
-        **shared, learnt=trajectory.active, advantage=trajectory.reward, returns=trajectory.value, teacher_probs=probs
+        **shared,
+        on_policy=trajectory.active,
+        advantage=trajectory.reward,
+        returns=trajectory.value,
+        teacher_probs=probs,
     )
     schedule = learner._schedule(jnp.int32(0))
     update_epochs = jax.jit(lambda state, batch: learner.update_epochs(state, batch, trajectory.carry, schedule, key))

@@ -129,7 +129,10 @@ def _put(array: jax.Array, indices: jax.Array, values: jax.Array) -> jax.Array:
 
 
 def select_copies(mask: jax.Array, on_true: Any, on_false: Any) -> Any:
-    """Selects whole environments by `mask` bool[N]; `on_true` may be one for all of them, without their axis."""
+    """Selects whole environments by `mask` bool[N], or a single one by bool[].
+
+    `on_true` may be one for all environments, without their axis.
+    """
 
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(mask.reshape(mask.shape + (1,) * (b.ndim - 1)), a, b)

@@ -47,7 +47,7 @@ IMITATES, AGREES, SHAPES, JOINS, CLONES, GATED = (
     for names in (("kickstart", "dagger", "clone"), ("agreement",), ("potential",), ("prior",), ("clone",), ("gate",))
 )
 LABELLING = ("kickstart", "agreement", "potential", "prior", "guide", "dagger", "clone", "hint", "gate")
-"""The ways of guidance in which the teacher says what it would do in each step."""
+"""The ways of guidance in which the teacher says what it would do in each of the student's steps."""
 GUIDANCE = (*LABELLING, "ask")
 FADES = OnlyWith("methods", tuple(name for name in LABELLING if name != "potential"), why="without a method that fades")
 ASKED = OnlyWith("asks", why="without --guidance ask")
@@ -94,16 +94,16 @@ class PPOConfig:
     """the critic learns returns in units of their spread"""
     guidance: Annotated[str, TAUGHT] = "kickstart"
     """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
-    clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, by which
+    clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, with which
     the student learns when to ask for a plan, see docs/asking.md"""
     ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
-    """ask: the price of a question"""
+    """ask: the price of a question, in units of the reward"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.5
-    """agreement: what an action gains that the teacher is certain to take, at first, less what the student expects"""
+    """agreement: the reward at first for an action that the teacher is certain of, less what the student expects"""
     potential_coef: Annotated[Weight, TAUGHT, SHAPES] = 1.0
-    """potential: the weight of the values of situations; it does not fade"""
+    """potential: the weight of the shaping rewards; it does not fade"""
     prior_beta: Annotated[Weight, TAUGHT, JOINS] = 1.0
-    """prior: the power of the teacher's distribution, at first"""
+    """prior: the exponent of the teacher's probabilities at first"""
     clone_until: Annotated[Share, TAUGHT, CLONES] = 0.5
     """clone: the teacher acts and is imitated until the schedule, which begins at 1, falls to this"""
     label_budget: Annotated[Limit, TAUGHT, GATED] = math.inf
@@ -130,7 +130,7 @@ class PPOConfig:
 
     @property
     def asks(self) -> bool:
-        """Whether the student acts by asking the teacher, in an `AskWorld`."""
+        """Whether the student decides when to ask the teacher for a plan, in an `AskWorld`."""
         return self.methods == ("ask",)
 
     @property
@@ -140,21 +140,20 @@ class PPOConfig:
 
     def fade(self, iteration: jax.Array, steps: int) -> jax.Array:
         """float32[], the share that is left of the teacher's weights in an iteration of `steps` environment steps."""
-        count = iteration.astype(jnp.float32)
         if self.distill_schedule == "linear":
+            # A coefficient of 0 leaves nothing, and 0 / 0 is NaN.
             whole = jnp.maximum(jnp.float32(self.distill_coef), 1e-6)
             return jnp.minimum(self.coefficient(iteration, steps) / whole, 1)
-        halvings = count * (steps / self.distill_half_life)
+        halvings = iteration.astype(jnp.float32) * (steps / self.distill_half_life)
         return jnp.where(halvings < 12, 0.5**halvings, 0.0).astype(jnp.float32)
 
     def coefficient(self, iteration: jax.Array, steps: int) -> jax.Array:
         """float32[], the weight of imitation in an iteration of `steps` environment steps."""
-        count = iteration.astype(jnp.float32)
         if self.distill_schedule == "linear":
+            count = iteration.astype(jnp.float32)
             line = jnp.maximum(self.distill_coef - self.distill_decay * count, self.distill_floor)
             return jnp.where(count < self.distill_end, line, 0.0).astype(jnp.float32)
-        halvings = count * (steps / self.distill_half_life)
-        return jnp.where(halvings < 12, self.distill_coef * 0.5**halvings, 0.0).astype(jnp.float32)
+        return (self.distill_coef * self.fade(iteration, steps)).astype(jnp.float32)
 
 
 STATIC_HPARAMS = {
@@ -187,11 +186,11 @@ class WorldConfig:
         Raises:
             UserError: as `make_env`, or the world lacks what training needs.
         """
-        from envs_jax.minigrid.map_memory import MapWrapper, has_image  # noqa: PLC0415 - as in `make_env`
+        from envs_jax.minigrid.map_memory import MapWrapper, has_minigrid_observation  # noqa: PLC0415 - as in `make_env`
         from envs_jax.wrappers import AgentAxisWrapper  # noqa: PLC0415
 
         env = self.make_env(task)
-        env = MapWrapper(env) if has_image(env) else env
+        env = MapWrapper(env) if has_minigrid_observation(env) else env
         try:
             return AgentAxisWrapper(env)
         except ValueError as error:

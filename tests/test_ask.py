@@ -73,9 +73,9 @@ def test_observations_are_differences_modulo_256():
     timestep, states = played(ask_world(), 12)
     assert timestep.observation.dtype == np.uint8
     assert not timestep.observation[0].any()
-    np.testing.assert_array_equal(timestep.observation[1:], states.obs - states.before)
+    np.testing.assert_array_equal(timestep.observation[1:], states.obs - states.previous_obs)
     assert (timestep.observation > 127).any()
-    np.testing.assert_array_equal(states.before[1:], states.obs[:-1])
+    np.testing.assert_array_equal(states.previous_obs[1:], states.obs[:-1])
 
 
 def test_a_stack_is_observed_as_it_is():

@@ -11,7 +11,7 @@ import envs_jax
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import LABELLING, PPOConfig
 from jaxteach.errors import UserError
-from jaxteach.guidance import METHODS, Asked, Guidance, Steps, Together
+from jaxteach.guidance import METHODS, Advice, CombinedGuidance, Guidance, Steps
 from jaxteach.guidance.potential import Potential, caption_values
 from jaxteach.networks.base import forward
 from jaxteach.networks.registry import make_network, with_hint
@@ -23,11 +23,11 @@ SOON = {"xla_backend_optimization_level": 0}
 TEACHER = lock_teacher(lock_plans(silent=(SILENT,)))
 
 
-def asked(probs, captions=None, fade=1.0):
+def advice(probs, captions=None, fade=1.0):
     """What a teacher says of samples [..., actions]."""
     probs = jnp.asarray(probs, jnp.float32)
     captions = jnp.zeros(probs.shape[:-1], jnp.int32) if captions is None else jnp.asarray(captions, jnp.int32)
-    return Asked(probs, captions, jnp.float32(fade))
+    return Advice(probs, captions, jnp.float32(fade))
 
 
 def steps(action, discount=None, last=None, next_captions=None):
@@ -51,7 +51,7 @@ def test_options_and_methods_have_the_same_names():
 
 def test_agreement_by_hand():
     """0.1, half faded: 0.05 times the teacher's probability less the expected 1/3; nothing without plans."""
-    said = asked([[0.7, 0.3, 0]] * 3 + [[0, 0, 0]], fade=0.5)
+    said = advice([[0.7, 0.3, 0]] * 3 + [[0, 0, 0]], fade=0.5)
     gains = method("agreement", agreement_coef=0.1).bonus(steps([0, 1, 2, 0]), said)
     np.testing.assert_allclose(gains, [0.05 * (0.7 - 1 / 3), 0.05 * (0.3 - 1 / 3), -0.05 / 3, 0], atol=1e-7)
     half = method("agreement", agreement_coef=0.1).bonus(steps([0, 1, 2, 0]), said._replace(probs=said.probs / 2))
@@ -72,7 +72,7 @@ def test_potentials_by_hand():
     }
     captions, following, discount, last = zip(*(case for case, _ in cases.values()))
     potential = Potential(PPOConfig(gamma=0.5, potential_coef=2.0), 64, (0.2, 0.8))
-    said = asked(jnp.zeros((len(cases), 3)), captions)
+    said = advice(jnp.zeros((len(cases), 3)), captions)
     bonus = potential.bonus(steps([0] * len(cases), discount, last, following), said)
     for name, got, (_, expected) in zip(cases, bonus, cases.values()):
         np.testing.assert_allclose(got, expected, atol=1e-6, err_msg=name)
@@ -99,7 +99,7 @@ def test_shaping_leaves_the_optimal_policy(seed):
     values = rng.random(states)
     potential = Potential(PPOConfig(gamma=gamma, potential_coef=5.0), 64, tuple(values))
     captions = np.broadcast_to(np.arange(states)[:, None], shape)
-    said = asked(np.zeros((*shape, actions)), captions)
+    said = advice(np.zeros((*shape, actions)), captions)
     bonus = np.asarray(potential.bonus(steps(np.zeros(shape), discount, discount == 0, following), said))
     plain, shaped = (optimal_q(given, following, discount, gamma) for given in (rewards, rewards + bonus))
     np.testing.assert_array_equal(plain.argmax(1), shaped.argmax(1))
@@ -112,35 +112,35 @@ def test_shaping_leaves_the_optimal_policy(seed):
 def test_a_joint_policy_by_hand():
     """Probabilities 1/2 and 1/2, and the teacher's 1 and 0, which count as 1 and 0.01, to the power of 2 * 0.5."""
     prior, logits = method("prior", prior_beta=2.0), jnp.log(jnp.array([[0.5, 0.5]] * 2))
-    joint = prior.joint_logits(logits, jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.float32(0.5))
+    joint = prior.policy_logits(logits, jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.float32(0.5))
     np.testing.assert_allclose(jax.nn.softmax(joint)[0], np.array([1, 0.01]) / 1.01, rtol=1e-5)
     np.testing.assert_array_equal(joint[1], logits[1])
-    np.testing.assert_array_equal(prior.joint_logits(logits, jnp.eye(2), jnp.float32(0)), logits)
+    np.testing.assert_array_equal(prior.policy_logits(logits, jnp.eye(2), jnp.float32(0)), logits)
 
 
 def test_the_guide_plays_the_first_steps():
     """Of 4 environments for 64 * 0.5 * ((i + 1/2) / 4)^3 steps: 0.06, 1.7, 7.8 and 21.4; silent, it plays none."""
-    said, key = asked([[[1.0, 0, 0]]] * 4, fade=0.5), jax.random.key(0)
+    said, key = advice([[[1.0, 0, 0]]] * 4, fade=0.5), jax.random.key(0)
     takes_over = {k: method("guide").takes_over(jnp.full(4, k), said, key)[:, 0].tolist() for k in (0, 1, 7, 8, 21, 22)}
     no, yes = False, True
     rows = [[yes] * 4, [no, yes, yes, yes], [no, no, yes, yes], [no, no, no, yes], [no, no, no, yes], [no] * 4]
     assert list(takes_over.values()) == rows
-    assert not method("guide").takes_over(jnp.zeros(4, jnp.int32), asked(jnp.zeros((4, 1, 3))), key).any()
+    assert not method("guide").takes_over(jnp.zeros(4, jnp.int32), advice(jnp.zeros((4, 1, 3))), key).any()
 
 
 def test_the_teacher_of_dagger_acts_with_the_schedule_s_probability():
-    said = asked(jnp.ones((20_000, 1, 3)) / 3)
+    said = advice(jnp.ones((20_000, 1, 3)) / 3)
     share = {
         fade: method("dagger").takes_over(None, said._replace(fade=jnp.float32(fade)), jax.random.key(0)).mean()
         for fade in (0, 0.3, 1)
     }
     np.testing.assert_allclose(list(share.values()), [0, 0.3, 1], atol=0.02)
-    assert not method("dagger").takes_over(None, asked(jnp.zeros((4, 1, 3))), jax.random.key(0)).any()
+    assert not method("dagger").takes_over(None, advice(jnp.zeros((4, 1, 3))), jax.random.key(0)).any()
 
 
 def test_cloning_has_two_phases():
     """The weight is whole until the schedule falls to 0.4, and PPO's own loss counts from then on."""
-    clone, said = method("clone", clone_until=0.4, distill_coef=5.0), asked([[[1.0, 0, 0]], [[0, 0, 0]]])
+    clone, said = method("clone", clone_until=0.4, distill_coef=5.0), advice([[[1.0, 0, 0]], [[0, 0, 0]]])
     for fade, cloning in ((0.41, True), (0.39, False)):
         share = jnp.float32(fade)
         took = clone.takes_over(None, said._replace(fade=share), None)[:, 0]
@@ -151,14 +151,14 @@ def test_cloning_has_two_phases():
 
 def test_labels_are_gated_by_hand():
     """1 - H / log 4: 1 for certainty, 1/2 for two alike, 0 for four; nothing once the budget is spent."""
-    said = asked([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4])
+    said = advice([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4])
     gate = method("gate", label_budget=100.0)
     np.testing.assert_allclose(gate.gate(said, jnp.float32(99)), [1, 0.5, 0], atol=1e-6)
     np.testing.assert_array_equal(gate.gate(said, jnp.float32(100)), 0)
 
 
 def test_hints_are_dropped_more_and_more_often():
-    said, hint = asked(jnp.full((20_000, 1, 3), 1 / 3)), method("hint")
+    said, hint = advice(jnp.full((20_000, 1, 3), 1 / 3)), method("hint")
     for fade in (0, 0.3, 1):
         shown = hint.hint(said._replace(fade=jnp.float32(fade)), jax.random.key(0))
         assert set(np.unique(shown.sum(-1).round(5))) <= {0, 1}
@@ -224,13 +224,13 @@ def test_the_teacher_acts_in_the_rollout():
     """At first always, but where it is silent; catches actions of another state, and records of whose they are."""
     _, _, played, said, *_ = rollout("potential+dagger", 0)
     place, action = np.asarray(said.captions), np.asarray(played.action)
-    np.testing.assert_array_equal(played.own, place == SILENT)
+    np.testing.assert_array_equal(played.by_student, place == SILENT)
     right, wrong = ((np.array(DIGITS)[place] + k) % 3 for k in (0, 1))
     taught = place != SILENT
     assert ((action == right) | (action == wrong))[taught].all()
     assert (action == right)[taught].mean() > 0.8
     _, _, played, *_ = rollout("potential+dagger", 3)
-    assert np.asarray(played.own).all()
+    assert np.asarray(played.by_student).all()
 
 
 def test_the_guide_gives_way_in_the_rollout():
@@ -239,7 +239,7 @@ def test_the_guide_gives_way_in_the_rollout():
     shares = ((np.arange(8) + 0.5) / 8) ** 3 * 5
     elapsed = np.asarray(played.episode_length) - 1
     guided = (elapsed < shares) & (np.asarray(said.captions)[..., 0] != SILENT)
-    np.testing.assert_array_equal(np.asarray(played.own)[..., 0], ~guided)
+    np.testing.assert_array_equal(np.asarray(played.by_student)[..., 0], ~guided)
     assert guided[5].any(), "the second episode"
     assert not guided.all()
 
@@ -305,15 +305,15 @@ def test_the_policy_is_not_improved_by_the_teacher_s_actions():
 def test_several_methods_are_one():
     """Weights of imitation do not add up, and what another method does stays."""
     numbers = {"distill_coef": 4.0, "clone_until": 0.5}
-    both = Together((method("kickstart", **numbers), method("clone", **numbers)))
+    both = CombinedGuidance((method("kickstart", **numbers), method("clone", **numbers)))
     assert float(both.imitation_coef(jnp.float32(3))) == 4
     assert float(both.imitation_coef(jnp.float32(1.5))) == 1.5
     assert float(both.policy_coef(jnp.float32(0.75))) == 0
     assert both.before_acting
-    costs = Together((method("agreement"), Potential(PPOConfig(gamma=0.5), 64, (0.4,))))
-    said, walked = asked([[0.5, 0.5, 0]]), steps([0])
+    costs = CombinedGuidance((method("agreement"), Potential(PPOConfig(gamma=0.5), 64, (0.4,))))
+    said, walked = advice([[0.5, 0.5, 0]]), steps([0])
     np.testing.assert_allclose(costs.bonus(walked, said), 0.5 * (0.5 - 1 / 3) + (0.2 - 0.4), atol=1e-6)
-    gated = Together((method("kickstart"), method("gate", label_budget=1.0)))
+    gated = CombinedGuidance((method("kickstart"), method("gate", label_budget=1.0)))
     assert float(gated.gate(said, jnp.float32(1))[0]) == 0
     assert not gated.active(jnp.float32(0), jnp.float32(1)), "a gate alone asks nobody"
 
@@ -331,7 +331,7 @@ def test_methods_cost_nothing_where_they_are_off(monkeypatch):
     def must_not_be_called(self, *arguments):
         raise AssertionError
 
-    for hook in ("joint_logits", "takes_over", "hint", "drop_hints", "bonus", "gate", "policy_coef"):
+    for hook in ("policy_logits", "takes_over", "hint", "drop_hints", "bonus", "gate", "policy_coef"):
         monkeypatch.setattr(Guidance, hook, must_not_be_called)
     taught = program(lock_learner("kickstart", TEACHER), TEACHER.table)
     assert len(taught) > len(plain)

@@ -126,6 +126,6 @@ def test_several_agents_and_seeds_are_guided():
         alone
     )
     probs = np.take_along_axis(np.asarray(said.probs), np.asarray(played.action)[..., None], -1)[..., 0]
-    assert played.own.shape == (16, 4, 2)
-    np.testing.assert_array_equal(played.own, said.probs.sum(-1) == 0)
-    assert (probs[~np.asarray(played.own)] > 0).all(), "the teacher's actions are its own agent's"
+    assert played.by_student.shape == (16, 4, 2)
+    np.testing.assert_array_equal(played.by_student, said.probs.sum(-1) == 0)
+    assert (probs[~np.asarray(played.by_student)] > 0).all(), "the teacher's actions are its own agent's"

@@ -14,7 +14,7 @@ import jaxteach.training.programs as experiment_module
 from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TrainConfig, default_config, with_options
-from jaxteach.guidance import Together
+from jaxteach.guidance import CombinedGuidance
 from jaxteach.guidance.kickstart import Kickstart
 from jaxteach.networks.base import Output, forward
 from jaxteach.networks.convolution import Convolution
@@ -98,7 +98,7 @@ def samples(count, **given):
         inputs=zeros[..., None],
         first=jnp.zeros((2, count), bool),
         active=None,
-        learnt=None,
+        on_policy=None,
         action=zeros.astype(jnp.int32),
         log_prob=jnp.full_like(zeros, np.log(0.25)),
         value=zeros,
@@ -111,7 +111,7 @@ def samples(count, **given):
 
 def imitating(weight):
     """A schedule with this weight of the cross-entropy to the teacher."""
-    return Schedule(*[jnp.float32(weight)] * 4)
+    return Schedule(jnp.bool_(True), *[jnp.float32(weight)] * 3)
 
 
 def learner_with(network, **changes):
@@ -122,7 +122,7 @@ def learner_with(network, **changes):
 def test_the_loss_is_the_sum_of_its_weighted_terms():
     """Catches a term's sign or weight: an entropy that is lost, or a value loss that is halved."""
     learner = learner_with(Table(), value_coef=0.5, entropy_coef=0.1)
-    learner.guidance = Together((Kickstart(learner.config, 1),))
+    learner.guidance = CombinedGuidance((Kickstart(learner.config, 1),))
     params = {"logits": jnp.log(jnp.array([0.25, 0.75])), "value": jnp.float32(0)}
     ones = jnp.ones((2, 8, 1))
     entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))

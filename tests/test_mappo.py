@@ -20,7 +20,7 @@ from envs_jax.vector import VectorEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import PPOConfig, TrainConfig, WorldConfig, default_config
 from jaxteach.errors import UserError
-from jaxteach.guidance import Together
+from jaxteach.guidance import CombinedGuidance
 from jaxteach.guidance.kickstart import Kickstart
 from jaxteach.networks.base import forward
 from jaxteach.networks.features import view_features
@@ -204,7 +204,7 @@ def test_finished_agents_add_nothing_to_the_gradient():
         inputs=jnp.asarray(rng.normal(size=(1, 6, 2, 5)), jnp.float32),
         first=jnp.zeros((1, 6), bool),
         active=active,
-        learnt=active,
+        on_policy=active,
         action=jnp.asarray(rng.integers(0, 2, (1, 6, 2)), jnp.int32),
         log_prob=-jnp.abs(samples()),
         value=samples(),
@@ -221,7 +221,7 @@ def test_finished_agents_add_nothing_to_the_gradient():
         return slope(state.params, batch._replace(**values), (), imitating(1))[0]
 
     learner = copy(learner)
-    learner.guidance = Together((Kickstart(learner.config, 4),))
+    learner.guidance = CombinedGuidance((Kickstart(learner.config, 4),))
     slope = jax.jit(jax.grad(learner._loss, has_aux=True))
     loss, terms = jax.jit(learner._loss)(state.params, batch, (), imitating(3))
     config, parts = learner.config, {name: float(term) for name, term in terms.items()}

@@ -223,6 +223,7 @@ GOAL_CELL = jt.NamedObject("goal", goals)
         (lambda: jt.MiniGridDomain.of(FullyObsWrapper(envs_jax.make(EMPTY)), WORDS), "takes a MiniGridEnv with MiniGr"),
         (lambda: jt.MiniGridDomain.of(3, WORDS), "takes a MiniGridEnv with MiniGrid's own observation, not 3"),
         (lambda: jt.MiniGridDomain.of(envs_jax.make(EMPTY), [GOAL_CELL]), "must be MiniGridCaptions, not"),
+        (lambda: jt.MiniGridDomain.of(envs_jax.make(EMPTY, size=26), WORDS), "at most 32 rows, and Empty needs 33"),
     ],
 )
 def test_captions_and_domains_that_can_t_be_made(make, told):

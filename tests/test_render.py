@@ -380,7 +380,7 @@ def test_a_state_with_a_map_is_drawn_as_its_world(tmp_path):
     """Catches films of MiniGrid's students that can't be drawn, because the states have the agent's map with them."""
     world = WorldConfig().make("MiniGrid-Empty-5x5-v0")
     state, timestep = world.env.reset(jax.random.key(0))
-    frame = frame_of(world, state, timestep.observation)
+    frame = frame_of(world, state, timestep)
     np.testing.assert_array_equal(draw(world.env, frame), world.env.unwrapped.render(state.world))
     animate(world.env, [frame], tmp_path / "film.gif")
     with pytest.raises(ValueError, match="a film shows one world"):

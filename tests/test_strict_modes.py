@@ -54,16 +54,17 @@ RUNS = {
     ),
     "hallway": TrainConfig("LockedHallway-2Rooms", network="mlp", recurrent=True, ppo=LINE),
     "spread": TrainConfig("simple_spread", network="mlp", ppo=PPO, world=WorldConfig(max_steps=3)),
-    "copilot": TrainConfig(
+    "guided": TrainConfig(
         "SimpleDoorKey", ppo=replace(PPO, guidance="kickstart+agreement+potential+prior+guide+dagger+clone+hint+gate")
     ),
-    "copilots": TrainConfig(
+    "guided_team": TrainConfig(
         "LockedHallway-2Rooms",
         network="mlp",
         recurrent=True,
         ppo=replace(LINE, guidance="agreement+prior+guide+dagger+clone+gate"),
         teacher=TeacherConfig(hard_planner=True),
     ),
+    "ask": TrainConfig("KeyInBox", network="reference", ppo=replace(PPO, guidance="ask")),
     "minigrid": TrainConfig("MiniGrid-ObstructedMaze-1Dlhb-v0", ppo=PPO),
     "put near": TrainConfig("MiniGrid-PutNear-6x6-N2-v0", network="mlp", recurrent=True, ppo=PPO),
     "adversary": TrainConfig("simple_adversary", network="mlp", no_teacher=True, ppo=PPO),
@@ -225,7 +226,10 @@ def two_updates(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["spread", *(pytest.param(name, marks=pytest.mark.slow) for name in ("doorkey", "lstm", "hallway", "copilot"))],
+    [
+        "spread",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("doorkey", "lstm", "hallway", "guided", "ask")),
+    ],
 )
 def test_training_has_the_same_bits(name, request):
     """Catches a number that is rounded or drawn otherwise in one of the modes."""

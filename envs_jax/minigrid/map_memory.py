@@ -137,7 +137,7 @@ class MapState(NamedTuple):
         return self.world.step_count
 
 
-def has_image(env: Any) -> TypeGuard[MiniGridEnv]:
+def has_minigrid_observation(env: Any) -> TypeGuard[MiniGridEnv]:
     """Whether an environment is an unwrapped world of MiniGrid with MiniGrid's own observation."""
     return isinstance(env, MiniGridEnv) and hasattr(env.observation_spec, "image")
 
@@ -158,7 +158,7 @@ class MapWrapper(EqualByArguments, Wrapper[Any, Any, Any]):
     """
 
     def __init__(self, env: Environment[Any, Any, Any], radius: int | None = None) -> None:
-        if not has_image(env):
+        if not has_minigrid_observation(env):
             raise ValueError(f"MapWrapper wraps a world of envs_jax.minigrid, not {env!r}")
         self.size, self.max_steps = map_size(env), env.max_steps
         self.radius = checked_integer("radius", min(8, max(self.size) - 2) if radius is None else radius, 1, 31)

@@ -12,7 +12,7 @@ import numpy as np
 
 import envs_jax
 from envs_jax.minigrid import MiniGridEnv
-from envs_jax.minigrid.map_memory import has_image, map_size
+from envs_jax.minigrid.map_memory import has_minigrid_observation, map_size
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
@@ -161,7 +161,7 @@ def _entry(registry: MutableMapping[str, Any], name: str, value: Any) -> Iterato
 
 def _default_network(env: Any) -> str:
     """The built-in network for an environment: egocentric for maps, which have two axes and one for channels."""
-    if has_image(env):
+    if has_minigrid_observation(env):
         return "egocentric"
     if isinstance(env, AskWorld):
         return "reference"

@@ -1,4 +1,4 @@
-"""When2Ask's world (arXiv 2306.03604): the student decides when the teacher is asked, and the teacher's plans act."""
+"""When2Ask's world (arXiv 2306.03604): the teacher's plans act, and the student decides when to ask for a plan."""
 
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -32,28 +32,29 @@ class AskState(NamedTuple):
     world: GridState
     dialogue: Dialogue
     obs: jax.Array  # uint8[size, size, 4 * frame_stack], the world's observation
-    before: jax.Array  # the same, of the step before, which for the first one is `obs`
+    previous_obs: jax.Array  # of the same shape, the observation one step earlier; at first the same as `obs`
 
 
 class AskWorld(EqualByArguments, Environment[Any, specs.DiscreteArray, Any]):
     """A DoorKey world in which the teacher's plans act, and the agent decides when to ask for a new one.
 
-    - observation: uint8[size, size, 4], the world's observation less the one before, modulo 256: zeros at first. With
-      a `frame_stack` above 1 the world's observation itself.
-    - action: int32, 1 to ask. A question is also put where the last plan is done, as before the first step.
-    - reward: float32, the world's, less the price of a question: `price`, and 0.05 more where the plan is the one
-      before, or 0.01 less where it is another one.
-    - discount: the world's.
-    - extras: `success`, bool[], the task was fulfilled before `max_steps`, in whose last step it counts as failed;
-      `questions`, int32[], so far in the episode; `game_reward`, float32[], the world's.
+    - observation: uint8[size, size, 4], the world's observation minus the one of the step before, modulo 256; zeros at
+      first. With a `frame_stack` above 1 it is the world's observation.
+    - action: int32[], 1 to ask, 0 to go on with the plan. A question is also put if the last plan is done, and in the
+      first step.
+    - reward: float32[], the world's minus the price of a question. The price is `price`, plus 0.05 if the new plan is
+      the same as the last one, or minus 0.01 if it differs.
+    - discount: float32[], the world's.
+    - extras: `success`, bool[], the task was fulfilled in time; an episode that takes all `max_steps` steps counts as
+      failed. `questions`, int32[], so far in the episode. `game_reward`, float32[], the world's reward.
 
     Args:
         env: the world, such as `envs_jax.make("KeyInBox")`.
-        teacher: its teacher, whose likeliest plans are taken.
-        price: of a question.
+        teacher: its teacher; the likeliest plan is the answer.
+        price: of a question, in units of the reward.
 
     Raises:
-        UserError: the teacher is of another kind of world.
+        UserError: the world is not a DoorKey one, or the teacher is for another world.
     """
 
     def __init__(self, env: DoorKey, teacher: Teacher, price: float = 0.01) -> None:
@@ -89,31 +90,31 @@ class AskWorld(EqualByArguments, Environment[Any, specs.DiscreteArray, Any]):
         world, timestep = self.env.reset(world_key)
         obs: Any = timestep.observation
         state = AskState(key, world, self.asking.reset(), obs, obs)
-        return state, self._told(timestep, state, jnp.float32(0))
+        return state, self._timestep(timestep, state, jnp.float32(0))
 
     def step(self, state: AskState, action: ArrayLike) -> tuple[AskState, TimeStep[Any]]:
-        """One step of the plan, after a question where one is due.
+        """One step of the plan, after a question if one is put.
 
         Raises:
             ValueError: the action is invalid, see `checked_action`.
         """
         wanted = checked_action(action, 2) == 1
         key, coin_key = jax.random.split(state.key)
-        coin = jax.random.bernoulli(coin_key).astype(jnp.int32)
+        coin = jax.random.bernoulli(coin_key, jnp.float32(0.5)).astype(jnp.int32)
         dialogue, taken, charge = self.asking.step(state.dialogue, state.obs, wanted, coin)
         world, timestep = self.env.step(state.world, taken)
         state = AskState(key, world, dialogue, timestep.observation, state.obs)
-        return state, self._told(timestep, state, charge)
+        return state, self._timestep(timestep, state, charge)
 
     def observe(self, state: AskState) -> jax.Array:
         """The observation of a state."""
-        return state.obs - state.before if self.env.frame_stack == 1 else state.obs
+        return state.obs - state.previous_obs if self.env.frame_stack == 1 else state.obs
 
     def render(self, state: AskState) -> np.ndarray:
-        """uint8[H, W, 3], RGB: the world; runs on the host."""
+        """uint8[H, W, 3], an RGB picture of the world; runs on the host."""
         return self.env.render(state.world)
 
-    def _told(self, timestep: TimeStep[Any], state: AskState, charge: jax.Array) -> TimeStep[Any]:
+    def _timestep(self, timestep: TimeStep[Any], state: AskState, charge: jax.Array) -> TimeStep[Any]:
         """The agent's time step for the world's."""
         success = (timestep.discount == 0) & (timestep.reward > 0) & (state.world.step_count < self.max_steps)
         extras = {"success": success, "questions": state.dialogue.questions, "game_reward": timestep.reward}

@@ -1,7 +1,7 @@
 """What every way of guidance can do: hooks that the learner calls, each of which changes nothing by default."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -9,86 +9,102 @@ import jax.numpy as jnp
 from jaxteach.config import PPOConfig
 
 
-class Asked(NamedTuple):
-    """What the teacher says, and what is known when it says so."""
+class Advice(NamedTuple):
+    """What the teacher says of observations."""
 
-    probs: jax.Array  # float32[..., A, actions], a row of zeros where the teacher has no plans
+    probs: jax.Array  # float32[..., A, actions], its distributions; a row of zeros where it has no plans
     captions: jax.Array  # int32[..., A], -1 for none
-    fade: jax.Array  # float32[], the schedule, from 1 at the beginning to 0
+    fade: jax.Array  # float32[], the schedule, from 1 at the beginning of the run to 0
 
 
 class Steps(NamedTuple):
-    """Finished steps, [T, N, A] each."""
+    """T finished steps of N environments with A agents each."""
 
-    action: jax.Array  # int32
-    policy: jax.Array  # float32[T, N, A, actions], by which the student acted
-    discount: jax.Array  # float32, 0 where nothing follows
-    last: jax.Array  # bool, the episode ended with this step
-    next_captions: jax.Array  # int32, of the observations after the steps
+    action: jax.Array  # int32[T, N, A]
+    policy: jax.Array  # float32[T, N, A, actions], the probabilities by which the student acted
+    discount: jax.Array  # float32[T, N, A], the world's, 0 where nothing follows
+    last: jax.Array  # bool[T, N, A], the episode ended with this step
+    next_captions: jax.Array  # int32[T, N, A], of the observations after the steps, -1 for none
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """A way in which the teacher's distribution guides the student; subclasses override some of the hooks.
+    """A way in which the teacher guides the student; subclasses override some of the hooks.
 
     Attributes:
         config: the hyper-parameters; numbers may be traced.
-        max_steps: of the world's episodes.
+        max_steps: steps until an episode of the world is truncated.
     """
 
     config: PPOConfig
     max_steps: int
     before_acting: ClassVar[bool] = False
-    """The teacher is asked at every step of the rollout, before the action, and not along finished trajectories."""
+    """Whether the teacher is queried in each step of the rollout, before the action, and not along trajectories."""
     needs_captions: ClassVar[bool] = False
-    """It looks at the captions of observations, those after the last step among them."""
+    """Whether `bonus` reads captions."""
     hinted: ClassVar[bool] = False
-    """The student's observation has a place for the teacher's distribution."""
+    """Whether the student's observation has a place for the teacher's distribution."""
+
+    @classmethod
+    def of(cls, config: PPOConfig, max_steps: int, teacher: Any) -> Self:
+        """The method for a teacher.
+
+        Raises:
+            UserError: the teacher lacks what the method needs.
+        """
+        del teacher
+        return cls(config, max_steps)
 
     def active(self, coefficient: jax.Array, fade: jax.Array) -> jax.Array:
-        """bool[], whether the teacher is still asked."""
+        """bool[], whether the method still needs the teacher, where the schedule's weights are float32[] each."""
         del coefficient
         return fade > 0
 
-    def joint_logits(self, logits: jax.Array, probs: jax.Array, fade: jax.Array) -> jax.Array:
-        """The logits of the policy that acts and is improved, from the student's; float32[..., A, actions] each."""
+    def policy_logits(self, logits: jax.Array, probs: jax.Array, fade: jax.Array) -> jax.Array:
+        """The logits of the policy that acts and is improved, float32[..., A, actions].
+
+        Args:
+            logits: the student's, of the same shape.
+            probs: the teacher's, of the same shape.
+            fade: float32[], the schedule.
+        """
         del probs, fade
         return logits
 
-    def takes_over(self, elapsed: jax.Array, asked: Asked, key: jax.Array) -> jax.Array:
-        """bool[N, A], where the teacher acts in place of the student, `elapsed` int32[N] steps into the episodes."""
+    def takes_over(self, elapsed: jax.Array, advice: Advice, key: jax.Array) -> jax.Array:
+        """bool[N, A], where the teacher acts in place of the student, int32[N] `elapsed` steps into the episodes."""
         del elapsed, key
-        return jnp.zeros(asked.captions.shape, bool)
+        return jnp.zeros(advice.captions.shape, bool)
 
-    def hint(self, asked: Asked, key: jax.Array) -> jax.Array:
+    def hint(self, advice: Advice, key: jax.Array) -> jax.Array:
         """float32[N, A, actions], what the student observes of the teacher's distribution."""
         del key
-        return jnp.zeros_like(asked.probs)
+        return jnp.zeros_like(advice.probs)
 
     def drop_hints(self, inputs: jax.Array, num_actions: int, key: jax.Array) -> jax.Array:
-        """The inputs [T, N, A, ...] that the student learns from, whose last `num_actions` are hints."""
+        """The inputs [T, N, A, features] that the student learns from; their last `num_actions` features are hints."""
         del num_actions, key
         return inputs
 
-    def bonus(self, steps: Steps, asked: Asked) -> jax.Array:
+    def bonus(self, steps: Steps, advice: Advice) -> jax.Array:
         """float32[T, N, A], what is added to the rewards."""
         del steps
-        return jnp.zeros(asked.captions.shape, jnp.float32)
+        return jnp.zeros(advice.captions.shape, jnp.float32)
 
-    def gate(self, asked: Asked, samples: jax.Array) -> jax.Array:
-        """float32[...], the weight of the teacher's labels, after `samples` float32[] labelled samples in the run."""
+    def gate(self, advice: Advice, samples: jax.Array) -> jax.Array:
+        """float32[..., A], the weight of the labels after `samples` float32[] samples of the run had labels."""
         del samples
-        return jnp.ones(asked.captions.shape, jnp.float32)
+        return jnp.ones(advice.captions.shape, jnp.float32)
 
     def imitation_coef(self, coefficient: jax.Array) -> jax.Array:
         """float32[], the weight of the cross-entropy to the teacher, where `coefficient` is the schedule's."""
         return jnp.zeros_like(coefficient)
 
     def policy_coef(self, fade: jax.Array) -> jax.Array:
-        """float32[], the weight of PPO's own policy loss."""
+        """float32[], the weight of PPO's policy loss."""
         return jnp.ones_like(fade)
 
 
-def labelled(probs: jax.Array) -> Any:
-    """bool[...], where the teacher has plans."""
+def has_plans(probs: jax.Array) -> jax.Array:
+    """bool[...], where the teacher's distributions float32[..., actions] are not rows of zeros."""
     return probs.sum(-1) > 0

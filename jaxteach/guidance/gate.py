@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxteach.guidance.base import Asked, Guidance
+from jaxteach.guidance.base import Advice, Guidance
 
 
 class Gate(Guidance):
@@ -13,8 +13,12 @@ class Gate(Guidance):
     budget counts the samples of whole iterations.
     """
 
-    def gate(self, asked: Asked, samples: jax.Array) -> jax.Array:
-        logs = jnp.log(jnp.where(asked.probs > 0, asked.probs, 1))
-        entropy = -(asked.probs * logs).sum(-1)
-        certainty = 1 - entropy / jnp.log(jnp.float32(asked.probs.shape[-1]))
+    def active(self, coefficient: jax.Array, fade: jax.Array) -> jax.Array:
+        del coefficient, fade
+        return jnp.bool_(False)
+
+    def gate(self, advice: Advice, samples: jax.Array) -> jax.Array:
+        logs = jnp.log(jnp.where(advice.probs > 0, advice.probs, 1))
+        entropy = -(advice.probs * logs).sum(-1)
+        certainty = 1 - entropy / jnp.log(jnp.float32(advice.probs.shape[-1]))
         return jnp.where(samples < self.config.label_budget, certainty, 0)

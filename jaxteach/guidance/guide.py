@@ -1,23 +1,23 @@
-"""Guide: the teacher plays the first part of each episode."""
+"""Guide: the teacher is the guide policy of Jump-Start RL, which plays the first part of each episode."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxteach.guidance.base import Asked, Guidance, labelled
+from jaxteach.guidance.base import Advice, Guidance, has_plans
 
 
 class Guide(Guidance):
-    """The teacher plays the first part of each episode, ever shorter, and then the student goes on.
+    """The teacher plays the first part of each episode, and the student the rest.
 
-    After Jump-Start RL (arXiv 2204.02372), in its variant where the length of that part is random; here it differs from
-    environment to environment, from nothing to `max_steps` steps times the schedule, mostly short, where there it falls
-    when the student has become good enough. The value function learns from all steps, the policy from the student's.
+    After Jump-Start RL (arXiv 2204.02372), whose guided part gets shorter as the student improves, or has a random
+    length. Here environment i of N is guided for fade * max_steps * ((i + 1/2) / N)^3 steps, so that most guided parts
+    are short, and all of them fade. The value function learns from all steps, the policy from the student's alone.
     """
 
     before_acting = True
 
-    def takes_over(self, elapsed: jax.Array, asked: Asked, key: jax.Array) -> jax.Array:
+    def takes_over(self, elapsed: jax.Array, advice: Advice, key: jax.Array) -> jax.Array:
         del key
         share = (jnp.arange(elapsed.shape[0], dtype=jnp.float32) + 0.5) / elapsed.shape[0]
-        guided = elapsed.astype(jnp.float32) < asked.fade * self.max_steps * share**3
-        return guided[:, None] & labelled(asked.probs)
+        guided = elapsed.astype(jnp.float32) < advice.fade * self.max_steps * share**3
+        return guided[:, None] & has_plans(advice.probs)

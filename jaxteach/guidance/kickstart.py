@@ -8,7 +8,7 @@ from jaxteach.guidance.base import Guidance
 class Kickstart(Guidance):
     """A cross-entropy to the teacher, with weight `distill_coef`, fading (arXiv 1803.03835, 2311.13373).
 
-    Kickstarting's weight is trained by populations; here it follows a schedule, as in LLM4Teach.
+    Kickstarting tunes the weight by population-based training; here it follows a schedule, as in LLM4Teach.
     """
 
     def active(self, coefficient: jax.Array, fade: jax.Array) -> jax.Array:

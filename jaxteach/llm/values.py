@@ -1,4 +1,4 @@
-"""Asks a model how close to success each caption is, for potential-based shaping."""
+"""Asks a language model how close to success each caption is, for potential-based shaping."""
 
 import re
 from collections.abc import Callable
@@ -16,9 +16,10 @@ from jaxteach.llm.query import questions_about
 from jaxteach.teacher.domain import Vocabulary
 from jaxteach.teacher.plans import CaptionParts, PlanFile, caption_parts
 
-QUESTION: Final = "Answer with the skills"
-"""What the prompts' part about answers begins with."""
-SCORE: Final = """Answer with how close the agent is to its goal, from 0 (it has not begun) to 10 (one step is left), \
+PLAN_QUESTION: Final = "Answer with the skills"
+"""The beginning of the prompts' part about answers."""
+VALUE_QUESTION: Final = """\
+Answer with how close the agent is to its goal, from 0 (it has not begun) to 10 (one step is left), \
 on one line and nothing else:
 Value: number
 
@@ -30,25 +31,27 @@ Now it is your turn.
 {caption}
 """
 HIGHEST: Final = 10.0
+"""The value of a situation one step from the goal, as `VALUE_QUESTION` says."""
 
 
 def value_prompt(prompt: Prompt) -> Prompt:
-    """The task's prompt with another question.
+    """The task's prompt, with a question about the value instead of a plan.
 
     Raises:
-        UserError: it has no part about answers.
+        UserError: the prompt has no part about answers.
     """
-    description, found, _ = prompt.text.partition(QUESTION)
+    description, found, _ = prompt.text.partition(PLAN_QUESTION)
     if not found:
-        raise UserError(f'--values needs a prompt with a part that begins "{QUESTION}"')
-    return Prompt(description + SCORE)
+        raise UserError(f'--values needs a prompt with a part that begins "{PLAN_QUESTION}"')
+    return Prompt(description + VALUE_QUESTION)
 
 
 def parse_value(text: str) -> float | None:
-    """The last value in an answer, from 0 to 1; None where there is none within 0..10."""
+    """The last value in an answer, divided by 10, so from 0 to 1; None if there is none, or if it is above 10."""
     numbers = re.findall(r"value:[\s*<]*(\d+(?:\.\d+)?)", split_thoughts(text)[0], re.IGNORECASE)
-    value = float(numbers[-1]) / HIGHEST if numbers else 2.0
-    return value if value <= 1 else None
+    if not numbers or float(numbers[-1]) > HIGHEST:
+        return None
+    return float(numbers[-1]) / HIGHEST
 
 
 def add_values(
@@ -60,7 +63,16 @@ def add_values(
     samples: int,
     on_answer: Callable[[], None],
 ) -> PlanFile:
-    """The plans with a value for each caption, the mean of the model's answers.
+    """The plans with a value for each caption, the mean of the model's answers, from 0 to 1.
+
+    Args:
+        client: asks the model.
+        store: keeps the answers, and has those that are known.
+        prompt: the task's, about plans.
+        vocabulary: the task's.
+        plans: of the task; a caption whose answers have no value keeps the value that it has, if any.
+        samples: how often each caption is asked about.
+        on_answer: called after each answer.
 
     Raises:
         UserError: no answer has a value.

@@ -1,6 +1,7 @@
 """Whole episodes of a policy, without learning: returns, lengths and success."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -73,13 +74,26 @@ def with_random_actions(policy: Policy, share: float, action_counts: tuple[int, 
     return act
 
 
+def frame_of(world: AgentAxisWrapper, state: Any, timestep: Any) -> Any:
+    """What a film shows: the historical observation where the world has it, else the state without its keys."""
+    if isinstance(world.env, HistoricalEnv):
+        return timestep.observation[0]
+    return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)
+
+
 def run_episodes(world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.Array, episodes: int) -> Episodes:
     """Plays `episodes` episodes side by side, each on its own layout, until all have ended or come to `max_steps`."""
     return film_episodes(world, policy, memory, key, episodes, filmed=0)[0]
 
 
 def film_episodes(
-    world: AgentAxisWrapper, policy: Policy, memory: Any, key: jax.Array, episodes: int, filmed: int
+    world: AgentAxisWrapper,
+    policy: Policy,
+    memory: Any,
+    key: jax.Array,
+    episodes: int,
+    filmed: int,
+    frame: Callable[[AgentAxisWrapper, Any, Any], Any] = frame_of,
 ) -> tuple[Episodes, Any]:
     """Plays episodes and keeps what the first `filmed` of them show.
 
@@ -92,14 +106,19 @@ def film_episodes(
         key: draws the layouts and the actions.
         episodes: how many, side by side.
         filmed: how many of them to keep.
+        frame: what is kept of a state and its time step.
 
     Returns:
-        The outcomes, and what `frame_of` gives, leaves [max_steps + 1, filmed, ...]; what comes
-        after an episode's end is meaningless.
+        The outcomes, and the frames, leaves [max_steps + 1, filmed, ...]; what comes after an episode's end is
+        meaningless.
     """
     reset_key, act_key = jax.random.split(key)
     state, timestep = jax.vmap(world.reset)(jax.random.split(reset_key, episodes))
-    shot = _shoot(world, state, timestep.observation, filmed)
+
+    def shoot(state: Any, timestep: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[:filmed], jax.vmap(partial(frame, world))(state, timestep))
+
+    shot = shoot(state, timestep)
     film = jax.tree.map(lambda leaf: jnp.zeros((world.max_steps + 1, *leaf.shape), leaf.dtype).at[0].set(leaf), shot)
     running, nobody = jnp.ones(episodes, bool), jnp.zeros(episodes, bool)
     nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), nobody, nobody)
@@ -115,10 +134,8 @@ def film_episodes(
             jnp.where(running, timestep.extras["success"], outcome.success),
             running & ~jnp.asarray(timestep.last()),
         )
-        obs, running = timestep.observation, outcome.unfinished
-        shot = _shoot(world, state, obs, filmed)
-        film = jax.tree.map(lambda film, leaf: film.at[count + 1].set(leaf), film, shot)
-        return state, obs, memory, running, outcome, film, count + 1
+        film = jax.tree.map(lambda film, leaf: film.at[count + 1].set(leaf), film, shoot(state, timestep))
+        return state, timestep.observation, memory, outcome.unfinished, outcome, film, count + 1
 
     start = (state, timestep.observation, memory, running, nothing, film, jnp.int32(0))
     end = jax.lax.while_loop(lambda loop: loop[3].any() & (loop[6] < world.max_steps), step, start)
@@ -131,19 +148,6 @@ def unfinished_message(outcome: Episodes, max_steps: int) -> str | None:
     if not count:
         return None
     return f"{count} of {episodes} episodes had not ended after max_steps {max_steps} steps; they count as they stood"
-
-
-def frame_of(world: AgentAxisWrapper, state: Any, obs: Any) -> Any:
-    """What a film shows: the historical observation where the world has it, else the state without its keys."""
-    if isinstance(world.env, HistoricalEnv):
-        return obs[0]
-    return jax.tree.map(lambda leaf: None if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf, state)
-
-
-def _shoot(world: AgentAxisWrapper, state: Any, obs: Any, filmed: int) -> Any:
-    """The frames of the first `filmed` environments, leaves [filmed, ...]."""
-    frames = jax.vmap(lambda state, obs: frame_of(world, state, obs))(state, obs)
-    return jax.tree.map(lambda leaf: leaf[:filmed], frames)
 
 
 def evaluation_key(seed: int) -> jax.Array:

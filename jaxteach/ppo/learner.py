@@ -16,12 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from envs_jax.sharding import AXIS, replicate, shard
 from envs_jax.vector import VectorEnv
 from jaxteach.config import PPOConfig
-from jaxteach.guidance import Asked, Steps, Together
+from jaxteach.guidance import Advice, CombinedGuidance, Steps
 from jaxteach.networks.base import forward
 from jaxteach.networks.registry import Network
 from jaxteach.ppo import losses
 from jaxteach.ppo import value_norm as value_scale
-from jaxteach.ppo.copilot import Copilot
 from jaxteach.ppo.distillation import (
     AnyTeacher,
     ask,
@@ -34,6 +33,7 @@ from jaxteach.ppo.distillation import (
 from jaxteach.ppo.episode_cohorts import Cohorts, counted, no_cohorts
 from jaxteach.ppo.gae import generalized_advantages
 from jaxteach.ppo.rollout import Actor, Trajectory, collect, start
+from jaxteach.ppo.rollout_teacher import RolloutTeacher
 from jaxteach.ppo.value_norm import ValueScale, unknown_scale
 from jaxteach.teacher import Teacher
 from jaxteach.teacher.domain import NO_CAPTION
@@ -58,23 +58,23 @@ class Batch(NamedTuple):
     inputs: jax.Array
     first: jax.Array  # [T, N]
     active: jax.Array | None
-    learnt: jax.Array | None  # the samples that the policy is improved by; None for all
+    on_policy: jax.Array | None  # the samples that the policy is improved by; None for all
     action: jax.Array
     log_prob: jax.Array
     value: jax.Array
     advantage: jax.Array
     returns: jax.Array  # in the critic's units
     teacher_probs: jax.Array  # float32[T, N, A, actions], the labels, or [T, N, A, 0] without a teacher
-    joint_probs: jax.Array | None = None  # as they were before the action, for the joint policy; None where it has none
+    prior_probs: jax.Array | None = None  # the teacher's, ungated, for `policy_logits`; None if no method has that hook
 
 
 class Schedule(NamedTuple):
-    """The teacher's weights in an iteration, float32[] each."""
+    """The teacher's weights in an iteration."""
 
-    coefficient: jax.Array  # `distill_coef`, faded
-    fade: jax.Array  # the share that is left
-    imitation: jax.Array  # of the cross-entropy to the teacher
-    shown: jax.Array  # to the user
+    active: jax.Array  # bool[], whether the teacher is still queried
+    fade: jax.Array  # float32[], the share that is left of its weights
+    imitation: jax.Array  # float32[], the weight of the cross-entropy to it
+    shown: jax.Array  # float32[], what the user sees, the weight of the cross-entropy or, without one, `fade`
 
 
 class Learner:
@@ -97,7 +97,7 @@ class Learner:
         iterations: int,
     ) -> None:
         self.venv, self.network, self.config, self.teacher = venv, network, config, teacher
-        self.guidance = None if teacher is None else Together.of(config, venv.env.max_steps, teacher)
+        self.guidance = CombinedGuidance.of(config, venv.env.max_steps, teacher)
         self.iterations = iterations
         gradient_steps = iterations * config.epochs * self.minibatches()[1]
         rate = optax.linear_schedule(config.learning_rate, config.final_learning_rate, max(1, gradient_steps))
@@ -174,25 +174,25 @@ class Learner:
         """
         key, act_key, label_key, shuffle_key = jax.random.split(state.key, 4)
         schedule = self._schedule(iteration)
-        actor, trajectory, memory, asked = self._rollout(state, table, schedule, act_key, label_key)
-        teacher_probs, captions = self._gated(asked, iteration), asked.captions
-        rewards = self._rewards(state, trajectory, asked, teacher_probs, memory, actor)
+        actor, trajectory, memory, advice = self._rollout(state, table, schedule, act_key, label_key)
+        teacher_probs, captions = self._gated(advice, iteration), advice.captions
+        rewards = self._rewards(state, trajectory, advice, teacher_probs, memory, actor)
         advantages, returns, scale = self._advantages(trajectory, rewards, state.value_scale)
-        learnt, inputs = _both(trajectory.active, trajectory.own), trajectory.inputs
-        if self.guidance is not None and self.guidance.hinted:
+        on_policy, inputs = _both(trajectory.active, trajectory.by_student), trajectory.inputs
+        if self.guidance.hinted:
             inputs = self.guidance.drop_hints(inputs, teacher_probs.shape[-1], label_key)
         batch = Batch(
             inputs=inputs,
             first=trajectory.first,
             active=trajectory.active,
-            learnt=learnt,
+            on_policy=on_policy,
             action=trajectory.action,
             log_prob=trajectory.log_prob,
             value=trajectory.value,
-            advantage=_standardized(advantages, learnt, self.config.min_advantage_std),
+            advantage=_standardized(advantages, on_policy, self.config.min_advantage_std),
             returns=returns,
             teacher_probs=teacher_probs,
-            joint_probs=asked.probs if self._joins() else None,
+            prior_probs=advice.probs if self.guidance.uses("policy_logits") else None,
         )
         params, opt_state, terms = self.update_epochs(state, batch, trajectory.carry, schedule, shuffle_key)
         cohorts, outcomes = counted(state.cohorts, trajectory, iteration, self.venv.env.max_steps)
@@ -212,12 +212,12 @@ class Learner:
 
     def _schedule(self, iteration: jax.Array) -> Schedule:
         """The teacher's weights in an iteration, all 0 without a teacher."""
-        if self.guidance is None:
-            return Schedule(*[jnp.float32(0)] * 4)
+        if self.teacher is None:
+            return Schedule(jnp.bool_(False), *[jnp.float32(0)] * 3)
         coefficient, fade = (part(iteration, self.samples) for part in (self.config.coefficient, self.config.fade))
         imitation = self.guidance.imitation_coef(coefficient)
         shown = imitation if self.guidance.uses("imitation_coef") else fade
-        return Schedule(coefficient, fade, imitation, shown)
+        return Schedule(self.guidance.active(coefficient, fade), fade, imitation, shown)
 
     def _rollout(
         self,
@@ -226,38 +226,32 @@ class Learner:
         schedule: Schedule,
         act_key: jax.Array,
         label_key: jax.Array,
-    ) -> tuple[Actor, Trajectory, Any, Asked]:
-        """Where the environments stand afterwards, the trajectory, and the teacher's memory and answers."""
+    ) -> tuple[Actor, Trajectory, Any, Advice]:
+        """Where the environments stand afterwards, the trajectory, and the teacher's memory and advice."""
         rollout = (self.venv, self.network, state.params, state.actor, act_key, self.config.rollout_length)
-        if self.guidance is not None and self.guidance.before_acting and table is not None:
-            active = self.guidance.active(*schedule[:2])
-            # As `Together.of` has checked.
+        if self.guidance.before_acting and table is not None:
+            # As `CombinedGuidance.of` has checked.
             assert isinstance(self.teacher, Teacher)
-            copilot = Copilot(with_table(self.teacher, table), self.guidance, schedule.fade, active)
-            actor, trajectory = collect(*rollout, copilot, state.memory)
-            assert trajectory.asked is not None
-            return actor, trajectory, trajectory.memory, trajectory.asked._replace(fade=schedule.fade)
+            teacher = RolloutTeacher(with_table(self.teacher, table), self.guidance, schedule.fade, schedule.active)
+            actor, trajectory = collect(*rollout, teacher, state.memory)
+            assert trajectory.advice is not None
+            return actor, trajectory, trajectory.memory, trajectory.advice._replace(fade=schedule.fade)
         actor, trajectory = collect(*rollout)
-        active = jnp.bool_(False) if self.guidance is None else self.guidance.active(*schedule[:2])
-        memory, probs, captions = self.label(state.memory, table, trajectory, label_key, active)
-        return actor, trajectory, memory, Asked(probs, captions, schedule.fade)
+        memory, probs, captions = self.label(state.memory, table, trajectory, label_key, schedule.active)
+        return actor, trajectory, memory, Advice(probs, captions, schedule.fade)
 
-    def _joins(self) -> bool:
-        """Whether the policy that acts is not the student's alone."""
-        return self.guidance is not None and self.guidance.uses("joint_logits")
-
-    def _gated(self, asked: Asked, iteration: jax.Array) -> jax.Array:
-        """The teacher's distributions as labels: times the weights of the gate, where there is one."""
-        if self.guidance is None or not self.guidance.uses("gate"):
-            return asked.probs
+    def _gated(self, advice: Advice, iteration: jax.Array) -> jax.Array:
+        """The teacher's distributions as labels, times the weights of a gate if there is one."""
+        if not self.guidance.uses("gate"):
+            return advice.probs
         samples = (iteration * self.samples).astype(jnp.float32)
-        return asked.probs * self.guidance.gate(asked, samples)[..., None]
+        return advice.probs * self.guidance.gate(advice, samples)[..., None]
 
     def _rewards(
         self,
         state: LearnerState,
         trajectory: Trajectory,
-        asked: Asked,
+        advice: Advice,
         labels: jax.Array,
         memory: Any,
         actor: Actor,
@@ -267,32 +261,31 @@ class Learner:
         Args:
             state: before the trajectory.
             trajectory: what the student did.
-            asked: what the teacher says of it.
-            labels: its distributions, weighted.
+            advice: what the teacher says of it.
+            labels: the teacher's distributions, gated.
             memory: the teacher's, after the trajectory.
             actor: where the environments stand then.
         """
-        if self.guidance is None or not self.guidance.uses("bonus"):
+        if not self.guidance.uses("bonus"):
             return trajectory.reward
-        after = jnp.full_like(asked.captions[0], NO_CAPTION)
+        after = jnp.full_like(advice.captions[0], NO_CAPTION)
         if self.guidance.needs_captions:
             # Captions don't depend on plans, which may be another table's.
             assert isinstance(self.teacher, Teacher)
             after = jax.vmap(self.teacher.caption)(memory, merge_agents(self.teacher, actor.obs)).reshape(after.shape)
         steps = Steps(
             trajectory.action,
-            self._policy(state.params, trajectory, asked),
+            self._policy(state.params, trajectory, advice),
             trajectory.discount,
-            jnp.broadcast_to(trajectory.last[..., None], asked.captions.shape),
-            jnp.append(asked.captions[1:], after[None], 0),
+            jnp.broadcast_to(trajectory.last[..., None], advice.captions.shape),
+            jnp.append(advice.captions[1:], after[None], 0),
         )
-        return trajectory.reward + self.guidance.bonus(steps, asked._replace(probs=labels))
+        return trajectory.reward + self.guidance.bonus(steps, advice._replace(probs=labels))
 
-    def _policy(self, params: Any, trajectory: Trajectory, asked: Asked) -> jax.Array:
+    def _policy(self, params: Any, trajectory: Trajectory, advice: Advice) -> jax.Array:
         """float32[T, N, A, actions], the probabilities by which the student acted."""
         output, _ = forward(self.network, params, trajectory.inputs, trajectory.first, trajectory.carry)
-        assert self.guidance is not None
-        return jax.nn.softmax(self.guidance.joint_logits(output.logits, asked.probs, asked.fade))
+        return jax.nn.softmax(self.guidance.policy_logits(output.logits, advice.probs, advice.fade))
 
     def _advantages(
         self, trajectory: Trajectory, rewards: jax.Array, scale: ValueScale | None
@@ -392,22 +385,22 @@ class Learner:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         output, _ = forward(self.network, params, batch.inputs, batch.first, carry)
         config, guidance, logits = self.config, self.guidance, output.logits
-        if guidance is not None and batch.joint_probs is not None:
-            logits = guidance.joint_logits(logits, batch.joint_probs, schedule.fade)
+        if batch.prior_probs is not None:
+            logits = guidance.policy_logits(logits, batch.prior_probs, schedule.fade)
         log_probs = jax.nn.log_softmax(logits)
         chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
         terms = {
-            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.learnt),
+            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.on_policy),
             "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip, batch.active),
             "entropy": losses.entropy(output.logits, batch.active),
-            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.learnt),
-            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.learnt),
+            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.on_policy),
+            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.on_policy),
         }
         policy_loss = terms["policy_loss"]
-        if guidance is not None and guidance.uses("policy_coef"):
+        if guidance.uses("policy_coef"):
             policy_loss *= guidance.policy_coef(schedule.fade)
         loss = policy_loss + config.value_coef * terms["value_loss"] - config.entropy_coef * terms["entropy"]
-        if guidance is not None and guidance.uses("imitation_coef"):
+        if guidance.uses("imitation_coef"):
             terms["kickstarting_loss"] = losses.kickstarting_loss(output.logits, batch.teacher_probs, batch.active)
             loss += schedule.imitation * terms["kickstarting_loss"]
         return loss, terms | {"loss": loss}

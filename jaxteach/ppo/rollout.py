@@ -10,10 +10,10 @@ import numpy as np
 
 from envs_jax.sharding import shard_map_local
 from envs_jax.vector import VectorEnv
-from jaxteach.guidance import Asked
+from jaxteach.guidance import Advice
 from jaxteach.networks.base import Carry, forward
 from jaxteach.networks.registry import Network
-from jaxteach.ppo.copilot import Copilot
+from jaxteach.ppo.rollout_teacher import RolloutTeacher
 
 
 class Actor(NamedTuple):
@@ -44,9 +44,9 @@ class Trajectory(NamedTuple):
     episode_return: jax.Array  # float32[T, N, A], so far
     episode_length: jax.Array  # int32[T, N], so far
     carry: Carry  # the network's before the first step
-    asked: Asked | None  # what the teacher said before each action, leaves [T, ...]; None where it was not asked
-    own: jax.Array | None  # bool[T, N, A], the action is the student's own; None where all are
-    memory: Any  # the teacher's after the last step; () where it was not asked
+    advice: Advice | None  # the teacher's before each action, leaves [T, ...]; None without a teacher in the rollout
+    by_student: jax.Array | None  # bool[T, N, A], the action is the student's; None where all are
+    memory: Any  # the teacher's after the last step; () without a teacher in the rollout
 
 
 class _Truncated(NamedTuple):
@@ -72,10 +72,10 @@ def collect(
     actor: Actor,
     key: jax.Array,
     length: int,
-    copilot: Copilot | None = None,
+    teacher: RolloutTeacher | None = None,
     memory: Any = (),
 ) -> tuple[Actor, Trajectory]:
-    """`length` steps of every environment with the student's own sampled actions.
+    """`length` steps of every environment with actions that the student samples, or a teacher that takes over.
 
     Args:
         venv: the environments.
@@ -84,23 +84,27 @@ def collect(
         actor: where the environments stand.
         key: draws the actions.
         length: T.
-        copilot: the teacher, where it is asked before each action.
+        teacher: where one is queried before each action.
         memory: the teacher's, leaves [N, ...].
+
+    Returns:
+        Where the environments stand afterwards, and the trajectory.
     """
     critic, truncated = _Critic(venv, network, params), _no_truncated(actor, (length - 1) // venv.env.max_steps + 1)
 
     def step(carry: tuple[Actor, _Truncated, Any], key: jax.Array) -> tuple[tuple[Actor, _Truncated, Any], Any]:
         actor, truncated, memory = carry
-        memory, inputs, asked = _ask(copilot, memory, actor, critic.prepare(actor.obs), key)
+        memory, inputs, advice = _advise(teacher, memory, actor, critic.prepare(actor.obs), key)
         output, after = forward(network, params, inputs[None], actor.first[None], actor.carry)
-        action, log_probs, own = _choose(copilot, output.logits[0], actor, asked, key)
-        if copilot is not None:
-            memory = copilot.advance(memory, action)
+        action, log_probs, by_student = _choose(teacher, output.logits[0], actor, advice, key)
+        if teacher is not None:
+            memory = teacher.advance(memory, action)
         env, timestep = venv.step(actor.env, action)
         last, terminated = jnp.asarray(timestep.last()), jnp.asarray(timestep.discount == 0)
         cut, final = last & ~terminated.all(-1), (timestep.extras["next_state"], after)
         late = cut & (truncated.used >= jax.tree.leaves(truncated.env)[0].shape[0])
-        record = _record(actor, inputs, action, log_probs, output.value[0], timestep) | {"asked": asked, "own": own}
+        record = _record(actor, inputs, action, log_probs, output.value[0], timestep)
+        record |= {"advice": advice, "by_student": by_student}
         truncated = _keep_final(truncated, cut, *final)
         seen_late = shard_map_local(critic.late_value)(late, *final, output.value[0])
         active = None if actor.active is None else actor.active & ~terminated | last[:, None]
@@ -175,29 +179,43 @@ def _record(
     }
 
 
-def _ask(
-    copilot: Copilot | None, memory: Any, actor: Actor, inputs: jax.Array, key: jax.Array
-) -> tuple[Any, jax.Array, Asked | None]:
-    """The teacher's memory, the network's inputs with a hint, and what the teacher says, where there is a copilot."""
-    if copilot is None:
+def _advise(
+    teacher: RolloutTeacher | None, memory: Any, actor: Actor, inputs: jax.Array, key: jax.Array
+) -> tuple[Any, jax.Array, Advice | None]:
+    """The teacher's memory, the network's inputs with a hint if there is one, and the teacher's advice."""
+    if teacher is None:
         return memory, inputs, None
-    ask_key, hint_key = (jax.random.fold_in(jax.random.clone(key), i) for i in (1, 2))
-    memory, asked = copilot.ask(memory, actor.obs, actor.first, ask_key)
-    return memory, copilot.hinted(inputs, asked, hint_key), asked
+    # The student draws from `key` itself, as it does without a teacher.
+    teacher_key, hint_key = (jax.random.fold_in(jax.random.clone(key), i) for i in (1, 2))
+    memory, advice = teacher.advise(memory, actor.obs, actor.first, teacher_key)
+    return memory, teacher.with_hint(inputs, advice, hint_key), advice
 
 
 def _choose(
-    copilot: Copilot | None, logits: jax.Array, actor: Actor, asked: Asked | None, key: jax.Array
+    teacher: RolloutTeacher | None, logits: jax.Array, actor: Actor, advice: Advice | None, key: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """The actions int32[N, A], the log-probabilities float32[N, A, actions] they are drawn by, and whose they are."""
-    if copilot is None or asked is None:
-        log_probs = jax.nn.log_softmax(logits)
-        return jax.random.categorical(key, log_probs).astype(jnp.int32), log_probs, None
-    turn_key = jax.random.fold_in(jax.random.clone(key), 3)
-    log_probs = jax.nn.log_softmax(copilot.joint_logits(logits, asked))
+    """Draws the actions.
+
+    Args:
+        teacher: in the rollout, or None.
+        logits: float32[N, A, actions], the student's.
+        actor: where the environments stand.
+        advice: the teacher's.
+        key: draws.
+
+    Returns:
+        The actions int32[N, A]; float32[N, A, actions], the log-probabilities by which the student draws; and
+        bool[N, A], whether each action is the student's, None where all are.
+    """
+    if teacher is not None and advice is not None:
+        logits = teacher.policy_logits(logits, advice)
+    log_probs = jax.nn.log_softmax(logits)
     action = jax.random.categorical(key, log_probs).astype(jnp.int32)
-    action, own = copilot.take_turns(action, actor.env.episode_length, asked, turn_key)
-    return action, log_probs, own
+    if teacher is None or advice is None:
+        return action, log_probs, None
+    takeover_key = jax.random.fold_in(jax.random.clone(key), 3)
+    action, by_student = teacher.intervene(action, actor.env.episode_length, advice, takeover_key)
+    return action, log_probs, by_student
 
 
 def _if_any(mask: jax.Array, function: Callable[[], jax.Array], otherwise: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""LLM4RL's executor of plans (arXiv 2306.03604): skills that go on over several steps, between two questions."""
+"""LLM4RL's executor of plans (arXiv 2306.03604): between two questions, skills go on for several steps."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +10,12 @@ import numpy as np
 
 from envs_jax.grid.constants import DOOR, EMPTY, LAVA, Actions
 from envs_jax.small_gather import pick
-from jaxteach.teacher.actions import NO_ACTION, no_actions, rest
+from envs_jax.vector import select_copies
+from jaxteach.teacher.action_lists import NO_ACTION, no_actions, rest
 from jaxteach.teacher.exploration import Exploration, all_seen, explore_step, not_begun
-from jaxteach.teacher.laying_down import swap_actions, swap_length
 from jaxteach.teacher.navigation import Map, Pose, ahead, approach, bit, cell_rows, mask_rows, read_map
 from jaxteach.teacher.policy import Teacher
+from jaxteach.teacher.swap import swap_actions, swap_length
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, NOTHING_LEFT, OBJECT_SKILLS
 from jaxteach.teacher.tasks.doorkey import DoorKeyDomain, newest_frame
 
@@ -23,21 +24,21 @@ OTHER = -1
 
 
 class Plan(NamedTuple):
-    """A plan as it was answered; S skills at most."""
+    """A plan as it was answered, of at most S skills."""
 
     skills: jax.Array  # int32[S], as in `SkillTable`, `NOTHING_LEFT` after the last
     targets: jax.Array  # int32[S], the cells of their objects at the time of the question, -1 for none
 
 
 class Execution(NamedTuple):
-    """A plan that is being carried out, and what lasts longer than a plan."""
+    """A plan that is carried out, and what outlasts a plan."""
 
     plan: Plan
-    place: jax.Array  # int32[], the skill that acts, or is to be started
-    started: jax.Array  # bool[], whether it is under way
-    done: jax.Array  # bool[], the plan is done, so that the next question is due
+    current: jax.Array  # int32[], the place of the current skill in the plan
+    started: jax.Array  # bool[], whether the current skill has acted
+    done: jax.Array  # bool[], the plan is done, and a question is due
     passable: jax.Array  # uint32[W], the map on which the last *go to* was planned
-    moves: jax.Array  # int32[L], what is left of a *pick up* with full hands, -1 after the last
+    pickup_actions: jax.Array  # int32[L], what is left of a *pick up*, -1 after the last action
     exploration: Exploration
     memory: jax.Array  # the teacher's, as of the last question
 
@@ -53,13 +54,13 @@ class Seen(NamedTuple):
     empty_hands: jax.Array  # bool[]
 
 
-class Turn(NamedTuple):
-    """A skill's part in a step."""
+class SkillStep(NamedTuple):
+    """What a skill does in a step."""
 
     execution: Execution
     action: jax.Array  # int32[]
-    acts: jax.Array  # bool[], the skill has something to do; else it is passed over
-    finished: jax.Array  # bool[], with this action
+    acts: jax.Array  # bool[], the skill has something to do; else it is skipped
+    finished: jax.Array  # bool[], the skill is finished with this action
     fails: jax.Array  # bool[], it can't be carried out, and ends the plan
 
 
@@ -67,11 +68,11 @@ class Turn(NamedTuple):
 class Executor:
     """Carries out the likeliest plan of a teacher of DoorKey worlds, as LLM4RL does.
 
-    A plan begins with a question. Each step takes an action of the first skill that is not finished; *go to* follows
-    the path that it planned at its start; an exploration goes on over questions until a *go to* starts. Where nothing
-    is left to do the action is `Actions.done`, and the plan is done.
+    A plan begins with a question. Each step takes an action of the first skill that is not finished. *go to* follows
+    the path that it planned at its start. An exploration goes on after a question until a *go to* starts. Where nothing
+    is left to do, the action is `Actions.done`, and the plan is done.
 
-    An object that was never seen is passed over. All methods are pure, and about one world.
+    A skill for an object that was never seen is skipped. All methods are pure, and about one world.
 
     Args:
         teacher: a `Teacher` of a DoorKey task.
@@ -85,7 +86,7 @@ class Executor:
 
     @property
     def _walks(self) -> int:
-        """How often one walks on to lay something down: there is one cell beside each door."""
+        """How many steps an agent walks at most to drop something: only the cell beside each door is unfit."""
         return self._domain.vocabulary.num_doors
 
     def reset(self) -> Execution:
@@ -93,17 +94,22 @@ class Executor:
         depth = self.teacher.table.plans.shape[-1]
         return Execution(
             plan=Plan(jnp.full(depth, NOTHING_LEFT, jnp.int32), jnp.full(depth, -1, jnp.int32)),
-            place=jnp.int32(0),
+            current=jnp.int32(0),
             started=jnp.bool_(False),
             done=jnp.bool_(True),
             passable=jnp.zeros(self._domain.size[0], jnp.uint32),
-            moves=no_actions(swap_length(self._walks)),
+            pickup_actions=no_actions(swap_length(self._walks)),
             exploration=not_begun(self._domain.view_size),
             memory=self.teacher.reset(),
         )
 
     def ask(self, execution: Execution, obs: jax.Array) -> Execution:
-        """The execution after a question: its plan is the likeliest for what the observation shows."""
+        """The execution after a question, with the likeliest plan for what the observation shows.
+
+        Args:
+            execution: before it.
+            obs: the teacher's observation, uint8[W, H, 4 * frames].
+        """
         memory = self.teacher.remember(execution.memory, obs)
         skills, objects = self.teacher.likeliest_plan(memory, obs)
         name = jnp.maximum(skills - FIRST_OBJECT_SKILL, 0) // len(OBJECT_SKILLS)
@@ -111,7 +117,7 @@ class Executor:
         known = (skills >= FIRST_OBJECT_SKILL) & pick(objects.known, name)
         return execution._replace(
             plan=Plan(skills, jnp.where(known, cells, -1).astype(jnp.int32)),
-            place=jnp.int32(0),
+            current=jnp.int32(0),
             started=jnp.bool_(False),
             done=jnp.bool_(False),
             memory=memory,
@@ -124,7 +130,7 @@ class Executor:
 
     @cached_property
     def _meanings(self) -> np.ndarray:
-        """int32[skills], the same number for skills that differ in the colour of their object alone."""
+        """int32[skills], the same number for skills that differ only in the colour of their object."""
         kinds = [name.split()[-1] for name in self._domain.vocabulary.object_names]
         first = [kinds.index(kind) for kind in kinds]
         named = [FIRST_OBJECT_SKILL + len(OBJECT_SKILLS) * i + j for i in first for j in range(len(OBJECT_SKILLS))]
@@ -135,7 +141,7 @@ class Executor:
 
         Args:
             execution: of a plan that is not done.
-            obs: the observation.
+            obs: the teacher's observation, uint8[W, H, 4 * frames].
             coin: int32[], 0 or 1; see `explore_step`.
 
         Returns:
@@ -143,23 +149,23 @@ class Executor:
         """
         seen, depth = self._read(obs), len(execution.plan.skills)
 
-        def passed_over(turn: Turn) -> jax.Array:
-            return ~turn.acts & (turn.execution.place + 1 < depth)
+        def is_skipped(step: SkillStep) -> jax.Array:
+            return ~step.acts & (step.execution.current + 1 < depth)
 
-        def next_skill(turn: Turn) -> Turn:
-            execution = turn.execution._replace(place=turn.execution.place + 1, started=jnp.bool_(False))
-            return self._take_turn(execution, seen, coin)
+        def next_skill(step: SkillStep) -> SkillStep:
+            execution = step.execution._replace(current=step.execution.current + 1, started=jnp.bool_(False))
+            return self._skill_step(execution, seen, coin)
 
-        turn = jax.lax.while_loop(passed_over, next_skill, self._take_turn(execution, seen, coin))
-        after = turn.execution.place + 1
-        is_last = pick(jnp.append(turn.execution.plan.skills, jnp.int32(NOTHING_LEFT)), after) == NOTHING_LEFT
-        gives_up = ~turn.acts | turn.fails
-        execution = turn.execution._replace(
-            place=jnp.where(turn.finished, after, turn.execution.place),
-            started=~turn.finished,
-            done=gives_up | (turn.finished & is_last),
+        step = jax.lax.while_loop(is_skipped, next_skill, self._skill_step(execution, seen, coin))
+        after = step.execution.current + 1
+        is_last = pick(jnp.append(step.execution.plan.skills, jnp.int32(NOTHING_LEFT)), after) == NOTHING_LEFT
+        gives_up = ~step.acts | step.fails
+        execution = step.execution._replace(
+            current=jnp.where(step.finished, after, step.execution.current),
+            started=~step.finished,
+            done=gives_up | (step.finished & is_last),
         )
-        return execution, jnp.where(gives_up, Actions.done, turn.action).astype(jnp.int32)
+        return execution, jnp.where(gives_up, Actions.done, step.action).astype(jnp.int32)
 
     def _read(self, obs: jax.Array) -> Seen:
         words, size = newest_frame(obs), self._domain.size
@@ -176,23 +182,23 @@ class Executor:
             empty_hands=bit(empty, pose.x, pose.y),
         )
 
-    def _take_turn(self, execution: Execution, seen: Seen, coin: jax.Array) -> Turn:
-        """What the skill at the execution's place does."""
-        skill, target = (pick(part, execution.place) for part in execution.plan)
+    def _skill_step(self, execution: Execution, seen: Seen, coin: jax.Array) -> SkillStep:
+        """What the current skill does."""
+        skill, target = (pick(part, execution.current) for part in execution.plan)
         kind = jnp.where(target >= 0, (skill - FIRST_OBJECT_SKILL) % len(OBJECT_SKILLS), OTHER)
-        turns = [
+        steps = [
             (kind == GOTO, self._go_to(execution, seen, jnp.where(kind == GOTO, target, -1))),
             (kind == PICKUP, self._pick_up(execution, seen)),
-            (kind == TOGGLE, _at_once(execution, Actions.toggle)),
+            (kind == TOGGLE, _single_action(execution, Actions.toggle)),
             (skill == EXPLORE, self._explore(execution, seen, coin)),
         ]
-        chosen = _at_once(execution, Actions.done)._replace(acts=jnp.bool_(False), finished=jnp.bool_(False))
-        for is_it, turn in turns:
-            chosen = jax.tree.map(lambda new, old, is_it=is_it: jnp.where(is_it, new, old), turn, chosen)
+        chosen = _single_action(execution, Actions.done)._replace(acts=jnp.bool_(False), finished=jnp.bool_(False))
+        for matches, step in steps:
+            chosen = select_copies(matches, step, chosen)
         return chosen
 
-    def _go_to(self, execution: Execution, seen: Seen, target: jax.Array) -> Turn:
-        """A path on the map at its start; the pose tells how much of it is left."""
+    def _go_to(self, execution: Execution, seen: Seen, target: jax.Array) -> SkillStep:
+        """The next action on a shortest path on the map as it was at the skill's start."""
         height = self._domain.size[1]
         x, y = jnp.where(target >= 0, target // height, -1), target % height
         passable = jnp.where(execution.started, execution.passable, seen.passable)
@@ -208,35 +214,31 @@ class Executor:
         front = ahead(after, after.direction)
         begun = execution._replace(
             passable=passable,
-            exploration=jax.tree.map(
-                lambda fresh, old: jnp.where(execution.started, old, fresh),
-                not_begun(self._domain.view_size),
-                execution.exploration,
-            ),
+            exploration=select_copies(execution.started, execution.exploration, not_begun(self._domain.view_size)),
         )
-        return Turn(begun, action, action >= 0, (front[0] == x) & (front[1] == y), jnp.bool_(False))
+        return SkillStep(begun, action, action >= 0, (front[0] == x) & (front[1] == y), jnp.bool_(False))
 
-    def _pick_up(self, execution: Execution, seen: Seen) -> Turn:
-        """One action with empty hands; else the list of them that was made at its start."""
+    def _pick_up(self, execution: Execution, seen: Seen) -> SkillStep:
+        """A single action with empty hands, else the next of `swap_actions` at the skill's start."""
         planned = swap_actions(seen.pose, seen.empty, seen.doors, self._domain.size[1], self._walks)
         single = jnp.where(np.arange(len(planned)) == 0, jnp.int32(Actions.pickup), NO_ACTION)
-        moves = jnp.where(seen.empty_hands, single, planned)
-        moves = jnp.where(execution.started, execution.moves, moves)
-        left = rest(moves)
-        fails = moves[0] == NO_ACTION
-        return Turn(execution._replace(moves=left), moves[0], jnp.bool_(True), left[0] == NO_ACTION, fails)
+        actions = jnp.where(seen.empty_hands, single, planned)
+        actions = jnp.where(execution.started, execution.pickup_actions, actions)
+        left = rest(actions)
+        after, fails = execution._replace(pickup_actions=left), actions[0] == NO_ACTION
+        return SkillStep(after, actions[0], jnp.bool_(True), left[0] == NO_ACTION, fails)
 
-    def _explore(self, execution: Execution, seen: Seen, coin: jax.Array) -> Turn:
-        """One step; a room that is seen as a whole needs none, but an exploration under way takes it."""
+    def _explore(self, execution: Execution, seen: Seen, coin: jax.Array) -> SkillStep:
+        """A step of an exploration; a room that is seen as a whole needs none, unless the exploration has started."""
         pose, reach = seen.pose, self._domain.view_size // 2
         front = ahead(pose, pose.direction)
         blocked = bit(seen.world.solid, pose.x + (front[0] - pose.x) * reach, pose.y + (front[1] - pose.y) * reach)
         exploration, action = explore_step(execution.exploration, pose.direction, blocked, coin)
         finished = all_seen(seen.world.unseen, seen.world.solid, self._domain.size[1])
         after = execution._replace(exploration=exploration)
-        return Turn(after, action, execution.started | ~finished, finished, jnp.bool_(False))
+        return SkillStep(after, action, execution.started | ~finished, finished, jnp.bool_(False))
 
 
-def _at_once(execution: Execution, action: Any) -> Turn:
-    """A skill that is finished with its only action."""
-    return Turn(execution, jnp.int32(action), jnp.bool_(True), jnp.bool_(True), jnp.bool_(False))
+def _single_action(execution: Execution, action: Any) -> SkillStep:
+    """A skill that is finished with one action."""
+    return SkillStep(execution, jnp.int32(action), jnp.bool_(True), jnp.bool_(True), jnp.bool_(False))

@@ -1,4 +1,4 @@
-"""The exploration of LLM4RL (arXiv 2306.03604): first to a wall and along it, then in lanes across the room.
+"""The exploration of LLM4RL (arXiv 2306.03604): west to a wall, along the walls to a corner, then in lanes.
 
 Unlike `navigation.explore` it has a state, and where it goes does not depend on what is unseen.
 """
@@ -11,22 +11,22 @@ import numpy as np
 
 from envs_jax.grid.constants import EAST, NORTH, SOUTH, WEST, Actions
 from envs_jax.small_gather import pick
-from jaxteach.teacher.actions import NO_ACTION, append_turn, count, no_actions, rest
+from jaxteach.teacher.action_lists import NO_ACTION, append_turn, count, no_actions, rest
 from jaxteach.teacher.navigation import ahead_rows
 
-TO_A_WALL, IN_LANES = 1, 2
+NOT_BEGUN, TO_A_WALL, IN_LANES = range(3)
 
 
 class Exploration(NamedTuple):
     """How far an exploration has come."""
 
-    phase: jax.Array  # int32[], 0 before it begins, then `TO_A_WALL` and `IN_LANES`
-    queue: jax.Array  # int32[view_size + 1], actions to take before others, -1 after the last
+    phase: jax.Array  # int32[], `NOT_BEGUN`, `TO_A_WALL` or `IN_LANES`
+    queue: jax.Array  # int32[view_size + 1], the actions to take first, -1 after the last
 
 
 def not_begun(view_size: int) -> Exploration:
-    """An exploration before its first step, with a view of so many cells a side."""
-    return Exploration(jnp.int32(0), no_actions(view_size + 1))
+    """An exploration before its first step, of an agent with a view of `view_size` x `view_size` cells."""
+    return Exploration(jnp.int32(NOT_BEGUN), no_actions(view_size + 1))
 
 
 def explore_step(
@@ -35,43 +35,41 @@ def explore_step(
     """One step of an exploration.
 
     Args:
-        before: how far it has come.
+        before: the exploration before the step.
         direction: int32[], of the agent.
         blocked: bool[], a wall or a door is half a view ahead.
-        coin: int32[], 0 or 1, the turn at the end of a lane to the south that nothing else tells.
+        coin: int32[], 0 or 1, `Actions.left` or `Actions.right`, the turn at the end of a lane to the south where the
+            exploration does not tell it.
 
     Returns:
-        How far it has come, and the action int32[].
+        The exploration after the step, and the action int32[].
     """
-    begins = before.phase == 0
     to_west = append_turn(no_actions(len(before.queue)), WEST - direction)
-    phase, queue = jnp.maximum(before.phase, TO_A_WALL), jnp.where(begins, to_west, before.queue)
-    first, last = queue[0], pick(queue, count(queue) - 1)
-    queued = first != NO_ACTION
-    after, unblocked = rest(queue), jnp.where(queued, first, Actions.forward)
-
-    along = jnp.where(queued, first, jnp.where(blocked, Actions.right, Actions.forward))
+    queue = jnp.where(before.phase == NOT_BEGUN, to_west, before.queue)
+    in_lanes, queued = before.phase == IN_LANES, queue[0] != NO_ACTION
     at_corner = ~queued & blocked & (direction == NORTH)
-    turns = jnp.stack(
-        [jnp.int32(Actions.right), jnp.where(queued, last, coin), jnp.int32(Actions.left), jnp.int32(Actions.right)]
-    )
-    across = jnp.where(blocked, pick(turns, direction), unblocked)
-    next_lane = jnp.where(
-        (direction == EAST) | (direction == WEST), _next_lane(queue, pick(turns, direction)), NO_ACTION
-    )
+    along_wall = jnp.where(queued, queue[0], jnp.where(blocked, Actions.right, Actions.forward))
 
-    in_lanes = phase == IN_LANES
-    queue = jnp.where(in_lanes & blocked, next_lane, after)
-    phase = jnp.where(at_corner, IN_LANES, phase)
-    return Exploration(phase.astype(jnp.int32), queue), jnp.where(in_lanes, across, along).astype(jnp.int32)
+    # Between two lanes the queue ends with the turn into the next one.
+    turn_from_south = jnp.where(queued, pick(queue, count(queue) - 1), coin)
+    right, left = jnp.int32(Actions.right), jnp.int32(Actions.left)
+    turn = pick(jnp.stack([right, turn_from_south, left, right]), direction)
+    in_lane = jnp.where(blocked, turn, jnp.where(queued, queue[0], Actions.forward))
+    next_lane = jnp.where((direction == EAST) | (direction == WEST), _next_lane(queue, turn), NO_ACTION)
+
+    phase = jnp.where(in_lanes | at_corner, IN_LANES, TO_A_WALL).astype(jnp.int32)
+    queue = jnp.where(in_lanes & blocked, next_lane, rest(queue))
+    return Exploration(phase, queue), jnp.where(in_lanes, in_lane, along_wall).astype(jnp.int32)
 
 
 def all_seen(unseen: jax.Array, solid: jax.Array, height: int) -> jax.Array:
-    """bool[], the room with its border is seen: the box around all walls and doors is lined with them and has no gap.
+    """bool[], the whole room was seen: the box around all walls and doors has walls or doors all along its border.
+
+    No cell in it is unseen, and it has cells inside.
 
     Args:
         unseen: uint32[W], the cells that were never seen.
-        solid: uint32[W], the walls and doors that were.
+        solid: uint32[W], the walls and doors that were seen.
         height: bits of a row, at most 32.
     """
     columns = _span(solid != 0)
@@ -93,5 +91,5 @@ def _next_lane(queue: jax.Array, turn: jax.Array) -> jax.Array:
 
 
 def _span(mask: jax.Array) -> jax.Array:
-    """bool[N], from the first to the last element that is set."""
+    """bool[N], True from the first to the last element of bool[N] that is True."""
     return (jnp.cumsum(mask) > 0) & (jnp.cumsum(mask[::-1])[::-1] > 0)

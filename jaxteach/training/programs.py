@@ -116,7 +116,7 @@ class Experiment:
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same in all processes: the options, the plans' digest, and JAX."""
         digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(self.table)))
-        if self.learner.guidance is not None:
+        if self.learner.guidance.parts:
             digest.update(repr([getattr(part, "values", ()) for part in self.learner.guidance.parts]).encode())
         others = {"plan file": digest.hexdigest(), "version of jax": jax.__version__}
         return {f"--{name}": value for name, value in values_of(self.config).items()} | others

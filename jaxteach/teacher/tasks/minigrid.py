@@ -33,14 +33,24 @@ from envs_jax.minigrid.map_memory import (
     cell_of,
     empty_map,
     front_position,
-    has_image,
+    has_minigrid_observation,
     map_size,
     move_agent,
     update_map,
 )
 from envs_jax.small_gather import pick
 from jaxteach.errors import UserError
-from jaxteach.teacher.navigation import FINISHED, STUCK, Pose, ahead_rows, approach, mask_rows, neighbourhood, reachable
+from jaxteach.teacher.navigation import (
+    FINISHED,
+    MAX_HEIGHT,
+    STUCK,
+    Pose,
+    ahead_rows,
+    approach,
+    mask_rows,
+    neighbourhood,
+    reachable,
+)
 from jaxteach.teacher.table import EXPLORE, FIRST_OBJECT_SKILL, OBJECT_SKILLS
 from jaxteach.teacher.tasks.minigrid_captions import KnownWorld, MiniGridCaptions, checked_flags
 
@@ -105,18 +115,24 @@ class MiniGridDomain:
         """The domain for a world, with a map of its size.
 
         Raises:
-            ValueError: `env` is not a `MiniGridEnv` with MiniGrid's own observation, plain or in a `MapWrapper`; or
-                `vocabulary` is not a `MiniGridCaptions`.
+            UserError: `env` is not a `MiniGridEnv` with MiniGrid's own observation, plain or in a `MapWrapper`; or it
+                needs a map of more than 32 rows; or `vocabulary` is not a `MiniGridCaptions`.
         """
         world = env.unwrapped if isinstance(env, MapWrapper) else env
-        if not has_image(world):
+        if not has_minigrid_observation(world):
             raise UserError(
                 f"MiniGridDomain.of takes a MiniGridEnv with MiniGrid's own observation, not {env!r:.200}; give the "
                 "world itself, without a wrapper"
             )
         if not isinstance(vocabulary, MiniGridCaptions):
             raise UserError(f"the vocabulary of a MiniGridDomain must be MiniGridCaptions, not {vocabulary!r:.200}")
-        return cls(vocabulary, map_size(world), avoid_lava, len(world.mission_placeholders))
+        size = map_size(world)
+        if size[1] > MAX_HEIGHT:
+            needs = f"{type(world).__name__} needs {size[1]}"
+            raise UserError(
+                f"a MiniGrid teacher's map has at most {MAX_HEIGHT} rows, and {needs}; make the world smaller"
+            )
+        return cls(vocabulary, size, avoid_lava, len(world.mission_placeholders))
 
     def reset(self) -> MiniGridMemory:
         return MiniGridMemory(empty_map(self.size), jnp.zeros(NUM_COLORS, bool))

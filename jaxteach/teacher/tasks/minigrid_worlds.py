@@ -24,14 +24,12 @@ from envs_jax.grid.constants import (
 from envs_jax.minigrid import MiniGridEnv
 from envs_jax.minigrid.doorkey import DoorKey, RedBlueDoors
 from envs_jax.minigrid.empty import DistShift, Empty, FourRooms, LavaCrossing, LavaGap
-from envs_jax.minigrid.map_memory import map_size
 from envs_jax.minigrid.mazes import ObstructedMaze
 from envs_jax.minigrid.multi_room import MultiRoom
 from envs_jax.minigrid.objects import Fetch, GoToDoor, GoToObject, PutNear
 from envs_jax.minigrid.obstacles import DynamicObstacles
 from envs_jax.minigrid.rooms import BlockedUnlockPickup, KeyCorridor, Unlock, UnlockPickup
 from envs_jax.small_gather import pick
-from jaxteach.teacher.navigation import MAX_HEIGHT
 from jaxteach.teacher.plans import SKILLS
 from jaxteach.teacher.tasks.minigrid import MiniGridDomain
 from jaxteach.teacher.tasks.minigrid_captions import KnownWorld, MiniGridCaptions, NamedObject
@@ -205,14 +203,10 @@ def minigrid_domain(task: str, env: Any) -> MiniGridDomain:
     """The domain of one of MiniGrid's worlds.
 
     Raises:
-        ValueError: there are no captions for it, or it is too large for the map.
+        ValueError: there are no captions for it, or as `MiniGridDomain.of`.
     """
     world = next((base for base in type(env).__mro__ if base in CAPTIONS), None)
     larger_maze = isinstance(env, ObstructedMaze) and env.num_quarters > 0
     if world is None or larger_maze or isinstance(env, DynamicObstacles):
         raise ValueError(f"{task} has no captions")
-    if map_size(env)[1] > MAX_HEIGHT:
-        raise ValueError(
-            f"the teacher of {task} has no room on its map for views through the walls of a world so large"
-        )
     return MiniGridDomain.of(env, CAPTIONS[world])

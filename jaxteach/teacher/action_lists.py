@@ -1,4 +1,6 @@
-"""Lists of actions that are known before they are taken, as arrays of a fixed length with -1 after the last action."""
+"""Lists of actions as arrays of a fixed length, with -1 after the last action."""
+
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,7 @@ import numpy as np
 
 from envs_jax.grid.constants import Actions
 
-NO_ACTION = -1
+NO_ACTION: Final = -1
 
 
 def no_actions(length: int) -> jax.Array:
@@ -15,13 +17,13 @@ def no_actions(length: int) -> jax.Array:
 
 
 def append(actions: jax.Array, action: jax.Array | int, when: jax.Array | bool = True) -> jax.Array:
-    """The list with one more action where `when` holds; one that is full stays as it is."""
+    """The list with one more action if `when` holds, int32[length]; a full list stays as it is."""
     end = np.arange(len(actions), dtype=np.int32) == count(actions)
     return jnp.where(end & when, jnp.int32(action), actions)
 
 
 def append_turn(actions: jax.Array, quarters: jax.Array, when: jax.Array | bool = True) -> jax.Array:
-    """The list with a turn by `quarters` int32[] to the right, modulo 4; half a turn is two to the left."""
+    """The list with a turn by int32[] `quarters` to the right, modulo 4, if `when` holds; half a turn is two lefts."""
     quarters = quarters & 3
     actions = append(actions, Actions.right, when & (quarters == 1))
     actions = append(actions, Actions.left, when & (quarters >= 2))
@@ -29,7 +31,7 @@ def append_turn(actions: jax.Array, quarters: jax.Array, when: jax.Array | bool 
 
 
 def rest(actions: jax.Array) -> jax.Array:
-    """The list without its first action."""
+    """The list without its first action, int32[length]."""
     return jnp.append(actions[1:], jnp.int32(NO_ACTION))
 
 

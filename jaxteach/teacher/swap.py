@@ -1,50 +1,51 @@
-"""Picking up with full hands, as LLM4RL does: lay down what is held near by, come back, and pick up."""
+"""Picking up with full hands, as LLM4RL does: drop what is held nearby, come back, and pick up."""
 
 import jax
 import jax.numpy as jnp
 
 from envs_jax.grid.constants import Actions
-from jaxteach.teacher.actions import append, append_turn, no_actions
+from jaxteach.teacher.action_lists import append, append_turn, no_actions
 from jaxteach.teacher.navigation import Pose, ahead, bit, neighbourhood
 
 AHEAD, RIGHT, BEHIND, LEFT = range(4)
+"""Directions seen from the agent, in quarter turns to the right."""
 
 
 def swap_length(walks: int) -> int:
-    """The most actions of `swap_actions`."""
+    """The length of the list that `swap_actions` gives."""
     return 6 * (walks + 1)
 
 
 def swap_actions(pose: Pose, empty: jax.Array, doors: jax.Array, height: int, walks: int) -> jax.Array:
-    """The actions that lay down what is held and then pick up what is ahead.
+    """The actions that drop what is held and then pick up what is ahead.
 
-    It is laid down behind, to the right or to the left, in the first cell that is empty and not beside a door. Where
-    there is none, the agent walks to the last empty one of the three and looks ahead, to the right and to the left.
+    The agent drops it behind itself, to its right or to its left, in the first cell that is empty and not beside a
+    door. If there is none, the agent walks to the last empty one of the three, and tries ahead, right and left there.
 
     Args:
         pose: the agent's.
-        empty: uint32[W], cells that are seen to be empty.
-        doors: uint32[W], doors that were seen.
+        empty: uint32[W], the cells that were seen to be empty.
+        doors: uint32[W], the doors that were seen.
         height: bits of a row, at most 32.
-        walks: how often it walks on, at most.
+        walks: how many steps the agent walks at most.
 
     Returns:
-        int32[swap_length(walks)], -1 after the last; no action at all where there is no place.
+        int32[swap_length(walks)], -1 after the last action; no action at all if there is no cell to drop it.
     """
     good = empty & ~neighbourhood(doors, height)
     actions, here, ways = no_actions(swap_length(walks)), pose, []
     searches, done = jnp.bool_(True), jnp.bool_(False)
     for options in [(BEHIND, RIGHT, LEFT), *[(AHEAD, RIGHT, LEFT)] * walks]:
         turn, fits, some = _choose(here, options, good, empty)
-        lays_down, walks_on = searches & fits, searches & ~fits & some
-        actions = append_turn(actions, turn, lays_down | walks_on)
-        actions = append(actions, Actions.drop, lays_down)
+        drops, walks_on = searches & fits, searches & ~fits & some
+        actions = append_turn(actions, turn, drops | walks_on)
+        actions = append(actions, Actions.drop, drops)
         actions = append(actions, Actions.forward, walks_on)
-        facing = jnp.where(lays_down | walks_on, (here.direction + turn) & 3, here.direction)
+        facing = jnp.where(drops | walks_on, (here.direction + turn) & 3, here.direction)
         x, y = ahead(here, facing)
         here = Pose(jnp.where(walks_on, x, here.x), jnp.where(walks_on, y, here.y), facing)
         ways.append((walks_on, facing))
-        searches, done = walks_on, done | lays_down
+        searches, done = walks_on, done | drops
     direction = here.direction
     for walked, way in reversed(ways):
         actions = append_turn(actions, way + 2 - direction, walked)
@@ -57,7 +58,7 @@ def swap_actions(pose: Pose, empty: jax.Array, doors: jax.Array, height: int, wa
 def _choose(
     here: Pose, options: tuple[int, ...], good: jax.Array, empty: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The turn int32[] to the first good cell, else to the last empty one; bool[], is it good, and is one empty?"""
+    """The turn int32[] to the first good cell, else to the last empty one; bool[] each, is one good, and one empty?"""
     turn, fits, some = jnp.int32(0), jnp.bool_(False), jnp.bool_(False)
     for option in options:
         x, y = ahead(here, (here.direction + option) & 3)
