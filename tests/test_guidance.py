@@ -348,7 +348,7 @@ def test_values_of_captions():
     """Catches values of other captions, and a potential that is nowhere."""
     teacher = lock_teacher(lock_plans(silent=(SILENT,)))
     assert caption_values(teacher) == tuple(0 if i == SILENT else i / PLACES for i in range(PLACES))
-    with pytest.raises(UserError, match=r"have no values of situations, which --guidance potential needs; .*--values"):
+    with pytest.raises(UserError, match=r"have no values of situations, which --guidance potential needs; .* scores"):
         lock_learner("potential", lock_teacher(lock_plans(values=False)))
 
 

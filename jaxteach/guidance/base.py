@@ -42,6 +42,8 @@ class Guidance:
     """The teacher is asked at every step of the rollout, before the action, and not along finished trajectories."""
     needs_captions: ClassVar[bool] = False
     """It looks at the captions of observations, those after the last step among them."""
+    learns_from_demonstrations: ClassVar[bool] = False
+    """PPO's policy loss has the steps in which the teacher acted, too, with ratios to the teacher's probabilities."""
     hinted: ClassVar[bool] = False
     """The student's observation has a place for the teacher's distribution."""
 

@@ -11,10 +11,12 @@ class Guide(Guidance):
 
     After Jump-Start RL (arXiv 2204.02372), in its variant where the length of that part is random; here it differs from
     environment to environment, from nothing to `max_steps` steps times the schedule, mostly short, where there it falls
-    when the student has become good enough. The value function learns from all steps, the policy from the student's.
+    when the student has become good enough. As there, the student learns from the teacher's steps too: here by PPO's
+    loss with ratios to the teacher's probabilities.
     """
 
     before_acting = True
+    learns_from_demonstrations = True
 
     def takes_over(self, elapsed: jax.Array, asked: Asked, key: jax.Array) -> jax.Array:
         del key

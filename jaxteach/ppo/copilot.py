@@ -63,13 +63,25 @@ class Copilot:
         return self.guidance.joint_logits(logits, asked.probs, asked.fade)
 
     def take_turns(
-        self, action: jax.Array, elapsed: jax.Array, asked: Asked, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """The actions int32[N, A], the teacher's where it takes over, and which are the student's, bool[N, A]."""
+        self, action: jax.Array, log_probs: jax.Array, elapsed: jax.Array, asked: Asked, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The teacher acts where it takes over.
+
+        Args:
+            action: the student's, int32[N, A].
+            log_probs: which it was drawn by, float32[N, A, actions].
+            elapsed: int32[N], steps into the episodes.
+            asked: what the teacher says.
+            key: draws who acts, and the teacher's actions.
+
+        Returns:
+            The actions, the log-probabilities that they were drawn by, and which are the student's own, bool[N, A].
+        """
         turn_key, action_key = jax.random.split(key)
-        taken = self.guidance.takes_over(elapsed, asked, turn_key)
-        shown = jax.random.categorical(action_key, jnp.log(asked.probs)).astype(jnp.int32)
-        return jnp.where(taken, shown, action), ~taken
+        taken, shown_log_probs = self.guidance.takes_over(elapsed, asked, turn_key), jnp.log(asked.probs)
+        shown = jax.random.categorical(action_key, shown_log_probs).astype(jnp.int32)
+        log_probs = jnp.where(taken[..., None], shown_log_probs, log_probs)
+        return jnp.where(taken, shown, action), log_probs, ~taken
 
     def advance(self, memory: Any, action: jax.Array) -> Any:
         """The memory after the actions int32[N, A]."""

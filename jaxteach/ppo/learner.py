@@ -178,7 +178,7 @@ class Learner:
         teacher_probs, captions = self._gated(asked, iteration), asked.captions
         rewards = self._rewards(state, trajectory, asked, teacher_probs, memory, actor)
         advantages, returns, scale = self._advantages(trajectory, rewards, state.value_scale)
-        learnt, inputs = _both(trajectory.active, trajectory.own), trajectory.inputs
+        learnt, inputs = self._learnt(trajectory), trajectory.inputs
         if self.guidance is not None and self.guidance.hinted:
             inputs = self.guidance.drop_hints(inputs, teacher_probs.shape[-1], label_key)
         batch = Batch(
@@ -241,6 +241,12 @@ class Learner:
         active = jnp.bool_(False) if self.guidance is None else self.guidance.active(*schedule[:2])
         memory, probs, captions = self.label(state.memory, table, trajectory, label_key, active)
         return actor, trajectory, memory, Asked(probs, captions, schedule.fade)
+
+    def _learnt(self, trajectory: Trajectory) -> jax.Array | None:
+        """bool[T, N, A], the samples that the policy is improved by; None for all."""
+        if self.guidance is not None and self.guidance.learns_from_demonstrations:
+            return trajectory.active
+        return _both(trajectory.active, trajectory.own)
 
     def _joins(self) -> bool:
         """Whether the policy that acts is not the student's alone."""

@@ -196,8 +196,7 @@ def _choose(
     turn_key = jax.random.fold_in(jax.random.clone(key), 3)
     log_probs = jax.nn.log_softmax(copilot.joint_logits(logits, asked))
     action = jax.random.categorical(key, log_probs).astype(jnp.int32)
-    action, own = copilot.take_turns(action, actor.env.episode_length, asked, turn_key)
-    return action, log_probs, own
+    return copilot.take_turns(action, log_probs, actor.env.episode_length, asked, turn_key)
 
 
 def _if_any(mask: jax.Array, function: Callable[[], jax.Array], otherwise: jax.Array) -> jax.Array:
