@@ -29,10 +29,19 @@ TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 SMALL = ["--task", "SimpleDoorKey", "--savedir", "run", "--num_envs", "16", "--rollout_length", "8"]
 SMALL += ["--batch_size", "64", "--eval_interval", "4", "--save_interval", "4"]
 SMALL += ["--num_eval", "10", "--final_eval", "20", "--max_steps", "20"]
-# One worker, so that what the processes of `trained` do is done once.
-pytestmark = pytest.mark.xdist_group("multihost")
 GUIDE = (ROOT / "docs" / "scale.md").read_text("utf-8")
 CLOCKS = ("wall_s", "steps_per_s")
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def leave_no_process():
+    """A process that waits for ever, or a test that fails, takes no time from other tests."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
 
 
 def start(folder, *options, **environment):
@@ -40,9 +49,12 @@ def start(folder, *options, **environment):
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     command = [sys.executable, "-m", "jaxteach.train", *SMALL, *options]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    STARTED.append(
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
     )
+    return STARTED[-1]
 
 
 def start_two(folder, *options, second=(), **environment):
