@@ -338,8 +338,9 @@ class TeachConfig:
     """first take the answers of a batch from this file; give the other options as for --export_batch"""
     score: Annotated[Flag, ASKS] = False
     """instead of sampling answers, use the model's exact probabilities of all plans of one or two moves"""
-    values: Annotated[Flag, ASKS] = False
-    """also ask how close to success each situation is, for training with --guidance potential"""
+    values: Annotated[Literal["scores", "preferences"] | None, ASKS] = None
+    """also ask how close to success each situation is, for training with --guidance potential: for scores from 0 to
+    10, or, once for each order of two, which of two situations is closer"""
     debate_rounds: Annotated[int, Bounds(0, 2**10), ASKS] = 0
     """for several agents: rounds in which each is asked again, with the others' proposals"""
     situations: Annotated[Length, OnlyWith("debate_rounds"), ASKS] = 32

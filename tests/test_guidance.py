@@ -259,14 +259,16 @@ def test_hints_have_their_place_and_are_not_there_in_evaluations():
     assert jnp.abs(without).max() < 1
 
 
-def test_the_joint_policy_acts():
-    """Catches log-probabilities of the student alone."""
+def test_log_probabilities_are_of_who_acted():
+    """The joint policy, or the teacher; catches those of the student alone."""
     learner, state, played, said, *_ = rollout("prior+guide+hint")
     logits = forward(learner.network, state.params, played.inputs, played.first, ())[0].logits
     silent = np.asarray(said.captions)[..., None] == SILENT
     joint = jax.nn.log_softmax(logits + jnp.where(silent, 0, jnp.log(jnp.maximum(said.probs, 0.01))))
-    expected = np.take_along_axis(np.asarray(joint), np.asarray(played.action)[..., None], -1)[..., 0]
+    acted = np.where(np.asarray(played.by_student)[..., None], joint, np.log(np.maximum(said.probs, 1e-9)))
+    expected = np.take_along_axis(acted, np.asarray(played.action)[..., None], -1)[..., 0]
     np.testing.assert_allclose(played.log_prob, expected, atol=1e-5)
+    assert 0 < np.asarray(played.by_student).mean() < 1
 
 
 @cache
@@ -300,6 +302,14 @@ def test_the_policy_is_not_improved_by_the_teacher_s_actions():
     assert min(metrics["value_loss"], metrics["kickstarting_loss"]) > 0
     metrics = update(4000)
     assert float(metrics["policy_loss"]) != 0, "the student acts alone in the end"
+
+
+def test_the_guide_s_steps_improve_the_policy():
+    """Ratios are to the teacher's probabilities; catches a student that learns from its own steps alone."""
+    learnt = {name: float(_update(name)(0)["approx_kl"]) for name in ("guide", "dagger")}
+    assert learnt["guide"] > 0.01
+    assert learnt["dagger"] == 0
+    assert CombinedGuidance((method("dagger"), method("guide"))).learns_from_demonstrations
 
 
 def test_several_methods_are_one():
@@ -348,7 +358,7 @@ def test_values_of_captions():
     """Catches values of other captions, and a potential that is nowhere."""
     teacher = lock_teacher(lock_plans(silent=(SILENT,)))
     assert caption_values(teacher) == tuple(0 if i == SILENT else i / PLACES for i in range(PLACES))
-    with pytest.raises(UserError, match=r"have no values of situations, which --guidance potential needs; .*--values"):
+    with pytest.raises(UserError, match=r"have no values of situations, which --guidance potential needs; .* scores"):
         lock_learner("potential", lock_teacher(lock_plans(values=False)))
 
 

@@ -98,7 +98,7 @@ def samples(count, **given):
         inputs=zeros[..., None],
         first=jnp.zeros((2, count), bool),
         active=None,
-        on_policy=None,
+        improved_by=None,
         action=zeros.astype(jnp.int32),
         log_prob=jnp.full_like(zeros, np.log(0.25)),
         value=zeros,

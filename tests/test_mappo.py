@@ -204,7 +204,7 @@ def test_finished_agents_add_nothing_to_the_gradient():
         inputs=jnp.asarray(rng.normal(size=(1, 6, 2, 5)), jnp.float32),
         first=jnp.zeros((1, 6), bool),
         active=active,
-        on_policy=active,
+        improved_by=active,
         action=jnp.asarray(rng.integers(0, 2, (1, 6, 2)), jnp.int32),
         log_prob=-jnp.abs(samples()),
         value=samples(),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from msgspec import structs
 
@@ -10,14 +11,15 @@ import envs_jax
 from jaxteach.config import PPOConfig, TrainConfig, to_json
 from jaxteach.errors import UserError
 from jaxteach.guidance.potential import caption_values
+from jaxteach.llm.preferences import Comparison, bradley_terry, comparison_pairs
 from jaxteach.llm.prompts import Prompt, task_prompt
-from jaxteach.llm.values import parse_value, value_prompt
+from jaxteach.llm.values import PREFERENCE_QUESTION, SCORE_QUESTION, parse_preference, parse_score, value_prompt
 from jaxteach.runs.files import write_json
 from jaxteach.runs.run_folder import begin_session, check_resumable
 from jaxteach.tasks import TASKS, taught_tasks
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.loading import digest_of
-from jaxteach.teacher.plans import load_plans, save_plans, shipped_plans
+from jaxteach.teacher.plans import caption_parts, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.policy import task_domain
 from tests.command_line import teach
 from tests.test_llm_samples import choice, choosing
@@ -31,10 +33,12 @@ def test_every_prompt_can_ask_for_a_value(task):
     """Catches a task whose prompt has another part about answers, and one that still asks for skills."""
     vocabulary = task_domain(envs_jax.make(task), task).vocabulary
     whole = task_prompt(task, vocabulary)
-    asked = value_prompt(whole).about(vocabulary.texts[0])
-    assert asked.endswith(f"Now it is your turn.\n{vocabulary.texts[0]}")
-    assert "Value: number" in asked
-    assert "Action:" not in asked
+    asked = value_prompt(whole, SCORE_QUESTION).about(vocabulary.texts[0])
+    preferred = value_prompt(whole, PREFERENCE_QUESTION).about(vocabulary.texts[0])
+    assert ("Value: number" in asked, "Closer: number" in preferred) == (True, True)
+    for text in (asked, preferred):
+        assert text.endswith(f"Now it is your turn.\n{vocabulary.texts[0]}")
+        assert "Action:" not in text
     description = whole.text[: whole.text.index("Answer with the skills")]
     assert len(description) > 200
     assert asked.startswith(description)
@@ -57,7 +61,7 @@ def test_every_prompt_can_ask_for_a_value(task):
     ],
 )
 def test_values_are_read(text, value):
-    assert parse_value(text) == value
+    assert parse_score(text) == value
 
 
 def opinions(body):
@@ -77,7 +81,7 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
     out = tmp_path / "plans.json"
     with choosing(opinions) as (url, bodies):
         asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 2]
-        teach(monkeypatch, *asks, "--values", "--out", out)
+        teach(monkeypatch, *asks, "--values", "scores", "--out", out)
         assert len(bodies) == 2 * 6
         plans = load_plans(out, "SimpleDoorKey")
         values = {entry.caption: entry.value for entry in plans.captions}
@@ -86,16 +90,90 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
         assert "1 of 6 captions have no value, which counts as 0" in capsys.readouterr().err
         assert plans.provenance["requests"] == 12
         out.unlink()
-        teach(monkeypatch, *asks, "--values", "--out", out)
+        teach(monkeypatch, *asks, "--values", "scores", "--out", out)
         assert len(bodies) == 2 * 6, "all answers are kept"
     assert load_plans(out, "SimpleDoorKey").digest_with_values == plans.digest_with_values
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("Closer: 1", 1),
+        ("closer: 0\n", 0),
+        ("Closer: 1\nNo, wait.\nCloser: <2>", 2),
+        ("**Closer:** situation 2", 2),
+        ("<think>Closer: 2</think>Closer: 1", 1),
+        ("Closer: 12", None),
+        ("Closer: both", None),
+        ("1", None),
+    ],
+)
+def test_preferences_are_read(text, choice):
+    assert parse_preference(text) == choice
+
+
+def test_pairs_connect_all_captions():
+    """Catches captions that are compared with none, and pairs of a caption with itself."""
+    assert comparison_pairs(1) == []
+    assert comparison_pairs(2) == [(0, 1)]
+    for count in (3, 6, 100):
+        pairs = comparison_pairs(count)
+        assert len(set(pairs)) == len(pairs) <= count * count.bit_length()
+        assert all(0 <= i < j < count for i, j in pairs)
+        reached = {0}
+        for _ in range(count):
+            reached |= {k for pair in pairs if reached & set(pair) for k in pair}
+        assert reached == set(range(count))
+
+
+def test_the_likeliest_strengths():
+    """Two captions: with a win of 3 in 4 the derivative 4 (expit(d) - 3/4) + RIDGE d / 2 is 0 at the difference d."""
+    won = [Comparison(0, 1, 1.0)] * 3 + [Comparison(1, 0, 1.0), Comparison(2, 1, 0.0), Comparison(2, 1, 0.5)]
+    assert bradley_terry(won[:4], 2).tolist() == [1, 0]
+    assert bradley_terry([Comparison(0, 1, 0.5)], 3).tolist() == [0.5, 0.5, 0.5]
+    strengths = bradley_terry(won, 3)
+    assert (strengths.max(), strengths.min()) == (1, 0)
+    assert strengths[2] < strengths[1] < strengths[0]
+
+
+def test_known_strengths_are_found_again():
+    """Catches a fit that is not the logistic model's: strengths are recovered from the probabilities they make."""
+    true = np.linspace(0, 1, 12)[np.random.default_rng(0).permutation(12)]
+    pairs = [pair for i, j in comparison_pairs(12) for pair in ((i, j), (j, i))]
+    likely = [Comparison(i, j, 1 / (1 + np.exp(4 * (true[j] - true[i])))) for i, j in pairs] * 50
+    np.testing.assert_allclose(bradley_terry(likely, 12), true, atol=0.01)
+
+
+def nearer(body):
+    """Plans where plans are asked for; of two captions the one with the longer text."""
+    prompt = body["messages"][0]["content"]
+    if "Closer: number" not in prompt:
+        return [choice("Action: {explore}")]
+    first, second = (line.split(": ", 1)[1] for line in prompt.splitlines()[-2:])
+    return [choice(f"Closer: {0 if len(first) == len(second) else 1 if len(first) > len(second) else 2}")]
+
+
+def test_a_model_prefers_captions(monkeypatch, tmp_path):
+    """Catches preferences that are taken for those of other captions, or the wrong way round."""
+    out = tmp_path / "plans.json"
+    with choosing(nearer) as (url, bodies):
+        asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--temperature", 0]
+        teach(monkeypatch, *asks, "--values", "preferences", "--out", out)
+        assert len(bodies) == 6 + 2 * len(comparison_pairs(6))
+    vocabulary = task_domain(envs_jax.make("SimpleDoorKey"), "SimpleDoorKey").vocabulary
+    length = dict(zip(caption_parts(vocabulary), map(len, vocabulary.texts)))
+    entries = sorted(load_plans(out, "SimpleDoorKey").captions, key=lambda entry: length[entry.caption])
+    values = [entry.value for entry in entries]
+    assert values == sorted(values)
+    assert (values[0], values[-1]) == (0, 1)
+    assert task_prompt("SimpleDoorKey", vocabulary).text.split("Answer with")[0] in bodies[-1]["messages"][0]["content"]
 
 
 def test_answers_without_a_value_are_refused(monkeypatch, tmp_path, capsys):
     out = tmp_path / "plans.json"
     with choosing(lambda body: [choice("Action: {explore}")]) as (url, _):
         asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 1]
-        line = refuse(monkeypatch, capsys, *asks, "--values", "--out", out)
+        line = refuse(monkeypatch, capsys, *asks, "--values", "scores", "--out", out)
     assert line == f"error: none of the 6 answers has a value of 0..10; all are kept in {out}.answers.jsonl"
     assert not out.exists()
     assert len((tmp_path / "plans.json.answers.jsonl").read_text().splitlines()) == 12
@@ -111,16 +189,15 @@ def test_answers_without_a_value_are_refused(monkeypatch, tmp_path, capsys):
     ],
 )
 def test_what_gives_no_free_answers_is_refused(options, monkeypatch, capsys, tmp_path):
-    line = refuse(
-        monkeypatch, capsys, "--task", "SimpleDoorKey", "--values", "--out", tmp_path / "p.json", *options.split()
-    )
+    asks = ["--task", "SimpleDoorKey", "--values", "scores", "--out", tmp_path / "p.json"]
+    line = refuse(monkeypatch, capsys, *asks, *options.split())
     assert "--values needs free answers of a model; leave --score, --structured, batches" in line
 
 
 def test_a_prompt_of_another_form_is_refused_before_a_model_is_asked(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("jaxteach.llm.command.task_prompt", lambda task, vocabulary: Prompt("Tell me.\n{caption}"))
     asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", "http://127.0.0.1:9/v1", "--model", "m"]
-    line = refuse(monkeypatch, capsys, *asks, "--values", "--out", tmp_path / "plans.json")
+    line = refuse(monkeypatch, capsys, *asks, "--values", "scores", "--out", tmp_path / "plans.json")
     assert '--values needs a prompt with a part that begins "Answer with the skills"' in line
 
 

@@ -42,6 +42,8 @@ class Guidance:
     """Whether the teacher is queried in each step of the rollout, before the action, and not along trajectories."""
     needs_captions: ClassVar[bool] = False
     """Whether `bonus` reads captions."""
+    learns_from_demonstrations: ClassVar[bool] = False
+    """Whether the policy loss has the teacher's steps too, with ratios to the teacher's probabilities."""
     hinted: ClassVar[bool] = False
     """Whether the student's observation has a place for the teacher's distribution."""
 

@@ -78,6 +78,10 @@ class CombinedGuidance:
         return any(part.needs_captions for part in self.parts)
 
     @property
+    def learns_from_demonstrations(self) -> bool:
+        return any(part.learns_from_demonstrations for part in self.parts)
+
+    @property
     def hinted(self) -> bool:
         return any(part.hinted for part in self.parts)
 

@@ -11,10 +11,12 @@ class Guide(Guidance):
 
     After Jump-Start RL (arXiv 2204.02372), whose guided part gets shorter as the student improves, or has a random
     length. Here environment i of N is guided for fade * max_steps * ((i + 1/2) / N)^3 steps, so that most guided parts
-    are short, and all of them fade. The value function learns from all steps, the policy from the student's alone.
+    are short, and all of them fade. As there, the student learns from the teacher's steps, too: here PPO's policy loss
+    has them with ratios to the teacher's probabilities.
     """
 
     before_acting = True
+    learns_from_demonstrations = True
 
     def takes_over(self, elapsed: jax.Array, advice: Advice, key: jax.Array) -> jax.Array:
         del key

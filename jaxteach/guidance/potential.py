@@ -58,7 +58,7 @@ def caption_values(teacher: Any) -> tuple[float, ...]:
     values = {entry.caption: entry.value for entry in entries if entry.value is not None}
     if not values:
         raise UserError(
-            "the plans have no values of situations, which --guidance potential needs; make some with --values of "
-            "python -m jaxteach.teach"
+            "the plans have no values of situations, which --guidance potential needs; make some with "
+            "python -m jaxteach.teach --values scores"
         )
     return tuple(values.get(caption, 0.0) for caption in caption_parts(teacher.vocabulary))

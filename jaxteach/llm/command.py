@@ -26,7 +26,7 @@ from jaxteach.llm.prompts import Prompt, task_prompt
 from jaxteach.llm.query import AnswerCounts, ask_captions, questions_about, score_captions
 from jaxteach.llm.show import plan_table, print_rejects
 from jaxteach.llm.teacher_alone import conflicts, teacher_from_plans
-from jaxteach.llm.values import add_values, value_prompt
+from jaxteach.llm.values import SCORE_QUESTION, Preferences, Scores, Valuation, value_prompt, with_values
 from jaxteach.system.command import program_name
 from jaxteach.system.interrupt import on_interrupt
 from jaxteach.tasks import canonical_task
@@ -56,7 +56,7 @@ def teach(config: TeachConfig, out: Path) -> None:
     vocabulary = _vocabulary(config.world, task)
     prompt = task_prompt(task, vocabulary)
     if config.values:
-        value_prompt(prompt)  # What it refuses is refused before a model is asked.
+        value_prompt(prompt, SCORE_QUESTION)  # What it refuses is refused before a model is asked.
     store = AnswerStore(answers_path(out))
     with on_interrupt(lambda: f"; the answers so far are kept in {store.path}, and the same command goes on"):
         plans = _plans_from_answers(config, world, task, vocabulary, prompt, store)
@@ -94,11 +94,26 @@ def _plans_from_answers(
 def _add_values(
     config: TeachConfig, client: Client, vocabulary: Vocabulary, plans: PlanFile, prompt: Prompt, store: AnswerStore
 ) -> PlanFile:
-    """The plans with the values that the model gives to the captions."""
-    samples = config.llm.answers_per_caption
+    """The plans with the values that the model gives to the captions.
+
+    Raises:
+        UserError: no answer can be read.
+    """
+    valuation: Valuation
+    if config.values == "scores":
+        valuation = Scores.of(prompt, vocabulary, config.llm.answers_per_caption)
+    else:
+        valuation = Preferences.of(prompt, vocabulary)
     with Progress(transient=True) as progress:
-        bar = progress.add_task("values", total=len(vocabulary.texts) * samples)
-        plans = add_values(client, store, prompt, vocabulary, plans, samples, lambda: progress.advance(bar))
+        bar = progress.add_task("values", total=len(valuation.questions))
+        for question, answer in store.complete(client, list(valuation.questions)):
+            valuation.add(question, answer)
+            progress.advance(bar)
+    values = valuation.values()
+    if not values:
+        count = len(valuation.questions)
+        raise UserError(f"none of the {count} answers has {valuation.sought}; all are kept in {store.path}")
+    plans = with_values(plans, vocabulary, values)
     without = sum(entry.value is None for entry in plans.captions)
     if without:
         print(f"{without} of {len(plans.captions)} captions have no value, which counts as 0", file=sys.stderr)

@@ -1,24 +1,25 @@
-"""Asks a language model how close to success each caption is, for potential-based shaping."""
+"""Asks a model how close to success captions are, for potential-based shaping: by scores or by preferences."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
 from msgspec import structs
 
 from jaxteach.errors import UserError
-from jaxteach.llm.answer_cache import AnswerStore
-from jaxteach.llm.client import Client
+from jaxteach.llm.client import Question
 from jaxteach.llm.final_answer import split_thoughts
+from jaxteach.llm.preferences import Comparison, bradley_terry, comparison_pairs
 from jaxteach.llm.prompts import Prompt
 from jaxteach.llm.query import questions_about
 from jaxteach.teacher.domain import Vocabulary
-from jaxteach.teacher.plans import CaptionParts, PlanFile, caption_parts
+from jaxteach.teacher.plans import PlanFile, caption_parts
 
 PLAN_QUESTION: Final = "Answer with the skills"
 """The beginning of the prompts' part about answers."""
-VALUE_QUESTION: Final = """\
+SCORE_QUESTION: Final = """\
 Answer with how close the agent is to its goal, from 0 (it has not begun) to 10 (one step is left), \
 on one line and nothing else:
 Value: number
@@ -30,12 +31,105 @@ Value: 4
 Now it is your turn.
 {caption}
 """
+PREFERENCE_QUESTION: Final = """\
+Answer with the number of the situation that is closer to the goal, 1 or 2, or 0 if they are \
+equally close, on one line and nothing else:
+Closer: number
+
+Example, for another world:
+Situation 1: Agent sees <lever>, <bridge>, holds <nothing>.
+Situation 2: Agent sees <nothing>, holds <nothing>.
+Closer: 1
+
+Now it is your turn.
+{caption}
+"""
 HIGHEST: Final = 10.0
-"""The value of a situation one step from the goal, as `VALUE_QUESTION` says."""
+"""The score of a situation one step from the goal, as `SCORE_QUESTION` says."""
 
 
-def value_prompt(prompt: Prompt) -> Prompt:
-    """The task's prompt, with a question about the value instead of a plan.
+class Valuation(Protocol):
+    """A way to ask for values."""
+
+    sought: ClassVar[str]
+    """What answers should have, for messages."""
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """All that is asked."""
+        ...
+
+    def add(self, question: Question, answer: str) -> None:
+        """Takes one answer; one that can't be read counts for nothing."""
+        ...
+
+    def values(self) -> dict[int, float]:
+        """Values of 0..1 by the number of the caption; empty where no answer could be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Each caption's value is the mean of the model's scores."""
+
+    sought: ClassVar[str] = "a value of 0..10"
+    asked: dict[Question, int]
+    found: dict[int, list[float]]
+
+    @classmethod
+    def of(cls, prompt: Prompt, vocabulary: Vocabulary, samples: int) -> "Scores":
+        """Asks about each caption `samples` times."""
+        captions = range(len(vocabulary.texts))
+        return cls(questions_about(value_prompt(prompt, SCORE_QUESTION), vocabulary, captions, samples), {})
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        return list(self.asked)
+
+    def add(self, question: Question, answer: str) -> None:
+        score = parse_score(answer)
+        if score is not None:
+            self.found.setdefault(self.asked[question], []).append(score)
+
+    def values(self) -> dict[int, float]:
+        return {caption: fmean(scores) for caption, scores in self.found.items()}
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The values under which the model's preferences between captions are likeliest (Bradley-Terry), from 0 to 1.
+
+    After Motif (arXiv 2310.00166), which fits a network to them; here each caption has a strength of its own.
+    """
+
+    sought: ClassVar[str] = "a choice of 0..2"
+    count: int
+    asked: dict[Question, tuple[int, int]]
+    found: list[Comparison]
+
+    @classmethod
+    def of(cls, prompt: Prompt, vocabulary: Vocabulary) -> "Preferences":
+        """Asks about the pairs of `comparison_pairs`, each in both orders, since models prefer a place."""
+        texts, ask = vocabulary.texts, value_prompt(prompt, PREFERENCE_QUESTION)
+        pairs = [pair for i, j in comparison_pairs(len(texts)) for pair in ((i, j), (j, i))]
+        asked = {Question(ask.about(f"Situation 1: {texts[i]}\nSituation 2: {texts[j]}"), 0): (i, j) for i, j in pairs}
+        return cls(len(texts), asked, [])
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        return list(self.asked)
+
+    def add(self, question: Question, answer: str) -> None:
+        choice = parse_preference(answer)
+        if choice is not None:
+            self.found.append(Comparison(*self.asked[question], {0: 0.5, 1: 1.0, 2: 0.0}[choice]))
+
+    def values(self) -> dict[int, float]:
+        return dict(enumerate(bradley_terry(self.found, self.count).tolist())) if self.found else {}
+
+
+def value_prompt(prompt: Prompt, question: str) -> Prompt:
+    """The task's prompt with this question instead of that about plans.
 
     Raises:
         UserError: the prompt has no part about answers.
@@ -43,52 +137,29 @@ def value_prompt(prompt: Prompt) -> Prompt:
     description, found, _ = prompt.text.partition(PLAN_QUESTION)
     if not found:
         raise UserError(f'--values needs a prompt with a part that begins "{PLAN_QUESTION}"')
-    return Prompt(description + VALUE_QUESTION)
+    return Prompt(description + question)
 
 
-def parse_value(text: str) -> float | None:
-    """The last value in an answer, divided by 10, so from 0 to 1; None if there is none, or if it is above 10."""
+def parse_score(text: str) -> float | None:
+    """The last score in an answer, divided by 10, so from 0 to 1; None if there is none, or if it is above 10."""
     numbers = re.findall(r"value:[\s*<]*(\d+(?:\.\d+)?)", split_thoughts(text)[0], re.IGNORECASE)
     if not numbers or float(numbers[-1]) > HIGHEST:
         return None
     return float(numbers[-1]) / HIGHEST
 
 
-def add_values(
-    client: Client,
-    store: AnswerStore,
-    prompt: Prompt,
-    vocabulary: Vocabulary,
-    plans: PlanFile,
-    samples: int,
-    on_answer: Callable[[], None],
-) -> PlanFile:
-    """The plans with a value for each caption, the mean of the model's answers, from 0 to 1.
+def parse_preference(text: str) -> int | None:
+    """The last choice in an answer, 1, 2, or 0 for neither; None where there is none."""
+    choices = re.findall(r"closer:[\s*<]*(?:situation )?([012])\b", split_thoughts(text)[0], re.IGNORECASE)
+    return int(choices[-1]) if choices else None
 
-    Args:
-        client: asks the model.
-        store: keeps the answers, and has those that are known.
-        prompt: the task's, about plans.
-        vocabulary: the task's.
-        plans: of the task; a caption whose answers have no value keeps the value that it has, if any.
-        samples: how often each caption is asked about.
-        on_answer: called after each answer.
 
-    Raises:
-        UserError: no answer has a value.
-    """
-    captions = caption_parts(vocabulary)
-    asked = questions_about(value_prompt(prompt), vocabulary, range(len(captions)), samples)
-    found: dict[CaptionParts, list[float]] = {}
-    for question, answer in store.complete(client, list(asked)):
-        value = parse_value(answer)
-        if value is not None:
-            found.setdefault(captions[asked[question]], []).append(value)
-        on_answer()
-    if not found:
-        raise UserError(f"none of the {len(asked)} answers has a value of 0..10; all are kept in {store.path}")
-    entries = [
-        structs.replace(entry, value=round(fmean(found[entry.caption]), 4)) if entry.caption in found else entry
-        for entry in plans.captions
-    ]
+def with_values(plans: PlanFile, vocabulary: Vocabulary, values: dict[int, float]) -> PlanFile:
+    """The plans with values, float of 0..1 by the number of the caption."""
+    by_parts = {parts: values[i] for i, parts in enumerate(caption_parts(vocabulary)) if i in values}
+    entries = (structs.replace(entry, value=_rounded(by_parts.get(entry.caption))) for entry in plans.captions)
     return structs.replace(plans, captions=tuple(entries))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     inputs: jax.Array
     first: jax.Array  # [T, N]
     active: jax.Array | None
-    on_policy: jax.Array | None  # the samples that the policy is improved by; None for all
+    improved_by: jax.Array | None  # the samples of the policy loss; None for all
     action: jax.Array
     log_prob: jax.Array
     value: jax.Array
@@ -178,18 +178,18 @@ class Learner:
         teacher_probs, captions = self._gated(advice, iteration), advice.captions
         rewards = self._rewards(state, trajectory, advice, teacher_probs, memory, actor)
         advantages, returns, scale = self._advantages(trajectory, rewards, state.value_scale)
-        on_policy, inputs = _both(trajectory.active, trajectory.by_student), trajectory.inputs
+        improved_by, inputs = self._improved_by(trajectory), trajectory.inputs
         if self.guidance.hinted:
             inputs = self.guidance.drop_hints(inputs, teacher_probs.shape[-1], label_key)
         batch = Batch(
             inputs=inputs,
             first=trajectory.first,
             active=trajectory.active,
-            on_policy=on_policy,
+            improved_by=improved_by,
             action=trajectory.action,
             log_prob=trajectory.log_prob,
             value=trajectory.value,
-            advantage=_standardized(advantages, on_policy, self.config.min_advantage_std),
+            advantage=_standardized(advantages, improved_by, self.config.min_advantage_std),
             returns=returns,
             teacher_probs=teacher_probs,
             prior_probs=advice.probs if self.guidance.uses("policy_logits") else None,
@@ -239,6 +239,12 @@ class Learner:
         actor, trajectory = collect(*rollout)
         memory, probs, captions = self.label(state.memory, table, trajectory, label_key, schedule.active)
         return actor, trajectory, memory, Advice(probs, captions, schedule.fade)
+
+    def _improved_by(self, trajectory: Trajectory) -> jax.Array | None:
+        """bool[T, N, A], the samples of the policy loss; None for all."""
+        if self.guidance.learns_from_demonstrations:
+            return trajectory.active
+        return _both(trajectory.active, trajectory.by_student)
 
     def _gated(self, advice: Advice, iteration: jax.Array) -> jax.Array:
         """The teacher's distributions as labels, times the weights of a gate if there is one."""
@@ -390,11 +396,11 @@ class Learner:
         log_probs = jax.nn.log_softmax(logits)
         chosen = jnp.take_along_axis(log_probs, batch.action[..., None], -1)[..., 0]
         terms = {
-            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.on_policy),
+            "policy_loss": losses.policy_loss(chosen, batch.log_prob, batch.advantage, config.clip, batch.improved_by),
             "value_loss": losses.value_loss(output.value, batch.value, batch.returns, config.clip, batch.active),
             "entropy": losses.entropy(output.logits, batch.active),
-            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.on_policy),
-            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.on_policy),
+            "approx_kl": losses.approx_kl(chosen, batch.log_prob, batch.improved_by),
+            "clip_fraction": losses.clip_fraction(chosen, batch.log_prob, config.clip, batch.improved_by),
         }
         policy_loss = terms["policy_loss"]
         if guidance.uses("policy_coef"):

@@ -204,7 +204,7 @@ def _choose(
         key: draws.
 
     Returns:
-        The actions int32[N, A]; float32[N, A, actions], the log-probabilities by which the student draws; and
+        The actions int32[N, A]; float32[N, A, actions], the log-probabilities by which they were drawn; and
         bool[N, A], whether each action is the student's, None where all are.
     """
     if teacher is not None and advice is not None:
@@ -214,8 +214,7 @@ def _choose(
     if teacher is None or advice is None:
         return action, log_probs, None
     takeover_key = jax.random.fold_in(jax.random.clone(key), 3)
-    action, by_student = teacher.intervene(action, actor.env.episode_length, advice, takeover_key)
-    return action, log_probs, by_student
+    return teacher.intervene(action, log_probs, actor.env.episode_length, advice, takeover_key)
 
 
 def _if_any(mask: jax.Array, function: Callable[[], jax.Array], otherwise: jax.Array) -> jax.Array:

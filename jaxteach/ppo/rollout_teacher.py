@@ -66,23 +66,27 @@ class RolloutTeacher:
         return self.guidance.policy_logits(logits, advice.probs, advice.fade)
 
     def intervene(
-        self, action: jax.Array, elapsed: jax.Array, advice: Advice, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        self, action: jax.Array, log_probs: jax.Array, elapsed: jax.Array, advice: Advice, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The actions with the teacher's where it takes over.
 
         Args:
             action: int32[N, A], the student's.
+            log_probs: float32[N, A, actions], the log-probabilities by which the student draws.
             elapsed: int32[N], the steps so far in the episodes.
             advice: of the observations.
             key: draws where the teacher takes over, and its actions.
 
         Returns:
-            The actions int32[N, A], and bool[N, A], whether each is the student's.
+            The actions int32[N, A]; the log-probabilities by which each was drawn; and bool[N, A], whether it is the
+            student's.
         """
         takeover_key, action_key = jax.random.split(key)
         takes_over = self.guidance.takes_over(elapsed, advice, takeover_key)
-        advised = jax.random.categorical(action_key, jnp.log(advice.probs)).astype(jnp.int32)
-        return jnp.where(takes_over, advised, action), ~takes_over
+        advised_log_probs = jnp.log(advice.probs)
+        advised = jax.random.categorical(action_key, advised_log_probs).astype(jnp.int32)
+        log_probs = jnp.where(takes_over[..., None], advised_log_probs, log_probs)
+        return jnp.where(takes_over, advised, action), log_probs, ~takes_over
 
     def advance(self, memory: Any, action: jax.Array) -> Any:
         """The memory after the actions int32[N, A]."""
