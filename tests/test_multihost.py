@@ -151,8 +151,8 @@ def test_a_lost_process_ends_the_other_with_one_sentence(victim, trained, tmp_pa
     """Catches a process that waits for ever for one that is gone, and a run that can't go on then."""
     _, cache = trained
     both = start_two(tmp_path, "--n_itr", "4000", **cache)
-    saved = run_of(tmp_path / "0") / "checkpoints" / "4"
-    while not saved.is_dir() and all(process.poll() is None for process in both):
+    checkpoints = Checkpoints(run_of(tmp_path / "0"))
+    while not checkpoints.iterations and all(process.poll() is None for process in both):
         time.sleep(0.1)
     both[victim].send_signal(signal.SIGKILL)
     both[victim].communicate()
