@@ -39,7 +39,7 @@ def test_what_a_user_has_in_the_folder_is_neither_tested_nor_lost(tmp_path):
         ".venv/bin/ruff check . untracked",
         ".venv/bin/ruff format --check . untracked",
         ".venv/bin/pyright --pythonpath .venv/bin/python untracked",
-        ".venv/bin/python -m pytest -q -m slow untracked",
+        ".venv/bin/python -m pytest -q -m slow --dist worksteal untracked",
     ]
     assert sorted(project.rglob("*")) == before
     assert (tmp_path / "seen").read_text().startswith(str(tmp_path / "places"))

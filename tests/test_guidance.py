@@ -18,8 +18,6 @@ from jaxteach.networks.registry import make_network, with_hint
 from jaxteach.ppo.episodes import run_episodes, student_policy
 from tests.combination_lock import DIGITS, PLACES, SILENT, lock_learner, lock_plans, lock_teacher
 
-SOON = {"xla_backend_optimization_level": 0}
-"""Compiling takes most of the time."""
 TEACHER = lock_teacher(lock_plans(silent=(SILENT,)))
 
 
@@ -190,7 +188,7 @@ def _rollouts(guidance):
         following = learner._rollout(after, TEACHER.table, schedule, *keys[2:])
         return state, trajectory, said, rewards, (actor.first, following[3])
 
-    return learner, jax.jit(play, compiler_options=SOON)
+    return learner, jax.jit(play)
 
 
 def agreement(learner, state, played, said):
@@ -275,8 +273,8 @@ def test_log_probabilities_are_of_who_acted():
 def _update(guidance, **changes):
     teacher = lock_teacher()
     learner = lock_learner(guidance, teacher, **changes)
-    state = jax.jit(learner.init, compiler_options=SOON)(jax.random.key(0))
-    update = jax.jit(lambda state, iteration: learner.update(state, teacher.table, iteration), compiler_options=SOON)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    update = jax.jit(lambda state, iteration: learner.update(state, teacher.table, iteration))
     return lambda iteration: update(state, jnp.int32(iteration))[1]
 
 
@@ -400,7 +398,7 @@ def success_after(guidance, iterations=80):
         policy = student_policy(learner.network, state.params, False)
         return run_episodes(learner.venv.env, policy, (), jax.random.key(9), 200).success.mean()
 
-    return float(jax.jit(train, compiler_options=SOON)())
+    return float(jax.jit(train)())
 
 
 @pytest.mark.slow
