@@ -87,7 +87,11 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
         values = {entry.caption: entry.value for entry in plans.captions}
         assert sorted(values.values(), key=str) == [0.35] * 5 + [None]
         assert [caption for caption, value in values.items() if value is None] == [plans.captions[0].caption]
-        assert "1 of 6 captions have no value, which counts as 0" in capsys.readouterr().err
+        screen = capsys.readouterr()
+        assert "1 of 6 captions have no value, which counts as 0" in screen.err
+        assert "2 of 12 answers lack a value of 0..10 and count for nothing" in screen.err
+        assert screen.out.count("0.35") == 5, "the values are shown"
+        assert plans.provenance["values"] == "scores, read from 10 of 12 answers"
         assert plans.provenance["requests"] == 12
         out.unlink()
         teach(monkeypatch, *asks, "--values", "scores", "--out", out)
@@ -177,6 +181,14 @@ def test_answers_without_a_value_are_refused(monkeypatch, tmp_path, capsys):
     assert line == f"error: none of the 6 answers has a value of 0..10; all are kept in {out}.answers.jsonl"
     assert not out.exists()
     assert len((tmp_path / "plans.json.answers.jsonl").read_text().splitlines()) == 12
+
+
+def test_free_answers_that_are_no_plans_are_refused_without_advice_that_is_refused(monkeypatch, tmp_path, capsys):
+    with choosing(lambda body: [choice("Value: 2")]) as (url, _):
+        asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 1]
+        line = refuse(monkeypatch, capsys, *asks, "--values", "scores", "--out", tmp_path / "plans.json")
+    assert "none of the 6 answers is a plan" in line
+    assert "try a larger model, or a larger --max_tokens" in line
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def _plans_from_answers(
     counts, client = _ask(config, vocabulary, prompt, store)
     entries = [entry for count in counts if (entry := count.entry(vocabulary))]
     if not entries:
-        raise UserError(_all_rejected(counts, vocabulary, store))
+        raise UserError(_all_rejected(config, counts, vocabulary, store))
     provenance = _provenance(config, prompt, vocabulary, counts, client.identity)
     served = str(provenance.get("served", ""))
     if served and str(config.llm.model) not in served:
@@ -104,16 +104,20 @@ def _add_values(
         valuation = Scores.of(prompt, vocabulary, config.llm.answers_per_caption)
     else:
         valuation = Preferences.of(prompt, vocabulary)
+    count, read = len(valuation.questions), 0
     with Progress(transient=True) as progress:
-        bar = progress.add_task("values", total=len(valuation.questions))
+        bar = progress.add_task("values", total=count)
         for question, answer in store.complete(client, list(valuation.questions)):
-            valuation.add(question, answer)
+            read += valuation.add(question, answer)
             progress.advance(bar)
     values = valuation.values()
     if not values:
-        count = len(valuation.questions)
         raise UserError(f"none of the {count} answers has {valuation.sought}; all are kept in {store.path}")
-    plans = with_values(plans, vocabulary, values)
+    if read < count:
+        unread = f"{count - read} of {count} answers lack {valuation.sought} and count for nothing"
+        print(f"{unread}; all are kept in {store.path}", file=sys.stderr)
+    source = {"values": f"{config.values}, read from {read} of {count} answers"}
+    plans = structs.replace(with_values(plans, vocabulary, values), provenance=plans.provenance | source)
     without = sum(entry.value is None for entry in plans.captions)
     if without:
         print(f"{without} of {len(plans.captions)} captions have no value, which counts as 0", file=sys.stderr)
@@ -202,17 +206,18 @@ def _questions(config: TeachConfig, vocabulary: Vocabulary, prompt: Prompt) -> l
     return [*questions_about(prompt, vocabulary, range(len(vocabulary.texts)), config.llm.answers_per_caption)]
 
 
-def _all_rejected(counts: list[AnswerCounts], vocabulary: Vocabulary, store: AnswerStore) -> str:
+def _all_rejected(config: TeachConfig, counts: list[AnswerCounts], vocabulary: Vocabulary, store: AnswerStore) -> str:
     """Why no answer is a plan, with an example."""
     by_reason = _rejects_by_reason(counts)
     first = next(count for count in counts if count.rejects)
     example = next(answer for answers in first.rejects.values() for answer in answers)
     reasons = ", ".join(f"{number} x {reason}" for reason, number in by_reason.most_common())
     begins = f"one to {vocabulary.texts[first.caption]!r} begins {' '.join(example.split())[:MAX_EXAMPLE]!r}"
+    # --structured is refused with --values.
+    structured = "" if config.values or config.llm.structured else "--structured, which allows only plans, "
     return (
         f"none of the {by_reason.total()} answers is a plan: {reasons}; {begins}; all are kept in "
-        f"{store.path}; try --structured, which allows only plans, a larger model, "
-        "or a larger --max_tokens where answers are cut off"
+        f"{store.path}; try {structured}a larger model, or a larger --max_tokens where answers are cut off"
     )
 
 

@@ -88,9 +88,10 @@ def _print_thoughts(console: Console, path: Path | None, task: str, vocabulary: 
 
 
 def plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
-    """The plans by caption, for the terminal."""
+    """The plans by caption, for the terminal, with the values of captions where there are any."""
     texts = caption_texts(vocabulary)
-    table = Table("caption", "p", "plan")
+    valued = any(entry.value is not None for entry in plans.captions)
+    table = Table("caption", *(["value"] if valued else []), "p", "plan")
     for entry in plans.captions:
         shown = [plan for plan in entry.plans if plan.probability >= LEAST_SHOWN]
         rows = [(f"{plan.probability:.3f}", plan_text(plan.skills)) for plan in shown]
@@ -98,7 +99,8 @@ def plan_table(plans: PlanFile, vocabulary: Vocabulary) -> Table:
             rows.append(("", f"{len(entry.plans) - len(shown)} more, each less likely than {LEAST_SHOWN}"))
         for i, row in enumerate(rows):
             caption = whole_caption(entry, texts, "\n  ") if i == 0 else ""
-            table.add_row(*map(Text, (caption, *row)), end_section=i == len(rows) - 1)
+            value = [] if not valued else [f"{entry.value:.2f}" if i == 0 and entry.value is not None else ""]
+            table.add_row(*map(Text, (caption, *value, *row)), end_section=i == len(rows) - 1)
     return table
 
 

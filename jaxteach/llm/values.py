@@ -59,8 +59,8 @@ class Valuation(Protocol):
         """All that is asked."""
         ...
 
-    def add(self, question: Question, answer: str) -> None:
-        """Takes one answer; one that can't be read counts for nothing."""
+    def add(self, question: Question, answer: str) -> bool:
+        """Takes one answer, and says whether it can be read; one that can't counts for nothing."""
         ...
 
     def values(self) -> dict[int, float]:
@@ -86,10 +86,11 @@ class Scores:
     def questions(self) -> Sequence[Question]:
         return list(self.asked)
 
-    def add(self, question: Question, answer: str) -> None:
+    def add(self, question: Question, answer: str) -> bool:
         score = parse_score(answer)
         if score is not None:
             self.found.setdefault(self.asked[question], []).append(score)
+        return score is not None
 
     def values(self) -> dict[int, float]:
         return {caption: fmean(scores) for caption, scores in self.found.items()}
@@ -119,10 +120,11 @@ class Preferences:
     def questions(self) -> Sequence[Question]:
         return list(self.asked)
 
-    def add(self, question: Question, answer: str) -> None:
+    def add(self, question: Question, answer: str) -> bool:
         choice = parse_preference(answer)
         if choice is not None:
             self.found.append(Comparison(*self.asked[question], {0: 0.5, 1: 1.0, 2: 0.0}[choice]))
+        return choice is not None
 
     def values(self) -> dict[int, float]:
         return dict(enumerate(bradley_terry(self.found, self.count).tolist())) if self.found else {}
