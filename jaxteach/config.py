@@ -94,8 +94,8 @@ class PPOConfig:
     """the critic learns returns in units of their spread"""
     guidance: Annotated[str, TAUGHT] = "kickstart"
     """how the teacher guides the student, see docs/guidance.md: kickstart, agreement, potential, prior, guide, dagger,
-    clone, hint, gate, or several, such as kickstart+gate, whose weights fade by --distill_schedule; or ask, with which
-    the student learns when to ask for a plan, see docs/asking.md"""
+    clone, hint, or several, such as kickstart+potential; gate beside one of them, such as kickstart+gate; or ask
+    alone, with which the student learns when to ask for a plan, see docs/asking.md"""
     ask_lambda: Annotated[Weight, TAUGHT, ASKED] = 0.01
     """ask: the price of a question, in units of the reward"""
     agreement_coef: Annotated[Weight, TAUGHT, AGREES] = 0.5
@@ -107,11 +107,11 @@ class PPOConfig:
     clone_until: Annotated[Share, TAUGHT, CLONES] = 0.5
     """clone: the teacher acts and is imitated until the schedule, which begins at 1, falls to this"""
     label_budget: Annotated[Limit, TAUGHT, GATED] = math.inf
-    """gate: samples after which the teacher's labels count no more"""
+    """gate: environment steps after which the teacher's labels count no more; by default they always count"""
     distill_schedule: Annotated[Literal["exponential", "linear"], TAUGHT, FADES] = "exponential"
-    """how the weights of the teacher fade: exponentially, halved every --distill_half_life steps, 0 after twelve
-    halvings, or the reference's line: less --distill_decay an iteration, not under --distill_floor
-    before --distill_end iterations, then 0"""
+    """how the weights of the teacher fade, of all methods but potential: exponentially, halved every
+    --distill_half_life steps, 0 after twelve halvings; or linearly, as in the reference: less --distill_decay an
+    iteration, not under --distill_floor before iteration --distill_end, then 0"""
     distill_coef: Annotated[Weight, TAUGHT, IMITATES] = 10.0
     """kickstart, dagger, clone: weight of the teacher at first"""
     distill_half_life: Annotated[int, Bounds(1), TAUGHT, FADES, EXPONENTIAL] = 20_000

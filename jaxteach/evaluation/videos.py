@@ -67,5 +67,5 @@ def filmed_episode(outcome: Episodes, film: Any, episode: int) -> tuple[Any, str
     caption = f"{length} steps, return {float(outcome.episode_return[episode]):.3f}"
     caption += ", success" if outcome.success[episode] else ""
     caption += ", stopped after max_steps" if outcome.unfinished[episode] else ""
-    caption += "" if every == 1 else f"; one of {every} steps is shown"
+    caption += "" if every == 1 else f"; one frame for every {every} steps"
     return jax.tree.map(lambda leaf: leaf[moments, episode], film), caption
