@@ -4,6 +4,7 @@
 `<!-- figures:NAME -->` and `<!-- end -->` in README.md and docs/ are made from it, never by hand.
 """
 
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +29,7 @@ from jaxteach.errors import UserError
 from jaxteach.reports.aggregate import RunGroup, aggregate, group_runs
 from jaxteach.reports.curves import load_run
 from jaxteach.reports.plots import compact_curves
+from jaxteach.runs.metrics_log import read_metrics
 from jaxteach.system.command import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -444,6 +447,44 @@ def guidance_text(data: Any) -> str:
     return table(("`--guidance`", "env steps", "steps to 0.90", "success at the end, 1,000 episodes"), rows)
 
 
+PLANS = {"shipped": "good plans", "small": "plans of a small model", "random": "random plans"}
+
+
+def measure_comparison(folder: Path, before: Any) -> Any:
+    from tests.language_model import MODEL  # noqa: PLC0415  # checking needs no model
+
+    sweep = (ROOT / "benchmarks" / "guidance.toml").read_text("utf-8").replace('"plans/', f'"{folder}/plans/')
+    (folder / "plans").mkdir(exist_ok=True)
+    (folder / "guidance.toml").write_text(sweep, "utf-8")
+    asked = {"small": ["--model", MODEL, "--structured"], "random": ["--backend", "random"]}
+    for task, (name, options) in itertools.product(tomllib.loads(sweep)["grid"]["task"], asked.items()):
+        if not (out := folder / "plans" / f"{task}-{name}.json").exists():
+            call("jaxteach.teach", "--task", task, "--out", out, *options)
+    call("jaxteach.sweep", folder / "guidance.toml", "--logdir", folder)
+    rows = []
+    for line in group_runs([load_run(run) for run in sorted((folder / "ppo").glob("*/guidance-*"))])[0]:
+        config, points = line.runs[0].config, read_metrics(line.runs[0].folder)
+        (plans,) = (name for name in PLANS if name in config.teacher.plans.rsplit("-", 1)[-1])
+        asked_share = sum(point["teacher_coverage"] for point in points) / len(points)
+        queries = round(asked_share * config.iterations * config.steps_per_iteration)
+        row = {"task": line.task, "guidance": config.ppo.guidance, "plans": plans, "queries": queries}
+        rows.append(row | aggregate(line, THRESHOLD))
+    return rows
+
+
+def comparison_text(data: Any) -> str:
+    rows = [
+        (task, f"`{guidance}`", *(_compared(data, task, guidance, plans) for plans in PLANS))
+        for task, guidance in dict.fromkeys((row["task"], row["guidance"]) for row in data)
+    ]
+    return table(("task", "`--guidance`", *PLANS.values()), rows)
+
+
+def _compared(data: Any, task: str, guidance: str, plans: str) -> str:
+    row = next(row for row in data if (row["task"], row["guidance"], row["plans"]) == (task, guidance, plans))
+    return f"{row['final success']}; {row[f'steps to {THRESHOLD}']}"
+
+
 # Several agents
 
 
@@ -692,6 +733,9 @@ FIGURES = {
     "sweep": Figure("the sweep of docs/sweeps.md", measure_sweep, {"sweep": sweep_text}),
     "teachers": Figure("`train`, seeds 0 to 7, 3 M steps", measure_teachers, {"teachers": teachers_text}),
     "guidance": Figure("`train`, SimpleDoorKey, seeds 0 to 2", measure_guidance, {"guidance": guidance_text}),
+    "comparison": Figure(
+        "the sweep benchmarks/guidance.toml, seeds 0 to 3", measure_comparison, {"comparison": comparison_text}
+    ),
     "agents": Figure("`train`, seeds 0 to 7 and 0 to 2", measure_agents, {"agents": agents_text}),
     "mappo": Figure("`benchmarks.mappo`, seed 0, 1 M steps", measure_mappo, {"mappo": mappo_text}),
     "answers": Figure("`benchmarks.teaching`, medians of 3", measure_answers, {"answers": answers_text}),

@@ -15,10 +15,13 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import default_config, with_options
 from jaxteach.errors import UserError
 from jaxteach.eval import main as eval_main
-from jaxteach.evaluation.questions import ask_policy, play_asking
+from jaxteach.evaluation.questions import ask_policy
 from jaxteach.guidance.ask_world import AskWorld, student_world
+from jaxteach.ppo.episodes import run_episodes
+from jaxteach.runs.metrics_log import read_metrics
 from jaxteach.system.command import run_command
 from jaxteach.teacher import make_teacher
+from jaxteach.teacher.plans import save_plans, shipped_plans
 from jaxteach.train import main as train_main
 
 EPISODES = 400
@@ -61,12 +64,13 @@ def played(world, count):
 def test_success_and_questions_without_a_student(task, share):
     """Catches wrong plans, coins and counts: the reference's table, whose 200 episodes have their own noise."""
     world = AgentAxisWrapper(ask_world(task))
-    outcome = jax.jit(lambda key: play_asking(world, ask_policy(share), (), key, EPISODES))(jax.random.key(0))
+    outcome = jax.jit(lambda key: run_episodes(world, ask_policy(share), (), key, EPISODES))(jax.random.key(0))
     success, questions = TABLE[task, share]
     spread = np.sqrt(max(success * (1 - success), 0.01) * (1 / 200 + 1 / EPISODES))
     assert abs(outcome.success.mean() - success) < 3.5 * spread
-    spread = np.std(outcome.questions) * np.sqrt(1 / 200 + 1 / EPISODES)
-    assert abs(outcome.questions.mean() - questions) < 3.5 * spread + 0.05
+    asked = outcome.metrics["questions"]
+    spread = np.std(asked) * np.sqrt(1 / 200 + 1 / EPISODES)
+    assert abs(asked.mean() - questions) < 3.5 * spread + 0.05
 
 
 def test_observations_are_differences_modulo_256():
@@ -129,13 +133,18 @@ def call(monkeypatch, main, *arguments):
 def test_training_and_evaluation_by_the_command_line(tmp_path, monkeypatch):
     options = [word for name, value in TINY.items() for word in (f"--{name}", value)]
     where = ["--task", "KeyInBox", "--logdir", tmp_path]
-    ask = ["--guidance", "ask", "--network", "reference", "--savedir", "asks"]
+    save_plans(shipped_plans("KeyInBox"), plans := tmp_path / "plans.json")
+    ask = ["--guidance", "ask", "--network", "reference", "--savedir", "asks", "--plans", plans]
     call(monkeypatch, train_main, *where, *ask, *options)
+    plans.unlink()  # The run has its own copy.
     folder = tmp_path / "ppo" / "KeyInBox"
     assert json.loads((folder / "asks" / "config.json").read_text())["ppo"]["guidance"] == "ask"
     seen = ["--loaddir", "asks", "--savedir", "seen", "--num_eval", 4, "--num_videos", 1]
     call(monkeypatch, eval_main, *where, *seen)
     assert list((folder / "seen" / "videos").glob("*.gif"))
+    evaluated = json.loads((folder / "seen" / "eval.json").read_text())
+    assert evaluated["mean_questions"] == np.mean(evaluated["questions"]) >= 1
+    assert read_metrics(folder / "asks")[-1]["questions"] >= 1
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_evaluation_and_training_draw_from_streams_of_their_own(seed, tmp_path, 
     def drawn(world, policy, memory, key, episodes, filmed):
         """Returns that tell the key's draws."""
         draws = jax.random.uniform(key, (episodes,))
-        return Episodes(draws, jnp.ones(episodes, int), draws > 2, draws > 2), None
+        return Episodes(draws, jnp.ones(episodes, int), draws > 2, draws > 2, {}), None
 
     monkeypatch.setattr("jaxteach.evaluation.command.film_episodes", drawn)
     config = EvalConfig("SimpleDoorKey", eval_teacher=True, env_seed_list=(seed,), num_videos=0, logdir=str(tmp_path))

@@ -47,7 +47,7 @@ def test_iterations_without_an_episode_tell_nothing_of_episodes():
 
 def test_an_evaluation_by_hand():
     success = np.array([False, True, True])
-    outcome = Episodes(np.array([0.0, 1.0, 5.0]), np.array([10, 20, 60]), success, ~success)
+    outcome = Episodes(np.array([0.0, 1.0, 5.0]), np.array([10, 20, 60]), success, ~success, {})
     assert summary(outcome) == {
         "success_rate": pytest.approx(2 / 3),
         "return_mean": 2,

@@ -63,6 +63,7 @@ def evaluate(config: EvalConfig) -> Path:
     result = {"task": task, "policy": players.description} | _summary(outcome)
     intervals = {
         "mean_return": mean_interval(np.asarray(outcome.episode_return)),
+        **{f"mean_{name}": mean_interval(np.asarray(values)) for name, values in outcome.metrics.items()},
         "success_rate": wilson_interval(np.asarray(outcome.success)),
     }
     for key, value in result.items():
@@ -89,6 +90,7 @@ def evaluate(config: EvalConfig) -> Path:
             videos += _write_videos(players.world.env, folder / "videos", name, film, lengths)
     details: dict[str, Any] = {f"{key}_interval": interval for key, interval in intervals.items()}
     details |= {"returns": outcome.episode_return.tolist(), "lengths": outcome.length.tolist()}
+    details |= {name: values.tolist() for name, values in outcome.metrics.items()}
     details |= {"success": outcome.success.tolist(), "options": to_plain(config), "videos": videos}
     write_json(folder / "eval.json", result | details)
     print(f"{'results':>13}: {folder}")
@@ -122,6 +124,7 @@ def _summary(episodes: Episodes) -> dict[str, Any]:
         "mean_length": float(episodes.length.mean()),
         "success_rate": float(episodes.success.mean()),
         "episodes": len(episodes.length),
+        **{f"mean_{name}": float(np.mean(values)) for name, values in episodes.metrics.items()},
     }
 
 
@@ -144,7 +147,7 @@ def student_players(config: EvalConfig) -> tuple[str, Players]:
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)
     if is_last:
         print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
-    world = student_world(replace(trained, world=trained.world.updated(config.world)))
+    world = student_world(replace(experiment.config, world=trained.world.updated(config.world)))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
     network, names = experiment.network, [f"seed {seed}" for seed in seeds]

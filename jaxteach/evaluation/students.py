@@ -11,6 +11,7 @@ import jax
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.runs.checkpoints import Checkpoints
+from jaxteach.runs.run_folder import PLANS
 from jaxteach.training.programs import Experiment
 
 
@@ -39,6 +40,9 @@ def load_students(
     for seed in seeds:
         if seed not in trained.seed_list:
             raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
+    if trained.ppo.asks:
+        # The plans are part of the student's world, and the file that was given may have changed.
+        trained = replace(trained, teacher=replace(trained.teacher, plans=str(folder / PLANS)))
     experiment = Experiment(replace(trained, no_teacher=True, devices=1))
     with closing(Checkpoints(folder)) as checkpoints:
         iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)

@@ -57,6 +57,9 @@ class AskWorld(EqualByArguments, Environment[Any, specs.DiscreteArray, Any]):
         UserError: the world is not a DoorKey one, or the teacher is for another world.
     """
 
+    episode_metrics = ("questions",)
+    """The extras that evaluations report, as they are when an episode ends."""
+
     def __init__(self, env: DoorKey, teacher: Teacher, price: float = 0.01) -> None:
         if not isinstance(env, DoorKey) or not isinstance(teacher.domain, DoorKeyDomain):
             raise UserError("--guidance ask is for the DoorKey tasks and their teachers")

@@ -30,6 +30,7 @@ class Episodes(NamedTuple):
     length: jax.Array  # int32[N]
     success: jax.Array  # bool[N], the task was fulfilled at the end, see `AgentAxisWrapper`
     unfinished: jax.Array  # bool[N], stopped after `max_steps` steps, in a world that goes on
+    metrics: dict[str, jax.Array]  # number[N] each, the world's `episode_metrics` at the end
 
 
 def student_policy(network: Network, params: Any, greedy: bool) -> Policy:
@@ -93,7 +94,6 @@ def film_episodes(
     key: jax.Array,
     episodes: int,
     filmed: int,
-    frame: Callable[[AgentAxisWrapper, Any, Any], Any] = frame_of,
 ) -> tuple[Episodes, Any]:
     """Plays episodes and keeps what the first `filmed` of them show.
 
@@ -106,22 +106,23 @@ def film_episodes(
         key: draws the layouts and the actions.
         episodes: how many, side by side.
         filmed: how many of them to keep.
-        frame: what is kept of a state and its time step.
 
     Returns:
-        The outcomes, and the frames, leaves [max_steps + 1, filmed, ...]; what comes after an episode's end is
-        meaningless.
+        The outcomes, and what `frame_of` gives, leaves [max_steps + 1, filmed, ...]; what comes after an episode's end
+        is meaningless.
     """
     reset_key, act_key = jax.random.split(key)
     state, timestep = jax.vmap(world.reset)(jax.random.split(reset_key, episodes))
 
     def shoot(state: Any, timestep: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[:filmed], jax.vmap(partial(frame, world))(state, timestep))
+        return jax.tree.map(lambda leaf: leaf[:filmed], jax.vmap(partial(frame_of, world))(state, timestep))
 
     shot = shoot(state, timestep)
     film = jax.tree.map(lambda leaf: jnp.zeros((world.max_steps + 1, *leaf.shape), leaf.dtype).at[0].set(leaf), shot)
     running, nobody = jnp.ones(episodes, bool), jnp.zeros(episodes, bool)
-    nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), nobody, nobody)
+    names = getattr(world.env, "episode_metrics", ())
+    metrics = {name: timestep.extras[name] for name in names}
+    nothing = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), nobody, nobody, metrics)
 
     def step(loop: Any) -> Any:
         state, obs, memory, running, outcome, film, count = loop
@@ -133,6 +134,7 @@ def film_episodes(
             outcome.length + running.astype(jnp.int32),
             jnp.where(running, timestep.extras["success"], outcome.success),
             running & ~jnp.asarray(timestep.last()),
+            {name: jnp.where(running, timestep.extras[name], outcome.metrics[name]) for name in names},
         )
         film = jax.tree.map(lambda film, leaf: film.at[count + 1].set(leaf), film, shoot(state, timestep))
         return state, timestep.observation, memory, outcome.unfinished, outcome, film, count + 1

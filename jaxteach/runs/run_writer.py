@@ -36,7 +36,12 @@ SUMS = ("episodes", "return_sum", "return_square_sum", "length_sum", "success_su
 """The metrics that are sums over episodes."""
 MOST_POINTS = 5000
 """Points that a run writes for each of TensorBoard's training tags: long runs leave iterations out."""
-TEST_TAGS = {"return_mean": "Test/Return", "episode_length": "Test/Eplen", "success_rate": "Test/Success Rate"}
+TEST_TAGS = {
+    "return_mean": "Test/Return",
+    "episode_length": "Test/Eplen",
+    "success_rate": "Test/Success Rate",
+    "questions": "Test/Comm",
+}
 
 
 class RunWriter:
@@ -119,7 +124,9 @@ class RunWriter:
                 tags = {tag: row[name] for name, tag in TRAIN_TAGS.items() if row.get(name) is not None}
                 self._log.scalars(seed, tags, number, number * steps)
             test = summary(_row(outcome, i))
-            self._log.scalars(seed, {tag: test[name] for name, tag in TEST_TAGS.items()}, done, done * steps)
+            self._log.scalars(
+                seed, {tag: test[name] for name, tag in TEST_TAGS.items() if name in test}, done, done * steps
+            )
             place = {"iteration": done, "env_steps": done * steps, "wall_s": wall_s, "seed": seed}
             training = {f"train_{name}" if name in test else name: x for name, x in _train_values(whole).items()}
             points.append(place | test | training | {"steps_per_s": speed * len(seeds)})
@@ -157,6 +164,7 @@ def summary(outcome: Any) -> dict[str, Any]:
         "return_std": float(np.std(outcome.episode_return)),
         "episode_length": float(np.mean(outcome.length)),
         "episodes": int(np.size(outcome.length)),
+        **{name: float(np.mean(values)) for name, values in outcome.metrics.items()},
     }
 
 

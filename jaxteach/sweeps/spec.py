@@ -63,7 +63,7 @@ def trials_of(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> 
     combinations: dict[TrainConfig, dict[str, Any]] = {}
     for values in itertools.product(*grid.values()):
         tried = dict(zip(grid, values))
-        config, without_effect = _config(path, fixed | tried)
+        config, without_effect = _config(path, _for_task(fixed | tried))
         if config in combinations:
             raise UserError(f"{path}: {combinations[config]} and {tried} in [grid] are the same; leave one out")
         combinations[config] = tried
@@ -80,6 +80,12 @@ def trials_of(path: Path, fixed: dict[str, Any], grid: dict[str, list[Any]]) -> 
         )
         for alike, found in seeds.items()
     ]
+
+
+def _for_task(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run with its task in the place of `{task}`, so that each task can have its own plan file."""
+    task = str(options["task"])
+    return {name: x.replace("{task}", task) if isinstance(x, str) else x for name, x in options.items()}
 
 
 def sweep_name(path: Path) -> str:

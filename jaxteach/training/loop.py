@@ -321,9 +321,10 @@ class TrainingLoop:
         for writer in self.writers:
             whose = "" if len(self.writers) == 1 else f"{writer.folder.name}, "
             for result in writer.conclude(done, outcome, trained_s):
+                counted = "".join(f", {name} {result[name]:.1f}" for name in outcome.metrics)
                 self.progress.say(
                     f"{whose}seed {result['seed']}: success {result['success_rate']:.3f}, "
-                    f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f} "
+                    f"return {result['return_mean']:.3f}, length {result['episode_length']:.1f}{counted} "
                     f"over {result['episodes']} episodes, after {result['env_steps']:,} steps and {taken}"
                 )
 
