@@ -444,8 +444,8 @@ class TrainConfig:
     """pure reinforcement learning"""
     network: str = "egocentric"
     """the student: egocentric, a small perceptron on egocentric features, in MiniGrid's worlds on a map of what was
-    seen; reference, the reference's CNN; mlp, a perceptron for vectors, MiniGrid's images or several agents, with a
-    critic of all agents' observations; or one of your own"""
+    seen; reference, the reference's CNN; cnn, the smaller one of most MiniGrid baselines; mlp, a perceptron for
+    vectors, MiniGrid's images or several agents, with a critic of all agents' observations; or one of your own"""
     recurrent: Flag = False
     """with an LSTM (--network reference) or GRUs (--network mlp); egocentric has no recurrence"""
     online: Flag = False
@@ -535,7 +535,7 @@ class TrainConfig:
         if self.ppo.asks and self.network == "egocentric":
             raise UserError(
                 "the egocentric network reads maps, and with --guidance ask the student sees what changes in them; "
-                "add --network reference"
+                "add --network cnn"
             )
         if len(set(methods)) < len(methods):
             raise UserError(f"--guidance {self.ppo.guidance} names a method twice")

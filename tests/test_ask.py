@@ -117,7 +117,7 @@ def test_worlds_without_such_a_teacher_are_refused():
 
 
 def test_the_price_is_an_option():
-    options = {"guidance": "ask", "network": "reference", "ask_lambda": 0.25}
+    options = {"guidance": "ask", "network": "cnn", "ask_lambda": 0.25}
     world = student_world(with_options(default_config("KeyInBox"), options))
     assert isinstance(world.env, AskWorld)
     assert world.env.asking.price == 0.25
@@ -134,7 +134,7 @@ def test_training_and_evaluation_by_the_command_line(tmp_path, monkeypatch):
     options = [word for name, value in TINY.items() for word in (f"--{name}", value)]
     where = ["--task", "KeyInBox", "--logdir", tmp_path]
     save_plans(shipped_plans("KeyInBox"), plans := tmp_path / "plans.json")
-    ask = ["--guidance", "ask", "--network", "reference", "--savedir", "asks", "--plans", plans]
+    ask = ["--guidance", "ask", "--network", "cnn", "--savedir", "asks", "--plans", plans]
     call(monkeypatch, train_main, *where, *ask, *options)
     plans.unlink()  # The run has its own copy.
     folder = tmp_path / "ppo" / "KeyInBox"
@@ -150,12 +150,12 @@ def test_training_and_evaluation_by_the_command_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "add network reference"),
+        ({}, "add network cnn"),
         (
-            {"network": "reference", "distill_half_life": 5},
+            {"network": "cnn", "distill_half_life": 5},
             "distill_half_life has no effect without a method that fades",
         ),
-        ({"network": "reference", "hard_planner": True}, "hard_planner has no effect with guidance ask"),
+        ({"network": "cnn", "hard_planner": True}, "hard_planner has no effect with guidance ask"),
         ({"guidance": "kickstart", "ask_lambda": 0.1}, "ask_lambda has no effect without guidance ask"),
         ({"guidance": "kickstart+ask"}, "alone"),
     ],
@@ -168,4 +168,4 @@ def test_options_that_make_no_sense(options, message):
 def test_an_environment_that_is_passed_as_an_object(tmp_path):
     """Catches a student that reads the differences as a map."""
     trained = jaxteach.train(ask_world(), teacher=None, progress=False, logdir=str(tmp_path), **TINY)
-    assert trained.config.network == "reference"
+    assert trained.config.network == "cnn"

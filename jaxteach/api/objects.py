@@ -164,7 +164,7 @@ def _default_network(env: Any) -> str:
     if has_minigrid_observation(env):
         return "egocentric"
     if isinstance(env, AskWorld):
-        return "reference"
+        return "cnn"
     obs = jax.eval_shape(env.reset, jax.random.key(0))[1].observation
     return "egocentric" if getattr(obs, "ndim", 0) == 3 else "mlp"
 

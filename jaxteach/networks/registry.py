@@ -9,17 +9,18 @@ from envs_jax.locked_hallway import Observation as HallwayObservation
 from envs_jax.minigrid.map_memory import MapObservation
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.networks.base import Student, is_student
+from jaxteach.networks.cnn import SMALLEST, CNNNet
 from jaxteach.networks.egocentric import EgocentricNet
 from jaxteach.networks.hinted import HintedNet
 from jaxteach.networks.mlp import MLPNet
 from jaxteach.networks.reference import ReferenceNet
 from jaxteach.tasks import OBJECT
 
-NETWORKS: Final = ("egocentric", "reference", "mlp")
+NETWORKS: Final = ("egocentric", "reference", "cnn", "mlp")
 REGISTERED: Final[dict[str, Callable[[AgentAxisWrapper], Student]]] = {}
 """What makes the networks that users have registered."""
 
-Network = EgocentricNet | ReferenceNet | MLPNet | HintedNet | Student
+Network = EgocentricNet | ReferenceNet | CNNNet | MLPNet | HintedNet | Student
 
 
 def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network:
@@ -55,7 +56,11 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
     if name == "reference":
         return ReferenceNet(num_actions, recurrent)
     if recurrent:
-        raise ValueError(f"the egocentric network has no recurrence; use --network {fitting[1]} with --recurrent")
+        raise ValueError(f"the {name} network has no recurrence; use --network {fitting[1]} with --recurrent")
+    if name == "cnn" and min(obs.shape[2:4]) < SMALLEST:
+        raise ValueError(f"the cnn network needs images of at least {SMALLEST} x {SMALLEST} cells")
+    if name == "cnn":
+        return CNNNet(num_actions)
     # Worlds without boxes need not say so.
     return EgocentricNet(num_actions, boxes=getattr(world.env, "num_boxes", 0) > 0)
 
@@ -80,4 +85,4 @@ def _fitting(obs: Any) -> tuple[str, ...]:
         return ("mlp",)
     if not hasattr(obs, "ndim"):
         return ()
-    return ("egocentric", "reference") if obs.ndim == 4 else ("mlp",)
+    return ("egocentric", "reference", "cnn") if obs.ndim == 4 else ("mlp",)
