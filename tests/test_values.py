@@ -13,7 +13,14 @@ from jaxteach.errors import UserError
 from jaxteach.guidance.potential import caption_values
 from jaxteach.llm.preferences import Comparison, bradley_terry, comparison_pairs
 from jaxteach.llm.prompts import Prompt, task_prompt
-from jaxteach.llm.values import PREFERENCE_QUESTION, SCORE_QUESTION, parse_preference, parse_score, value_prompt
+from jaxteach.llm.values import (
+    PREFERENCE_QUESTION,
+    SCORE_QUESTION,
+    Preferences,
+    parse_preference,
+    parse_score,
+    value_prompt,
+)
 from jaxteach.runs.files import write_json
 from jaxteach.runs.run_folder import begin_session, check_resumable
 from jaxteach.tasks import TASKS, taught_tasks
@@ -56,6 +63,14 @@ def test_every_prompt_can_ask_for_a_value(task):
         ("Value: 11", None),
         ("Value: -3", None),
         ("Value: high", None),
+        ("Value: 10,000", None),
+        ("Value: 1e5", None),
+        ("Value: 3/5", None),
+        ("Value: 5 %", None),
+        ("Value: 1.2.3", None),
+        ("Value: 4, since 2 steps are left.", 0.4),
+        ("Value: 4.\n2 steps are left.", 0.4),
+        ("Value: 7.5 / 10.", 0.75),
         ("7", None),
         ("", None),
     ],
@@ -105,6 +120,12 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
         ("<think>Closer: 2</think>Closer: 1", 1),
         ("Closer: 12", None),
         ("Closer: both", None),
+        ("Closer: 1.5", None),
+        ("Closer: 1/2", None),
+        ("Closer: 1 or 2", None),
+        ("Closer: Situation 1 and Situation 2", None),
+        ("Closer: 1. Situation 2 is farther.", 1),
+        ("Closer: 1, or so.", 1),
         ("1", None),
     ],
 )
@@ -142,6 +163,16 @@ def test_known_strengths_are_found_again():
     pairs = [pair for i, j in comparison_pairs(12) for pair in ((i, j), (j, i))]
     likely = [Comparison(i, j, 1 / (1 + np.exp(4 * (true[j] - true[i])))) for i, j in pairs] * 50
     np.testing.assert_allclose(bradley_terry(likely, 12), true, atol=0.01)
+
+
+def test_only_captions_that_were_compared_have_values():
+    """Catches a caption about which no answer could be read, with a value in the midst of the others."""
+    vocabulary = task_domain(envs_jax.make("SimpleDoorKey"), "SimpleDoorKey").vocabulary
+    valuation = Preferences.of(task_prompt("SimpleDoorKey", vocabulary), vocabulary)
+    for question, (i, j) in valuation.asked.items():
+        valuation.add(question, "I can't say." if 0 in (i, j) else f"Closer: {1 if i > j else 2}")
+    assert sorted(valuation.values()) == [1, 2, 3, 4, 5]
+    assert (valuation.values()[1], valuation.values()[5]) == (0, 1)
 
 
 def nearer(body):
