@@ -105,7 +105,7 @@ def profile_update(task: str, options: Options) -> dict[str, Any]:
     shared = {name: getattr(trajectory, name) for name in ("inputs", "first", "active", "action", "log_prob", "value")}
     batch = Batch(
         **shared,
-        on_policy=trajectory.active,
+        improved_by=trajectory.active,
         advantage=trajectory.reward,
         returns=trajectory.value,
         teacher_probs=probs,
