@@ -26,7 +26,7 @@ from jaxteach.runs.run_folder import begin_session, check_resumable
 from jaxteach.tasks import TASKS, taught_tasks
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.loading import digest_of
-from jaxteach.teacher.plans import caption_parts, load_plans, save_plans, shipped_plans
+from jaxteach.teacher.plans import PlanFile, caption_parts, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.policy import task_domain
 from tests.command_line import teach
 from tests.test_llm_samples import choice, choosing
@@ -108,6 +108,25 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
         teach(monkeypatch, *asks, "--values", "scores", "--out", out)
         assert len(bodies) == 2 * 6, "all answers are kept"
     assert load_plans(out, "SimpleDoorKey").digest_with_values == plans.digest_with_values
+
+
+def test_captions_without_plans_have_no_value(monkeypatch, tmp_path, capsys):
+    """Catches a value that is lost in silence, since the file has no place for it."""
+
+    def answer(body):
+        given = opinions(body)
+        prompt = body["messages"][0]["content"]
+        refuses = prompt.endswith("sees <key>, holds <nothing>.") and "Value: number" not in prompt
+        return [choice("I won't.") for _ in given] if refuses else given
+
+    out = tmp_path / "plans.json"
+    with choosing(answer) as (url, _):
+        asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 2]
+        teach(monkeypatch, *asks, "--values", "scores", "--out", out)
+    plans = load_plans(out, "SimpleDoorKey")
+    assert len(plans.captions) == 5
+    assert plans.provenance["values"] == "scores"
+    assert "2 of 6 captions have no value, which counts as 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -242,6 +261,19 @@ def test_values_are_kept_and_checked(tmp_path, monkeypatch, capsys):
     document["captions"][0]["value"] = 1.5
     path.write_text(json.dumps(document))
     assert "is not a plan file" in refuse(monkeypatch, capsys, "--show", path)
+
+
+def test_a_caption_has_one_value(tmp_path):
+    """Catches a value for other agents' captions, which would silently count in all situations, or in none."""
+    (alone, *rest), path = shipped_plans("LockedHallway-2Rooms").captions, tmp_path / "plans.json"
+    for value, allowed in ((0.5, True), (None, True), (0.25, False)):
+        entries = (structs.replace(alone, value=0.5), structs.replace(alone, value=value, others=(rest[0].caption,)))
+        save_plans(PlanFile(("LockedHallway-2Rooms",), entries), path)
+        if allowed:
+            assert caption_values(make_teacher("LockedHallway-2Rooms", str(path))).count(0.5) == 1
+            continue
+        with pytest.raises(UserError, match="caption 1 has another value with other agents' captions"):
+            load_plans(path, None)
 
 
 @pytest.mark.parametrize("task", ["SimpleDoorKey", "LavaDoorKey", "KeyInBox", "RandomBoxKey"])

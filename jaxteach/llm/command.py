@@ -114,10 +114,11 @@ def _add_values(
         count = len(valuation.questions)
         raise UserError(f"none of the {count} answers has {valuation.sought}; all are kept in {store.path}")
     plans = with_values(plans, vocabulary, values)
-    without = sum(entry.value is None for entry in plans.captions)
-    if without:
-        print(f"{without} of {len(plans.captions)} captions have no value, which counts as 0", file=sys.stderr)
-    return plans
+    # A caption without plans is not in the file, and has no value either.
+    valued, count = {entry.caption for entry in plans.captions if entry.value is not None}, len(vocabulary.texts)
+    if len(valued) < count:
+        print(f"{count - len(valued)} of {count} captions have no value, which counts as 0", file=sys.stderr)
+    return structs.replace(plans, provenance=plans.provenance | {"values": config.values})
 
 
 def export(config: TeachConfig, path: Path) -> None:
