@@ -263,6 +263,7 @@ MISTAKES = {
     "bounds": ({"gamma": 1.5}, "^gamma must be within 0..1, not 1.5"),
     "kind": ({"num_envs": "many"}, "num_envs can't be 'many'"),
     "half": ({"num_envs": 1.5}, "num_envs can't be 1.5"),
+    "kind before a network is made": ({"guidance": 3, "network": lambda world: None}, "guidance can't be 3"),
     "idle": ({"teacher": None, "distill_coef": 2.0}, "distill_coef has no effect"),
     "idle plans": ({"teacher": None, "plans": "x.json"}, "plans has no effect"),
     "twice": ({"seeds": 1, "seed_list": (1,)}, "seeds= and seed_list= say the same"),

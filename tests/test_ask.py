@@ -17,6 +17,7 @@ from jaxteach.errors import UserError
 from jaxteach.eval import main as eval_main
 from jaxteach.evaluation.questions import ask_policy
 from jaxteach.guidance.ask_world import AskWorld, student_world
+from jaxteach.networks.registry import make_network
 from jaxteach.ppo.episodes import run_episodes
 from jaxteach.runs.metrics_log import read_metrics
 from jaxteach.system.command import run_command
@@ -107,6 +108,41 @@ def test_the_last_step_of_an_episode_counts_as_failed():
     assert shorter.discount[-1] == 0
     assert shorter.extras["game_reward"][-1] > 0
     assert not shorter.extras["success"][-1]
+
+
+def test_a_network_is_made_for_the_world_in_which_it_acts():
+    """Catches a network that is made before the teacher of its world is known."""
+    teacher, worlds = make_teacher("KeyInBox"), []
+
+    def network(world):
+        worlds.append(world.env)
+        return make_network("reference", world, False)
+
+    jaxteach.make_train("KeyInBox", guidance="ask", teacher=teacher, network=network)
+    assert all(world.asking.executor.teacher is teacher for world in worlds)
+
+
+def test_a_world_that_is_an_object_is_made_to_ask_before():
+    """Catches a run that can't be evaluated, as nobody has its teacher any more."""
+    with pytest.raises(UserError, match="pass AskWorld"):
+        jaxteach.make_train(
+            envs_jax.make("KeyInBox"), guidance="ask", teacher=make_teacher("KeyInBox"), network="reference"
+        )
+
+
+def test_a_student_is_evaluated_with_the_plans_of_its_run(tmp_path):
+    """Catches a student whose world has the plans of a file that has changed since, or a teacher nobody has now."""
+    plans, path = shipped_plans("KeyInBox"), tmp_path / "plans.json"
+    save_plans(plans, path)
+    options = TINY | {"logdir": tmp_path, "guidance": "ask", "network": "reference", "progress": False}
+    for given in ({"plans": str(path)}, {"teacher": make_teacher("KeyInBox", str(path))}):
+        run = jaxteach.train("KeyInBox", savedir=next(iter(given)), **options, **given)
+        before = run.evaluate(episodes=4)
+        path.unlink()
+        after = run.evaluate(episodes=4)
+        np.testing.assert_array_equal(before.lengths, after.lengths)
+        assert run.policy().single
+        save_plans(plans, path)
 
 
 def test_worlds_without_such_a_teacher_are_refused():

@@ -155,6 +155,19 @@ def test_labels_are_gated_by_hand():
     np.testing.assert_array_equal(gate.gate(said, jnp.float32(100)), 0)
 
 
+def test_the_one_action_of_a_world_is_certain():
+    """Catches 0 / 0, which is NaN in all labels."""
+    np.testing.assert_array_equal(method("gate").gate(advice([[1], [0]]), jnp.float32(0)), 1)
+
+
+def test_a_spent_budget_stays_spent():
+    """Catches samples that are counted in int32: 2**25 iterations of 64 samples are 2**31, and -2**31 there."""
+    learner = lock_learner("kickstart+gate", TEACHER, label_budget=256.0)
+    said = advice(jnp.eye(3)[None])
+    assert float(learner._gated(said, jnp.int32(3)).sum()) == 3
+    assert float(learner._gated(said, jnp.int32(2**25)).sum()) == 0
+
+
 def test_hints_are_dropped_more_and_more_often():
     said, hint = advice(jnp.full((20_000, 1, 3), 1 / 3)), method("hint")
     for fade in (0, 0.3, 1):

@@ -13,13 +13,20 @@ from jaxteach.errors import UserError
 from jaxteach.guidance.potential import caption_values
 from jaxteach.llm.preferences import Comparison, bradley_terry, comparison_pairs
 from jaxteach.llm.prompts import Prompt, task_prompt
-from jaxteach.llm.values import PREFERENCE_QUESTION, SCORE_QUESTION, parse_preference, parse_score, value_prompt
+from jaxteach.llm.values import (
+    PREFERENCE_QUESTION,
+    SCORE_QUESTION,
+    Preferences,
+    parse_preference,
+    parse_score,
+    value_prompt,
+)
 from jaxteach.runs.files import write_json
 from jaxteach.runs.run_folder import begin_session, check_resumable
 from jaxteach.tasks import TASKS, taught_tasks
 from jaxteach.teacher import make_teacher
 from jaxteach.teacher.loading import digest_of
-from jaxteach.teacher.plans import caption_parts, load_plans, save_plans, shipped_plans
+from jaxteach.teacher.plans import PlanFile, caption_parts, load_plans, save_plans, shipped_plans
 from jaxteach.teacher.policy import task_domain
 from tests.command_line import teach
 from tests.test_llm_samples import choice, choosing
@@ -56,6 +63,14 @@ def test_every_prompt_can_ask_for_a_value(task):
         ("Value: 11", None),
         ("Value: -3", None),
         ("Value: high", None),
+        ("Value: 10,000", None),
+        ("Value: 1e5", None),
+        ("Value: 3/5", None),
+        ("Value: 5 %", None),
+        ("Value: 1.2.3", None),
+        ("Value: 4, since 2 steps are left.", 0.4),
+        ("Value: 4.\n2 steps are left.", 0.4),
+        ("Value: 7.5 / 10.", 0.75),
         ("7", None),
         ("", None),
     ],
@@ -99,6 +114,25 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
     assert load_plans(out, "SimpleDoorKey").digest_with_values == plans.digest_with_values
 
 
+def test_captions_without_plans_have_no_value(monkeypatch, tmp_path, capsys):
+    """Catches a value that is lost in silence, since the file has no place for it."""
+
+    def answer(body):
+        given = opinions(body)
+        prompt = body["messages"][0]["content"]
+        refuses = prompt.endswith("sees <key>, holds <nothing>.") and "Value: number" not in prompt
+        return [choice("I won't.") for _ in given] if refuses else given
+
+    out = tmp_path / "plans.json"
+    with choosing(answer) as (url, _):
+        asks = ["--task", "SimpleDoorKey", "--backend", "openai", "--base_url", url, "--model", "m", "--samples", 2]
+        teach(monkeypatch, *asks, "--values", "scores", "--out", out)
+    plans = load_plans(out, "SimpleDoorKey")
+    assert len(plans.captions) == 5
+    assert plans.provenance["values"] == "scores"
+    assert "2 of 6 captions have no value, which counts as 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "choice"),
     [
@@ -109,6 +143,12 @@ def test_a_model_gives_values(monkeypatch, tmp_path, capsys):
         ("<think>Closer: 2</think>Closer: 1", 1),
         ("Closer: 12", None),
         ("Closer: both", None),
+        ("Closer: 1.5", None),
+        ("Closer: 1/2", None),
+        ("Closer: 1 or 2", None),
+        ("Closer: Situation 1 and Situation 2", None),
+        ("Closer: 1. Situation 2 is farther.", 1),
+        ("Closer: 1, or so.", 1),
         ("1", None),
     ],
 )
@@ -146,6 +186,16 @@ def test_known_strengths_are_found_again():
     pairs = [pair for i, j in comparison_pairs(12) for pair in ((i, j), (j, i))]
     likely = [Comparison(i, j, 1 / (1 + np.exp(4 * (true[j] - true[i])))) for i, j in pairs] * 50
     np.testing.assert_allclose(bradley_terry(likely, 12), true, atol=0.01)
+
+
+def test_only_captions_that_were_compared_have_values():
+    """Catches a caption about which no answer could be read, with a value in the midst of the others."""
+    vocabulary = task_domain(envs_jax.make("SimpleDoorKey"), "SimpleDoorKey").vocabulary
+    valuation = Preferences.of(task_prompt("SimpleDoorKey", vocabulary), vocabulary)
+    for question, (i, j) in valuation.asked.items():
+        valuation.add(question, "I can't say." if 0 in (i, j) else f"Closer: {1 if i > j else 2}")
+    assert sorted(valuation.values()) == [1, 2, 3, 4, 5]
+    assert (valuation.values()[1], valuation.values()[5]) == (0, 1)
 
 
 def nearer(body):
@@ -223,6 +273,19 @@ def test_values_are_kept_and_checked(tmp_path, monkeypatch, capsys):
     document["captions"][0]["value"] = 1.5
     path.write_text(json.dumps(document))
     assert "is not a plan file" in refuse(monkeypatch, capsys, "--show", path)
+
+
+def test_a_caption_has_one_value(tmp_path):
+    """Catches a value for other agents' captions, which would silently count in all situations, or in none."""
+    (alone, *rest), path = shipped_plans("LockedHallway-2Rooms").captions, tmp_path / "plans.json"
+    for value, allowed in ((0.5, True), (None, True), (0.25, False)):
+        entries = (structs.replace(alone, value=0.5), structs.replace(alone, value=value, others=(rest[0].caption,)))
+        save_plans(PlanFile(("LockedHallway-2Rooms",), entries), path)
+        if allowed:
+            assert caption_values(make_teacher("LockedHallway-2Rooms", str(path))).count(0.5) == 1
+            continue
+        with pytest.raises(UserError, match="caption 1 has another value with other agents' captions"):
+            load_plans(path, None)
 
 
 @pytest.mark.parametrize("task", ["SimpleDoorKey", "LavaDoorKey", "KeyInBox", "RandomBoxKey"])

@@ -16,11 +16,14 @@ from envs_jax.checks import WorldError
 from envs_jax.minigrid import COLORS, MiniGridEnv
 from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.api.registry import register_task
-from jaxteach.config import PPOConfig, TrainConfig
+from jaxteach.config import PPOConfig, TeacherConfig, TrainConfig
 from jaxteach.errors import UserError
+from jaxteach.teacher.plans import save_plans
 from jaxteach.teacher.tasks.plain import PlainDomain, Words
 from jaxteach.training.loop import train
 from jaxteach.training.nonfinite import world_fault
+from jaxteach.training.programs import Experiment
+from tests.combination_lock import DIGITS, DOMAIN, Lock, lock_plans
 from tests.test_own_worlds import Counter
 
 WORLD = """
@@ -84,6 +87,17 @@ def test_a_loss_that_the_world_spoils_is_the_world_s(tmp_path):
     register_task(Unpaid, config)
     with pytest.raises(UserError, match=r"in iteration 1; .*correct the world: its rewards are not all finite"):
         train(replace(config, logdir=str(tmp_path)), 0.0)
+
+
+def test_a_fault_is_searched_in_the_steps_of_the_run(tmp_path):
+    """Catches steps that the student alone would take, where the teacher acts in its place."""
+    ppo = PPOConfig(rollout_length=4, batch_size=16, epochs=1, guidance="dagger")
+    config = TrainConfig("Lock", total_steps=16, network="mlp", num_envs=4, num_eval=2, final_eval=0, ppo=ppo)
+    register_task(Lock, config, DOMAIN)
+    save_plans(lock_plans(right=1 - 1e-6), tmp_path / "plans.json")
+    experiment = Experiment(replace(config, teacher=TeacherConfig(plans=str(tmp_path / "plans.json"))))
+    _, played = experiment.collect(experiment.init(), 0)
+    np.testing.assert_array_equal(played.action[0, ..., 0], np.repeat([DIGITS[:4]], 4, 0).T)
 
 
 @pytest.mark.parametrize(

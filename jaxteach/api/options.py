@@ -15,7 +15,7 @@ from jaxteach.api.objects import Objects, teacher_as_plans
 from jaxteach.config import TrainConfig, default_config, with_options
 from jaxteach.errors import UserError
 from jaxteach.options.legacy import current_options
-from jaxteach.options.markers import is_of, options_of, refuse_idle, without_effect
+from jaxteach.options.markers import check_values, is_of, options_of, refuse_idle, without_effect
 from jaxteach.system.plugins import import_plugins
 from jaxteach.tasks import OBJECT
 from jaxteach.teacher.plans import find_plans
@@ -78,9 +78,8 @@ def named_options(
         stack.enter_context(objects.bound())
         name = task if isinstance(task, str) else objects.task
         config = with_options(default_config(name), flat)
+        check_values(config)  # Networks and teachers are made before all options are checked.
         flat = {"task": config.task} | flat
-        if objects.network is not None:
-            flat["network"] = stack.enter_context(objects.network_of(config))
         if teacher is None:
             flat = _with(flat, "teacher", "no_teacher", True)
         elif isinstance(teacher, str | Path):
@@ -93,6 +92,9 @@ def named_options(
             flat.pop("hard_planner", None)
             if not made.soft:
                 flat["hard_planner"] = True
+        if objects.network is not None:
+            # With --guidance ask the student's world has the teacher.
+            flat["network"] = stack.enter_context(objects.network_of(with_options(config, flat)))
         yield objects, flat
 
 

@@ -22,7 +22,7 @@ from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.distributed.compile_cache import use_cache
 from jaxteach.errors import UserError
 from jaxteach.evaluation.command import play, student_players
-from jaxteach.evaluation.students import load_student
+from jaxteach.evaluation.students import load_student, with_kept_plans
 from jaxteach.networks.registry import Network
 from jaxteach.ppo.episodes import student_policy
 from jaxteach.runs.metrics_log import read_metrics, read_summary
@@ -298,10 +298,11 @@ class Run:
     @contextmanager
     def _known(self) -> Iterator[TrainConfig]:
         """The options of the run, whose objects are known inside the block."""
-        with self._objects.bound(), self._objects.network_of(self.config) as network:
-            if network != self.config.network:
-                raise UserError(f"the run has the network {self.config.network}, not {network}, given as network=")
-            yield self.config
+        config = with_kept_plans(self.folder, self.config)
+        with self._objects.bound(), self._objects.network_of(config) as network:
+            if network != config.network:
+                raise UserError(f"the run has the network {config.network}, not {network}, given as network=")
+            yield config
 
 
 def evaluate(run: Run | str | Path, *, env: Any = None, network: Any = None, **options: Any) -> Outcomes:

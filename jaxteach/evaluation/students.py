@@ -15,6 +15,14 @@ from jaxteach.runs.run_folder import PLANS
 from jaxteach.training.programs import Experiment
 
 
+def with_kept_plans(folder: Path, trained: TrainConfig) -> TrainConfig:
+    """A run's options with the plans that its folder keeps, if its student asks for plans: they act in its world."""
+    kept = folder / PLANS
+    if not trained.ppo.asks or not kept.exists():
+        return trained
+    return replace(trained, teacher=replace(trained.teacher, plans=str(kept)))
+
+
 def load_student(
     folder: Path, trained: TrainConfig, seed: int, iteration: int | None = None
 ) -> tuple[Experiment, Any, int]:
@@ -40,10 +48,7 @@ def load_students(
     for seed in seeds:
         if seed not in trained.seed_list:
             raise UserError(f"the run has no seed {seed}; it has {', '.join(map(str, trained.seed_list))}")
-    if trained.ppo.asks:
-        # The plans are part of the student's world, and the file that was given may have changed.
-        trained = replace(trained, teacher=replace(trained.teacher, plans=str(folder / PLANS)))
-    experiment = Experiment(replace(trained, no_teacher=True, devices=1))
+    experiment = Experiment(replace(with_kept_plans(folder, trained), no_teacher=True, devices=1))
     with closing(Checkpoints(folder)) as checkpoints:
         iteration, params = checkpoints.restore_params(experiment.abstract_state.params, iteration)
     places = [trained.seed_list.index(seed) for seed in seeds]

@@ -19,6 +19,7 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.guidance.ask import Asking, Dialogue
+from jaxteach.tasks import OBJECT
 from jaxteach.teacher.executor import Executor
 from jaxteach.teacher.loading import load_teacher
 from jaxteach.teacher.policy import Teacher
@@ -134,5 +135,9 @@ def student_world(config: TrainConfig) -> AgentAxisWrapper:
     """
     if not config.ppo.asks:
         return config.world.make(config.task)
+    if config.task.startswith(OBJECT):
+        raise UserError(
+            "--guidance ask is for a task's name; pass AskWorld(env, teacher) as the environment, without a teacher"
+        )
     teacher = load_teacher(config.task, config.teacher, config.world)
     return AgentAxisWrapper(AskWorld(config.world.make_env(config.task), teacher, config.ppo.ask_lambda))

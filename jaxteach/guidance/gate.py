@@ -20,5 +20,6 @@ class Gate(Guidance):
     def gate(self, advice: Advice, samples: jax.Array) -> jax.Array:
         logs = jnp.log(jnp.where(advice.probs > 0, advice.probs, 1))
         entropy = -(advice.probs * logs).sum(-1)
-        certainty = 1 - entropy / jnp.log(jnp.float32(advice.probs.shape[-1]))
+        # With a single action the teacher is certain, and 0 / 0 is NaN.
+        certainty = 1 - entropy / jnp.log(jnp.float32(max(advice.probs.shape[-1], 2)))
         return jnp.where(samples < self.config.label_budget, certainty, 0)

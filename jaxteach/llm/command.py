@@ -116,12 +116,13 @@ def _add_values(
     if read < count:
         unread = f"{count - read} of {count} answers lack {valuation.sought} and count for nothing"
         print(f"{unread}; all are kept in {store.path}", file=sys.stderr)
+    plans = with_values(plans, vocabulary, values)
+    # A caption without plans is not in the file, and has no value either.
+    valued, captions = {entry.caption for entry in plans.captions if entry.value is not None}, len(vocabulary.texts)
+    if len(valued) < captions:
+        print(f"{captions - len(valued)} of {captions} captions have no value, which counts as 0", file=sys.stderr)
     source = {"values": f"{config.values}, read from {read} of {count} answers"}
-    plans = structs.replace(with_values(plans, vocabulary, values), provenance=plans.provenance | source)
-    without = sum(entry.value is None for entry in plans.captions)
-    if without:
-        print(f"{without} of {len(plans.captions)} captions have no value, which counts as 0", file=sys.stderr)
-    return plans
+    return structs.replace(plans, provenance=plans.provenance | source)
 
 
 def export(config: TeachConfig, path: Path) -> None:

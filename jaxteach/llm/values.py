@@ -46,6 +46,12 @@ Now it is your turn.
 """
 HIGHEST: Final = 10.0
 """The score of a situation one step from the goal, as `SCORE_QUESTION` says."""
+SCORE: Final = re.compile(r"value:[\s*<]*(\d+(?:\.\d+)?)(?![\d.,]*\d|e[+-]?\d|\s*%|\s*/\s*(?!10\b)\d)", re.IGNORECASE)
+"""A score; not the beginning of 10,000 or 1e5, nor one on another scale, such as 3/5 or 5%."""
+PREFERENCE: Final = re.compile(
+    r"closer:[\s*<]*(?:situation )?([012])\b(?![.,/]\d|\s*(?:or|and)\s+(?:situation )?\d)", re.IGNORECASE
+)
+"""A choice; not the beginning of 1.5, nor that of "1 or 2"."""
 
 
 class Valuation(Protocol):
@@ -127,7 +133,10 @@ class Preferences:
         return choice is not None
 
     def values(self) -> dict[int, float]:
-        return dict(enumerate(bradley_terry(self.found, self.count).tolist())) if self.found else {}
+        if not self.found:
+            return {}
+        strengths = bradley_terry(self.found, self.count).tolist()
+        return {caption: strengths[caption] for each in self.found for caption in (each.first, each.second)}
 
 
 def value_prompt(prompt: Prompt, question: str) -> Prompt:
@@ -144,7 +153,7 @@ def value_prompt(prompt: Prompt, question: str) -> Prompt:
 
 def parse_score(text: str) -> float | None:
     """The last score in an answer, divided by 10, so from 0 to 1; None if there is none, or if it is above 10."""
-    numbers = re.findall(r"value:[\s*<]*(\d+(?:\.\d+)?)", split_thoughts(text)[0], re.IGNORECASE)
+    numbers = SCORE.findall(split_thoughts(text)[0])
     if not numbers or float(numbers[-1]) > HIGHEST:
         return None
     return float(numbers[-1]) / HIGHEST
@@ -152,7 +161,7 @@ def parse_score(text: str) -> float | None:
 
 def parse_preference(text: str) -> int | None:
     """The last choice in an answer, 1, 2, or 0 for neither; None where there is none."""
-    choices = re.findall(r"closer:[\s*<]*(?:situation )?([012])\b", split_thoughts(text)[0], re.IGNORECASE)
+    choices = PREFERENCE.findall(split_thoughts(text)[0])
     return int(choices[-1]) if choices else None
 
 

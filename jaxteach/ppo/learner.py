@@ -210,6 +210,11 @@ class Learner:
             metrics["unlisted_captions"] = unlisted_captions(table, captions)
         return LearnerState(params, opt_state, actor, memory, scale, cohorts, key), metrics
 
+    def rollout(self, state: LearnerState, table: SkillTable | None, iteration: jax.Array) -> tuple[Actor, Trajectory]:
+        """The rollout of an update, with the same arguments: where the environments stand then, and the trajectory."""
+        _, act_key, label_key, _ = jax.random.split(state.key, 4)
+        return self._rollout(state, table, self._schedule(iteration), act_key, label_key)[:2]
+
     def _schedule(self, iteration: jax.Array) -> Schedule:
         """The teacher's weights in an iteration, all 0 without a teacher."""
         if self.teacher is None:
@@ -250,7 +255,8 @@ class Learner:
         """The teacher's distributions as labels, times the weights of a gate if there is one."""
         if not self.guidance.uses("gate"):
             return advice.probs
-        samples = (iteration * self.samples).astype(jnp.float32)
+        # The product may be more than an int32 holds.
+        samples = iteration.astype(jnp.float32) * self.samples
         return advice.probs * self.guidance.gate(advice, samples)[..., None]
 
     def _rewards(

@@ -254,6 +254,7 @@ def _parse(text: str, name: str) -> PlanFile:
 
 def _check_captions(captions: tuple[CaptionPlans, ...]) -> None:
     known: set[tuple[Any, ...]] = set()
+    values: dict[CaptionParts, float] = {}
     for i, caption in enumerate(captions):
         total = math.fsum(plan.probability for plan in caption.plans)
         if abs(total - 1) >= 1e-3:
@@ -261,4 +262,6 @@ def _check_captions(captions: tuple[CaptionPlans, ...]) -> None:
         key = (caption.caption, *sorted(caption.others, key=str))
         if key in known:
             raise ValueError(f"caption {i} appears twice")
+        if caption.value is not None and values.setdefault(caption.caption, caption.value) != caption.value:
+            raise ValueError(f"caption {i} has another value with other agents' captions; values don't depend on them")
         known.add(key)

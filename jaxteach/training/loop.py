@@ -265,7 +265,7 @@ class TrainingLoop:
         """What the world itself gave in the iteration after `last`, as a sentence; None where it can't be seen."""
         if saved < last or self.online is not None or len(self.writers) > 1 or self.experiment.mesh is not None:
             return None
-        return world_fault(self.experiment.collect(self._replay(run_updates, saved, last)))
+        return world_fault(self.experiment.collect(self._replay(run_updates, saved, last), last))
 
     def _ended_by(self, nonfinite: NonFinite, done: int, saved: int, fault: str | None) -> UserError:
         """Says what is wrong in the iterations after `done`, and from where it can be seen again."""

@@ -24,9 +24,9 @@ from jaxteach.networks.registry import make_network, with_hint
 from jaxteach.options.markers import values_of
 from jaxteach.ppo.episodes import Episodes, run_episodes, student_policy
 from jaxteach.ppo.learner import Learner, LearnerState, state_shardings
-from jaxteach.ppo.rollout import Trajectory, collect
+from jaxteach.ppo.rollout import Trajectory
 from jaxteach.system.memory import check_memory, check_program, num_bytes
-from jaxteach.teacher.loading import load_teacher, plans_of
+from jaxteach.teacher.loading import learnt_digest, load_teacher, plans_of
 from jaxteach.teacher.table import SkillTable
 
 
@@ -116,8 +116,8 @@ class Experiment:
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same in all processes: the options, the plans' digest, and JAX."""
         digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(self.table)))
-        if self.learner.guidance.parts:
-            digest.update(repr([getattr(part, "values", ()) for part in self.learner.guidance.parts]).encode())
+        if self.plans is not None:
+            digest.update(learnt_digest(self.config, self.plans).encode())
         others = {"plan file": digest.hexdigest(), "version of jax": jax.__version__}
         return {f"--{name}": value for name, value in values_of(self.config).items()} | others
 
@@ -220,17 +220,20 @@ class Experiment:
         check_program(compiled)
         return compiled
 
-    def collect(self, state: LearnerState) -> tuple[Any, Trajectory]:
-        """The rollout of the iteration that follows a state: the observations after it, and the trajectory."""
-        learner = self.learner
+    def collect(self, state: LearnerState, iteration: int) -> tuple[Any, Trajectory]:
+        """The rollout of an iteration from the state before it: the observations after it, and the trajectory."""
 
-        def one(state: LearnerState) -> tuple[Any, Trajectory]:
-            # As in `Learner.update`.
-            key, length = jax.random.split(state.key, 4)[1], learner.config.rollout_length
-            actor, trajectory = collect(learner.venv, learner.network, state.params, state.actor, key, length)
-            return actor.obs, trajectory
+        def rollouts(state: LearnerState, hparams: Any, iteration: jax.Array) -> tuple[Any, Trajectory]:
+            shared, own = hparams
 
-        return jax.jit(over_seeds(one))(state)
+            def one(state: LearnerState, own: Any) -> tuple[Any, Trajectory]:
+                learner = self.learner.with_hparams(shared | own)
+                actor, trajectory = learner.rollout(state, self.table, iteration)
+                return actor.obs, trajectory
+
+            return over_seeds(one)(state, own)
+
+        return jax.jit(rollouts)(state, self.hparams, np.int32(iteration))
 
     def compile_evaluation(self, episodes: int) -> Any:
         """(params, iteration) -> `Episodes` [seeds, episodes]."""
