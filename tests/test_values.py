@@ -129,7 +129,7 @@ def test_captions_without_plans_have_no_value(monkeypatch, tmp_path, capsys):
         teach(monkeypatch, *asks, "--values", "scores", "--out", out)
     plans = load_plans(out, "SimpleDoorKey")
     assert len(plans.captions) == 5
-    assert plans.provenance["values"] == "scores"
+    assert plans.provenance["values"] == "scores, read from 10 of 12 answers"
     assert "2 of 6 captions have no value, which counts as 0" in capsys.readouterr().err
 
 

@@ -57,7 +57,7 @@ def make_network(name: str, world: AgentAxisWrapper, recurrent: bool) -> Network
         return ReferenceNet(num_actions, recurrent)
     if recurrent:
         raise ValueError(f"the {name} network has no recurrence; use --network {fitting[1]} with --recurrent")
-    if name == "cnn" and min(obs.shape[2:4]) < SMALLEST:
+    if name == "cnn" and min(obs.shape[1:3]) < SMALLEST:
         raise ValueError(f"the cnn network needs images of at least {SMALLEST} x {SMALLEST} cells")
     if name == "cnn":
         return CNNNet(num_actions)
