@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import tyro
 
+from jaxteach.config import TrainConfig, with_options
 from jaxteach.errors import UserError
 from jaxteach.options.arguments import check_arguments, option_names
 from jaxteach.options.integers import INTEGERS
@@ -82,8 +83,10 @@ def read_options(
             raise UserError(f"--{option} and --{opposite} are opposites; give one of them")
     if not {"-h", "--help"} & {*kept}:
         check_arguments(config, kept)
-    task = None if defaults is None else _task_of(kept)
-    default = tyro.MISSING_NONPROP if defaults is None or task is None else defaults(task)
+    task, preset = (None if defaults is None else _given(kept, name) for name in ("task", "preset"))
+    default: Any = tyro.MISSING_NONPROP if defaults is None or task is None else defaults(task)
+    if preset is not None and isinstance(default, TrainConfig):
+        default = with_options(default, {"preset": preset})
     markers = (tyro.conf.OmitArgPrefixes,)
     with INTEGERS:
         parsed: Any = tyro.cli(config, prog=program, args=kept, default=default, use_underscores=True, config=markers)
@@ -121,13 +124,13 @@ def _name(argument: str) -> str:
     return argument[2:].partition("=")[0].replace("-", "_") if argument.startswith("--") else ""
 
 
-def _task_of(arguments: list[str]) -> str | None:
-    """What the last `--task` says, which counts; None where it is not given."""
-    task = None
+def _given(arguments: list[str], name: str) -> str | None:
+    """What the last option of this name says, which counts; None where it is not given."""
+    value = None
     for argument, following in zip(arguments, [*arguments[1:], ""]):
-        if _name(argument) == "task":
-            task = argument.partition("=")[2] or following
-    return task
+        if _name(argument) == name:
+            value = argument.partition("=")[2] or following
+    return value
 
 
 def _set_aside(arguments: list[str], without_meaning: Mapping[str, str]) -> list[str]:

@@ -426,6 +426,8 @@ class TrainConfig:
 
     task: str
     """the task, see the README's table; upper and lower case are the same"""
+    preset: Annotated[Literal["reference"] | None, NOT_LEARNT] = None
+    """take other defaults: reference for the network, the loss, the schedule and the batches of LLM4Teach's code"""
     savedir: Annotated[str | None, ON_RESUME, NOT_LEARNT] = None
     """name of the run's folder, <logdir>/ppo/<task>/<savedir>; a fresh one when left out"""
     logdir: Annotated[str, ON_RESUME, NOT_LEARNT] = "log"
@@ -545,6 +547,21 @@ class TrainConfig:
             raise UserError("hint is for networks without recurrence; leave --recurrent out")
 
 
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "reference": {
+        "network": "reference",
+        "num_envs": 8,
+        "rollout_length": 48,
+        "batch_size": 128,
+        "final_learning_rate": 1e-3,
+        "lam": 1.0,
+        "min_advantage_std": 1e-8,
+        "distill_schedule": "linear",
+        "eval_interval": 10,
+        "save_interval": 100,
+    }
+}
+"""Defaults by the name of the preset. An iteration has about as many steps as the reference's ten episodes."""
 PARTS = {"world": WorldConfig, "teacher": TeacherConfig, "ppo": PPOConfig, "llm": LLMConfig, "hosts": HostsConfig}
 """The options of a run that are kept together."""
 OWN: Final = tuple(option.name for option in fields(TrainConfig) if option.name not in PARTS)
@@ -671,12 +688,17 @@ def default_config(task: str) -> TrainConfig:
 
 
 def with_options(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
-    """A configuration with some options changed, by their names on the command line.
+    """A configuration with some options changed, by their names on the command line; a preset changes others first.
 
     Raises:
-        UserError: training has no such option; the message names its nearest relative.
+        UserError: training has no such option or preset; the message names its nearest relative.
     """
     changed = current_options(options)
+    preset = changed.get("preset")
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UserError(f"there is no preset {preset}; known are {', '.join(PRESETS)}")
+        changed = PRESETS[preset] | changed
     parts = {part: replace(getattr(config, part), **_taken(changed, kind)) for part, kind in PARTS.items()}
     own = {name: changed.pop(name) for name in OWN if name in changed}
     for name in changed:

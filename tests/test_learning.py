@@ -252,6 +252,33 @@ def test_the_reference_network_is_the_reference_s():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == convolutions + heads
 
 
+def test_the_small_cnn_is_that_of_minigrid_s_baselines():
+    """Its windows and products are 2 x 2 convolutions as XLA has them; the number of parameters by hand."""
+    network = make_network("cnn", AgentAxisWrapper(envs_jax.make("SimpleDoorKey")), False)
+    inputs, first = jax.random.normal(jax.random.key(1), (2, 3, 1, 10, 10, 4)), jnp.ones((2, 3), bool)
+    params = network.init(jax.random.key(0), inputs, first, ())
+    convolutions = 4 * 4 * 16 + 16 + 16 * 4 * 32 + 32 + 32 * 4 * 64 + 64
+    heads = 2 * (2 * 2 * 64 * 64 + 64) + 64 * 7 + 7 + 64 + 1
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == convolutions + heads
+    layers, hidden = params["params"], inputs.reshape(6, 10, 10, 4)
+    for i in range(3):
+        kernel = layers[f"Dense_{i}"]["kernel"]
+        kernel = kernel.reshape(2, 2, -1, kernel.shape[-1])
+        hidden = jax.lax.conv_general_dilated(
+            hidden, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        hidden = nn.relu(hidden + layers[f"Dense_{i}"]["bias"])
+        if i == 0:
+            hidden = nn.max_pool(hidden, (2, 2), (2, 2))
+    hidden = hidden.reshape(2, 3, 1, 256)
+    actor = nn.relu(hidden @ layers["Dense_3"]["kernel"] + layers["Dense_3"]["bias"])
+    logits = actor @ layers["Dense_5"]["kernel"] + layers["Dense_5"]["bias"]
+    np.testing.assert_allclose(forward(network, params, inputs, first, ())[0].logits, logits, atol=1e-6)
+    small = AgentAxisWrapper(envs_jax.make("SimpleDoorKey", world_size=6, room_size=(6, 6)))
+    with pytest.raises(ValueError, match="at least 7 x 7"):
+        make_network("cnn", small, False)
+
+
 @pytest.mark.parametrize("direction", range(4))
 def test_features_turn_with_the_agent(direction):
     """A key two ahead and one to the right is at the same place of the features for every direction."""

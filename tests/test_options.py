@@ -226,6 +226,20 @@ def test_a_platform_that_jax_lacks_is_told_in_one_sentence(monkeypatch, capsys):
     assert "JAX_PLATFORMS=cuda" in line
 
 
+def test_a_preset_changes_defaults():
+    """Catches a preset that overrides what is given, and one that the command line has and Python lacks."""
+    config = parse(TrainConfig, "train", ["--preset", "reference", "--task", "LavaDoorKey"], default_config)
+    assert (config.network, config.ppo.lam, config.ppo.distill_schedule) == ("reference", 1, "linear")
+    other = parse(TrainConfig, "train", ["--task", "LavaDoorKey", "--preset=reference", "--lam=0.9"], default_config)
+    assert other == replace(config, ppo=replace(config.ppo, lam=0.9))
+    assert with_options(default_config("LavaDoorKey"), {"lam": 0.9, "preset": "reference"}) == other
+    assert config.steps_per_iteration % config.ppo.batch_size == 0, "no sample is left out"
+    with pytest.raises(UserError, match="--preset takes reference, not 'paper'"):
+        parse(TrainConfig, "train", ["--task", "LavaDoorKey", "--preset", "paper"], default_config)
+    with pytest.raises(UserError, match="no preset paper; known are reference"):
+        with_options(default_config("LavaDoorKey"), {"preset": "paper"})
+
+
 def test_bounds_are_told():
     assert told_by(replace(TRAIN, save_interval=MOST + 1)) == (
         "--save_interval must be at most 4.611686018e+18, not 4611686018427387905"

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,21 @@ def test_numbers_of_toml_and_options_without_effect_in_some_runs(tmp_path):
     taught, alone = read_sweep(tmp_path / "s.toml")
     assert (taught.config.total_steps, taught.config.ppo.max_grad_norm) == (100_000, math.inf)
     assert (taught.idle, alone.idle) == ((), ("distill_coef has no effect without a teacher",))
+
+
+def test_each_task_has_files_of_its_own(tmp_path):
+    """Catches the name of a task that is left in its braces."""
+    text = '[grid]\ntask = ["SimpleDoorKey", "TwoDoor"]\nplans = ["shipped", "made/{task}.json"]'
+    plans = [(run.task, run.teacher.plans) for run in runs_in(tmp_path, text)]
+    tasks = ("SimpleDoorKey", "TwoDoor")
+    assert plans == [(task, plans) for task in tasks for plans in ("shipped", f"made/{task}.json")]
+
+
+def test_the_sweep_over_ways_of_guidance_is_one():
+    """Catches a sweep of the benchmarks that names an option, a method or a task that is no more."""
+    trials = read_sweep(Path(__file__).parents[1] / "benchmarks" / "guidance.toml")
+    tried = {(trial.config.task, trial.config.ppo.guidance, trial.config.teacher.plans) for trial in trials}
+    assert len(tried) == len(trials) == 4 * 8 * 3
 
 
 def test_seeds_are_dealt_to_runs(tmp_path):
