@@ -485,6 +485,44 @@ def _compared(data: Any, task: str, guidance: str, plans: str) -> str:
     return f"{row['final success']}; {row[f'steps to {THRESHOLD}']}"
 
 
+# A student that decides when to ask
+
+ASK = ("--guidance", "ask", "--network", "cnn", "--entropy_coef", 0.01, "--total_steps", 220_000)
+WHEN2ASK = {
+    "SimpleDoorKey": (1.00, 4.2),
+    "KeyInBox": (1.00, 4.3),
+    "RandomBoxKey": (0.95, 3.6),
+    "ColoredDoorKey": (0.83, 3.3),
+}
+"""Success and questions per episode in the table of arXiv 2306.03604."""
+
+
+def measure_asking(folder: Path, before: Any) -> Any:
+    rows = {}
+    for task in WHEN2ASK:
+        run = train(folder, task, "asks", *ASK, "--seed_list", *range(5))
+        final = json.loads((run / "summary.json").read_text("utf-8"))
+        rows[task] = {
+            name: [row[name] for row in final] for name in ("success_rate", "questions"
+        }
+    return rows
+
+
+def asking_text(data: Any) -> str:
+    rows = [
+        (
+            f"`{task}`",
+            *(f"{value:.2f}, {questions}" for value, questions in [WHEN2ASK[task]]),
+            f"{statistics.fmean(row['success_rate']):.3f}, {statistics.fmean(row['questions']):.1f}",
+            _each(row["success_rate"], ".2f"),
+            _each(row["questions"], ".1f"),
+        )
+        for task, row in data.items()
+    ]
+    head = ("", "the paper", "here", "success of each seed", "questions of each seed")
+    return table(head, rows)
+
+
 # Several agents
 
 
@@ -733,6 +771,11 @@ FIGURES = {
     "sweep": Figure("the sweep of docs/sweeps.md", measure_sweep, {"sweep": sweep_text}),
     "teachers": Figure("`train`, seeds 0 to 7, 3 M steps", measure_teachers, {"teachers": teachers_text}),
     "guidance": Figure("`train`, SimpleDoorKey, seeds 0 to 2", measure_guidance, {"guidance": guidance_text}),
+    "asking": Figure(
+        "`train --guidance ask`, 220,000 steps, seeds 0 to 4, 1,000 episodes each",
+        measure_asking,
+        {"asking": asking_text},
+    ),
     "comparison": Figure(
         "the sweep benchmarks/guidance.toml, seeds 0 to 3", measure_comparison, {"comparison": comparison_text}
     ),
