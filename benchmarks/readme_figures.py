@@ -502,9 +502,7 @@ def measure_asking(folder: Path, before: Any) -> Any:
     for task in WHEN2ASK:
         run = train(folder, task, "asks", *ASK, "--seed_list", *range(5))
         final = json.loads((run / "summary.json").read_text("utf-8"))
-        rows[task] = {
-            name: [row[name] for row in final] for name in ("success_rate", "questions"
-        }
+        rows[task] = {name: [row[name] for row in final] for name in ("success_rate", "questions")}
     return rows
 
 
@@ -512,7 +510,7 @@ def asking_text(data: Any) -> str:
     rows = [
         (
             f"`{task}`",
-            *(f"{value:.2f}, {questions}" for value, questions in [WHEN2ASK[task]]),
+            "{:.2f}, {}".format(*WHEN2ASK[task]),
             f"{statistics.fmean(row['success_rate']):.3f}, {statistics.fmean(row['questions']):.1f}",
             _each(row["success_rate"], ".2f"),
             _each(row["questions"], ".1f"),
