@@ -361,10 +361,8 @@ class TeachConfig:
         """Raises `UserError` for options that make no sense."""
         check_values(self)
         batch = self.export_batch or self.import_batch
-        if self.values and (self.score or self.llm.structured or batch is not None or self.llm.backend == "random"):
-            raise UserError(
-                "--values needs free answers of a model; leave --score, --structured, batches and --backend random out"
-            )
+        if self.values and (self.score or batch is not None or self.llm.backend == "random"):
+            raise UserError("--values needs free answers of a model; leave --score, batches and --backend random out")
         if self.score and self.debate_rounds:
             raise UserError("--score samples no answers, which a debate needs; leave one of them out")
         if sum(way is not None for way in (self.card or self.out, self.show, self.export_batch)) != 1:

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -99,6 +100,9 @@ def _add_values(
     Raises:
         UserError: no answer can be read.
     """
+    if config.llm.structured:
+        # The constraint allows plans alone.
+        client = open_client(replace(config.llm, structured=False), vocabulary)
     valuation: Valuation
     if config.values == "scores":
         valuation = Scores.of(prompt, vocabulary, config.llm.answers_per_caption)
@@ -214,8 +218,7 @@ def _all_rejected(config: TeachConfig, counts: list[AnswerCounts], vocabulary: V
     example = next(answer for answers in first.rejects.values() for answer in answers)
     reasons = ", ".join(f"{number} x {reason}" for reason, number in by_reason.most_common())
     begins = f"one to {vocabulary.texts[first.caption]!r} begins {' '.join(example.split())[:MAX_EXAMPLE]!r}"
-    # --structured is refused with --values.
-    structured = "" if config.values or config.llm.structured else "--structured, which allows only plans, "
+    structured = "" if config.llm.structured else "--structured, which allows only plans, "
     return (
         f"none of the {by_reason.total()} answers is a plan: {reasons}; {begins}; all are kept in "
         f"{store.path}; try {structured}a larger model, or a larger --max_tokens where answers are cut off"
