@@ -177,7 +177,7 @@ def test_a_teacher_for_a_gridworld_of_one_s_own(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_teacher_of_one_s_own_makes_the_difference(folder):
     """Catches a teacher that does not reach the student of a user's gridworld, and a world too easy to show it."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     command = [sys.executable, "tidy.py"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     success = dict(line.split() for line in done.stdout.splitlines() if line.startswith(("tidy.json ", "None ")))
