@@ -454,10 +454,12 @@ def measure_comparison(folder: Path, before: Any) -> Any:
     from tests.language_model import MODEL  # noqa: PLC0415  # checking needs no model
 
     sweep = (ROOT / "benchmarks" / "guidance.toml").read_text("utf-8").replace('"plans/', f'"{folder}/plans/')
+    document = tomllib.loads(sweep)
+    fixed, tasks = document["fixed"], document["grid"]["task"]
     (folder / "plans").mkdir(exist_ok=True)
     (folder / "guidance.toml").write_text(sweep, "utf-8")
     asked = {"small": ["--model", MODEL, "--structured"], "random": ["--backend", "random"]}
-    for task, (name, options) in itertools.product(tomllib.loads(sweep)["grid"]["task"], asked.items()):
+    for task, (name, options) in itertools.product(tasks, asked.items()):
         if not (out := folder / "plans" / f"{task}-{name}.json").exists():
             call("jaxteach.teach", "--task", task, "--out", out, *options)
     call("jaxteach.sweep", folder / "guidance.toml", "--logdir", folder)
@@ -469,20 +471,28 @@ def measure_comparison(folder: Path, before: Any) -> Any:
         queries = round(asked_share * config.iterations * config.steps_per_iteration)
         row = {"task": line.task, "guidance": config.ppo.guidance, "plans": plans, "queries": queries}
         rows.append(row | aggregate(line, THRESHOLD))
-    return rows
+    return rows + [_alone(folder, task, fixed) for task in tasks]
+
+
+def _alone(folder: Path, task: str, fixed: dict[str, Any]) -> dict[str, str]:
+    """What PPO reaches without a teacher, with the options of a sweep."""
+    steps = ["--seed_list", *fixed["seed_list"], "--total_steps", fixed["total_steps"]]
+    (line,) = group_runs([load_run(train(folder, task, "alone", "--no_teacher", *steps))])[0]
+    return {"task": task, "guidance": "none", "plans": ""} | aggregate(line, THRESHOLD)
 
 
 def comparison_text(data: Any) -> str:
+    told = {
+        (row["task"], row["guidance"], row["plans"]): f"{row['final success']}; {row[f'steps to {THRESHOLD}']}"
+        for row in data
+    }
     rows = [
-        (task, f"`{guidance}`", *(_compared(data, task, guidance, plans) for plans in PLANS))
-        for task, guidance in dict.fromkeys((row["task"], row["guidance"]) for row in data)
+        (task, "no teacher", told[task, way, ""], "", "")
+        if way == "none"
+        else (task, f"`{way}`", *(told[task, way, name] for name in PLANS))
+        for task, way in dict.fromkeys((row["task"], row["guidance"]) for row in data)
     ]
     return table(("task", "`--guidance`", *PLANS.values()), rows)
-
-
-def _compared(data: Any, task: str, guidance: str, plans: str) -> str:
-    row = next(row for row in data if (row["task"], row["guidance"], row["plans"]) == (task, guidance, plans))
-    return f"{row['final success']}; {row[f'steps to {THRESHOLD}']}"
 
 
 # A student that decides when to ask
@@ -492,7 +502,6 @@ WHEN2ASK = {
     "SimpleDoorKey": (1.00, 4.2),
     "KeyInBox": (1.00, 4.3),
     "RandomBoxKey": (0.95, 3.6),
-    "ColoredDoorKey": (0.83, 3.3),
 }
 """Success and questions per episode in the table of arXiv 2306.03604."""
 
