@@ -96,7 +96,7 @@ def test_the_sweep_over_ways_of_guidance_is_one():
     """Catches a sweep of the benchmarks that names an option, a method or a task that is no more."""
     trials = read_sweep(Path(__file__).parents[1] / "benchmarks" / "guidance.toml")
     tried = {(trial.config.task, trial.config.ppo.guidance, trial.config.teacher.plans) for trial in trials}
-    assert len(tried) == len(trials) == 8 * 3
+    assert len(tried) == len(trials) == 2 * 8 * 3
 
 
 def test_seeds_are_dealt_to_runs(tmp_path):
