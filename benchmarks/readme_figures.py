@@ -4,7 +4,6 @@
 `<!-- figures:NAME -->` and `<!-- end -->` in README.md and docs/ are made from it, never by hand.
 """
 
-import itertools
 import json
 import os
 import re
@@ -29,7 +28,6 @@ from jaxteach.errors import UserError
 from jaxteach.reports.aggregate import RunGroup, aggregate, group_runs
 from jaxteach.reports.curves import load_run
 from jaxteach.reports.plots import compact_curves
-from jaxteach.runs.metrics_log import read_metrics
 from jaxteach.system.command import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -390,15 +388,21 @@ TEACHERS = {
 }
 
 
-def measure_teachers(folder: Path, before: Any) -> Any:
+def weak_plans(folder: Path, task: str, *more: object) -> dict[str, Path]:
+    """The plan files of weak teachers of a task, `<task>-<teacher>.json`, made where they are missing."""
     from tests.language_model import MODEL  # noqa: PLC0415  # checking needs no model
 
     asked = {"random": ["--backend", "random"], "smollm2": ["--model", MODEL, "--structured"]}
-    for name, options in asked.items():
-        if not (folder / f"{name}.json").exists():
-            task = ["--task", "SimpleDoorKey", "--samples", 50, "--out", folder / f"{name}.json"]
-            call("jaxteach.teach", *task, *options)
-    ways = {name: ["--plans", folder / f"{name}.json"] for name in asked}
+    files = {name: folder / f"{task}-{name}.json" for name in asked}
+    for name, file in files.items():
+        if not file.exists():
+            call("jaxteach.teach", "--task", task, "--out", file, *asked[name], *more)
+    return files
+
+
+def measure_teachers(folder: Path, before: Any) -> Any:
+    weak = weak_plans(folder, "SimpleDoorKey", "--samples", 50)
+    ways = {name: ["--plans", file] for name, file in weak.items()}
     ways = {"recorded": [], **ways, "none": ["--no_teacher"]}
     steps = ["--seed_list", *range(8), "--total_steps", 3_000_000, "--eval_interval", 10]
     runs = {name: train(folder, "SimpleDoorKey", name, *steps, *options) for name, options in ways.items()}
@@ -447,29 +451,23 @@ def guidance_text(data: Any) -> str:
     return table(("`--guidance`", "env steps", "steps to 0.90", "success at the end, 1,000 episodes"), rows)
 
 
-PLANS = {"shipped": "good plans", "small": "plans of a small model", "random": "random plans"}
+PLANS = {"shipped": "good plans", "smollm2": "plans of a small model", "random": "random plans"}
 
 
 def measure_comparison(folder: Path, before: Any) -> Any:
-    from tests.language_model import MODEL  # noqa: PLC0415  # checking needs no model
-
     sweep = (ROOT / "benchmarks" / "guidance.toml").read_text("utf-8").replace('"plans/', f'"{folder}/plans/')
     document = tomllib.loads(sweep)
     fixed, tasks = document["fixed"], document["grid"]["task"]
     (folder / "plans").mkdir(exist_ok=True)
     (folder / "guidance.toml").write_text(sweep, "utf-8")
-    asked = {"small": ["--model", MODEL, "--structured"], "random": ["--backend", "random"]}
-    for task, (name, options) in itertools.product(tasks, asked.items()):
-        if not (out := folder / "plans" / f"{task}-{name}.json").exists():
-            call("jaxteach.teach", "--task", task, "--out", out, *options)
+    for task in tasks:
+        weak_plans(folder / "plans", task)
     call("jaxteach.sweep", folder / "guidance.toml", "--logdir", folder)
     rows = []
     for line in group_runs([load_run(run) for run in sorted((folder / "ppo").glob("*/guidance-*"))])[0]:
-        config, points = line.runs[0].config, read_metrics(line.runs[0].folder)
+        config = line.runs[0].config
         (plans,) = (name for name in PLANS if name in config.teacher.plans.rsplit("-", 1)[-1])
-        asked_share = sum(point["teacher_coverage"] for point in points) / len(points)
-        queries = round(asked_share * config.iterations * config.steps_per_iteration)
-        row = {"task": line.task, "guidance": config.ppo.guidance, "plans": plans, "queries": queries}
+        row = {"task": line.task, "guidance": config.ppo.guidance, "plans": plans}
         rows.append(row | aggregate(line, THRESHOLD))
     return rows + [_alone(folder, task, fixed) for task in tasks]
 

@@ -15,7 +15,7 @@ from envs_jax.wrappers import AgentAxisWrapper
 from jaxteach.config import EvalConfig, TrainConfig
 from jaxteach.errors import UserError
 from jaxteach.evaluation.intervals import CONFIDENCE, mean_interval, wilson_interval
-from jaxteach.evaluation.students import load_students, with_kept_plans
+from jaxteach.evaluation.students import load_students
 from jaxteach.guidance.ask_world import student_world
 from jaxteach.options.markers import to_plain
 from jaxteach.ppo.distillation import initial_memory
@@ -141,14 +141,13 @@ def _teacher(config: EvalConfig) -> tuple[str, Players]:
 def student_players(config: EvalConfig) -> tuple[str, Players]:
     """The students of some of the run's seeds, in the run's world with what the options change."""
     folder, trained = _run(config)
-    trained = with_kept_plans(folder, trained)
     seeds = config.seed_list or (trained.seed_list[:1] if config.seed is None else (config.seed,))
     is_last = config.checkpoint == "acmodel"
     wanted = None if isinstance(config.checkpoint, str) else config.checkpoint
     experiment, params, iteration = load_students(folder, trained, seeds, wanted)
     if is_last:
         print(f"acmodel stands for the last checkpoint, of iteration {iteration}", file=sys.stderr)
-    world = student_world(replace(trained, world=trained.world.updated(config.world)))
+    world = student_world(replace(experiment.config, world=trained.world.updated(config.world)))
     if world.abstract_observation != experiment.world.abstract_observation:
         raise UserError("the student was trained on observations of another shape; leave the options that change it")
     network, names = experiment.network, [f"seed {seed}" for seed in seeds]

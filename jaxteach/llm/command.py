@@ -108,10 +108,10 @@ def _add_values(
         valuation = Scores.of(prompt, vocabulary, config.llm.answers_per_caption)
     else:
         valuation = Preferences.of(prompt, vocabulary)
-    count, read = len(valuation.questions), 0
+    count, read = len(valuation.asked), 0
     with Progress(transient=True) as progress:
         bar = progress.add_task("values", total=count)
-        for question, answer in store.complete(client, list(valuation.questions)):
+        for question, answer in store.complete(client, list(valuation.asked)):
             read += valuation.add(question, answer)
             progress.advance(bar)
     values = valuation.values()

@@ -1,10 +1,10 @@
 """Asks a model how close to success captions are, for potential-based shaping: by scores or by preferences."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from msgspec import structs
 
@@ -61,8 +61,8 @@ class Valuation(Protocol):
     """What answers should have, for messages."""
 
     @property
-    def questions(self) -> Sequence[Question]:
-        """All that is asked."""
+    def asked(self) -> Mapping[Question, Any]:
+        """All questions, with the captions that they are about."""
         ...
 
     def add(self, question: Question, answer: str) -> bool:
@@ -87,10 +87,6 @@ class Scores:
         """Asks about each caption `samples` times."""
         captions = range(len(vocabulary.texts))
         return cls(questions_about(value_prompt(prompt, SCORE_QUESTION), vocabulary, captions, samples), {})
-
-    @property
-    def questions(self) -> Sequence[Question]:
-        return list(self.asked)
 
     def add(self, question: Question, answer: str) -> bool:
         score = parse_score(answer)
@@ -121,10 +117,6 @@ class Preferences:
         pairs = [pair for i, j in comparison_pairs(len(texts)) for pair in ((i, j), (j, i))]
         asked = {Question(ask.about(f"Situation 1: {texts[i]}\nSituation 2: {texts[j]}"), 0): (i, j) for i, j in pairs}
         return cls(len(texts), asked, [])
-
-    @property
-    def questions(self) -> Sequence[Question]:
-        return list(self.asked)
 
     def add(self, question: Question, answer: str) -> bool:
         choice = parse_preference(answer)
@@ -167,10 +159,6 @@ def parse_preference(text: str) -> int | None:
 
 def with_values(plans: PlanFile, vocabulary: Vocabulary, values: dict[int, float]) -> PlanFile:
     """The plans with values, float of 0..1 by the number of the caption."""
-    by_parts = {parts: values[i] for i, parts in enumerate(caption_parts(vocabulary)) if i in values}
-    entries = (structs.replace(entry, value=_rounded(by_parts.get(entry.caption))) for entry in plans.captions)
+    by_parts = {parts: round(values[i], 4) for i, parts in enumerate(caption_parts(vocabulary)) if i in values}
+    entries = (structs.replace(entry, value=by_parts.get(entry.caption)) for entry in plans.captions)
     return structs.replace(plans, captions=tuple(entries))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxteach.networks.base import Carry, Output, Student, heads
+from jaxteach.networks.convolution import windows
 
 SMALLEST: Final = 7
 """Side of the smallest image that something is left of."""
@@ -26,13 +27,7 @@ class CNNNet(Student):
         hidden = inputs.reshape(-1, *inputs.shape[3:]).astype(jnp.float32)
         for channels in (16, 32, 64):
             # XLA's own convolutions take seven times as long in loops on CPUs.
-            hidden = nn.relu(nn.Dense(channels)(_windows(hidden)))
+            hidden = nn.relu(nn.Dense(channels)(windows(hidden, 2)))
             if channels == 16:
                 hidden = nn.max_pool(hidden, (2, 2), (2, 2))
         return heads(hidden.reshape(*inputs.shape[:3], -1), self.num_actions), carry
-
-
-def _windows(image: jax.Array) -> jax.Array:
-    """[N, W, H, C] -> [N, W - 1, H - 1, 4 * C], each 2 x 2 window."""
-    width, height = image.shape[1] - 1, image.shape[2] - 1
-    return jnp.concatenate([image[:, x : x + width, y : y + height] for x in (0, 1) for y in (0, 1)], -1)

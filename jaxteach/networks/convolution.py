@@ -63,7 +63,11 @@ def _kernel_gradient(image: jax.Array, grad: jax.Array) -> jax.Array:
 
 def _neighbourhoods(image: jax.Array) -> jax.Array:
     """[..., W, H, C] -> [..., W, H, 9 * C], each cell with its eight neighbours, zeros outside."""
-    width, height = image.shape[-3:-1]
-    padded = jnp.pad(image, [(0, 0)] * (image.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
-    shifts = [padded[..., x : x + width, y : y + height, :] for x in range(3) for y in range(3)]
+    return windows(jnp.pad(image, [(0, 0)] * (image.ndim - 3) + [(1, 1), (1, 1), (0, 0)]), 3)
+
+
+def windows(image: jax.Array, side: int) -> jax.Array:
+    """[..., W, H, C] -> [..., W - side + 1, H - side + 1, side * side * C], the square windows, by x, y, channel."""
+    width, height = image.shape[-3] - side + 1, image.shape[-2] - side + 1
+    shifts = [image[..., x : x + width, y : y + height, :] for x in range(side) for y in range(side)]
     return jnp.concatenate(shifts, -1)

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from envs_jax.sharding import AXIS, replicate, shard
 from envs_jax.vector import VectorEnv
 from jaxteach.config import PPOConfig
-from jaxteach.guidance import Advice, CombinedGuidance, Steps
+from jaxteach.guidance import Advice, CombinedGuidance, Steps, has_plans
 from jaxteach.networks.base import forward
 from jaxteach.networks.registry import Network
 from jaxteach.ppo import losses
@@ -202,7 +202,7 @@ class Learner:
             | {
                 "explained_variance": losses.explained_variance(batch.value, returns, trajectory.active),
                 "kickstarting_coef": schedule.shown,
-                "teacher_coverage": losses.mean((teacher_probs.sum(-1) > 0).astype(jnp.float32), trajectory.active),
+                "teacher_coverage": losses.mean(has_plans(teacher_probs).astype(jnp.float32), trajectory.active),
             }
         )
         if table is not None:
